@@ -1,0 +1,1 @@
+"""5. Examine a solver: votes, exams, statistics."""

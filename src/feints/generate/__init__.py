@@ -1,0 +1,1 @@
+"""1. Ask a model for text, teacher or student alike."""

@@ -1,0 +1,1 @@
+"""The offline world: word-problem grammar, scripted teacher, nano student."""

@@ -1,0 +1,1 @@
+"""The shelf of problem sets: one file each, yielding Problem records."""

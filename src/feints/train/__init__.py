@@ -1,0 +1,1 @@
+"""4. Fit a student to weighted examples."""

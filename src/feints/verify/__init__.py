@@ -1,0 +1,1 @@
+"""2. Decide whether a rationale reaches the gold answer."""
