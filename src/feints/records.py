@@ -313,5 +313,5 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """right / counted; NaN when nothing could be judged."""
+        """Share right of counted; NaN when nothing could be judged."""
         return self.right / self.counted if self.counted else float("nan")

@@ -1,0 +1,173 @@
+"""Floor: YAML + --set a.b=c -> frozen settings; all mistakes reported together, near matches named."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from feints.errors import SettingsError
+
+Loc = tuple[str | int, ...]
+
+
+class Settings(BaseModel):
+    """Base of every settings class: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+SettingsType = TypeVar("SettingsType", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed YAML file that remembers where each key stood."""
+
+    source: str
+    """File name for messages."""
+    values: dict[str, Any]
+    lines: Mapping[Loc, int]
+    """Line (from 1) of every key path; paths set on the command line are absent."""
+    overridden: frozenset[Loc]
+    """Paths given by --set."""
+
+
+def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
+    """Parse `path` and apply overrides such as "train.epochs=3".
+
+    Raises:
+        SettingsError: the file is missing, is not YAML, repeats a key, or an override has no "=".
+    """
+    if not path.is_file():
+        raise SettingsError(f"no recipe at {path}; give the path of a YAML file, for example recipes/quickstart.yaml")
+    return parse_document(path.read_text(encoding="utf-8"), str(path), overrides)
+
+
+def parse_document(text: str, source: str, overrides: Sequence[str] = ()) -> Document:
+    """`read_document` for text already in memory."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{source} is not valid YAML: {error}") from error
+    if root is None:
+        root, values = yaml.MappingNode("tag:yaml.org,2002:map", []), {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"{source} holds a {type(values).__name__}; a recipe is a mapping of keys to values")
+    lines: dict[Loc, int] = {}
+    repeated: list[str] = []
+    for location, line in _lines(root, ()):
+        if location in lines:
+            repeated.append(f"line {line}: {dotted(location)} is given twice (first on line {lines[location]})")
+        lines[location] = line
+    if repeated:
+        raise SettingsError(f"{source} cannot be used:\n  " + "\n  ".join(repeated))
+    overridden = frozenset(_override(values, item) for item in overrides)
+    return Document(source, values, lines, overridden)
+
+
+def _lines(node: yaml.Node, location: Loc) -> Iterator[tuple[Loc, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*location, str(key.value))
+            yield inner, key.start_mark.line + 1
+            yield from _lines(value, inner)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*location, index), value.start_mark.line + 1
+            yield from _lines(value, (*location, index))
+
+
+def _override(values: dict[str, Any], item: str) -> Loc:
+    path, equals, text = item.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise SettingsError(f"--set {item!r} cannot be read; write --set key.inner=value, for example train.epochs=3")
+    inner: Any = values
+    for key in keys[:-1]:
+        if not isinstance(inner.get(key), dict):
+            inner[key] = {}
+        inner = inner[key]
+    try:
+        inner[keys[-1]] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"--set {item!r}: the value is not valid YAML: {error}") from error
+    return tuple(keys)
+
+
+def validate(document: Document, model: type[SettingsType]) -> SettingsType:
+    """Check a document against `model`.
+
+    Raises:
+        SettingsError: lists every unknown key, missing key and wrong value at once, each with its line.
+    """
+    try:
+        return model.model_validate(document.values)
+    except ValidationError as error:
+        problems = sorted({_problem(document, model, item) for item in error.errors()})
+    shown = "\n  ".join(text for _, text in problems)
+    count = f"{len(problems)} mistake{'s' if len(problems) > 1 else ''}"
+    raise SettingsError(f"{document.source} has {count}:\n  {shown}")
+
+
+def _problem(document: Document, model: type[BaseModel], item: Any) -> tuple[int, str]:
+    location: Loc = tuple(item["loc"])
+    line, where = _place(document, location)
+    if item["type"] == "extra_forbidden":
+        return line, f"{where} unknown key{_near(model, location)}"
+    if item["type"] == "missing":
+        return line, f"{where} is missing"
+    found = item.get("input")
+    shown = "" if isinstance(found, dict) else f" (found {found!r})"
+    return line, f"{where} {item['msg'][:1].lower()}{item['msg'][1:]}{shown}"
+
+
+def _place(document: Document, location: Loc) -> tuple[int, str]:
+    """Line of the longest part of `location` that stands in the file, and how to call it."""
+    real: Loc = ()
+    for part in location:
+        if (*real, part) in document.lines or (*real, part) in document.overridden:
+            real = (*real, part)
+    missing_leaf = location and location[-1] not in real
+    name = dotted((*real, location[-1]) if missing_leaf else real)
+    if any(real[: len(given)] == given for given in document.overridden):
+        return 0, f"--set {name}:"
+    line = document.lines.get(real, 0)
+    return line, f"line {line}: {name}:" if line else f"{name}:"
+
+
+def dotted(location: Loc) -> str:
+    """("train", "epochs") -> "train.epochs"."""
+    return ".".join(str(part) for part in location)
+
+
+def _near(model: type[BaseModel], location: Loc) -> str:
+    """Suggest known keys at the place where `location` stands."""
+    models: list[type[BaseModel]] = [model]
+    for part in location[:-1]:
+        following = [m for one in models if part in one.model_fields for m in _models(one.model_fields[str(part)])]
+        models = following or models
+    known = sorted({alias for one in models for alias in one.model_fields})
+    near = difflib.get_close_matches(str(location[-1]), known, n=2, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else f"; known here: {', '.join(known)}"
+
+
+def _models(field: Any) -> list[type[BaseModel]]:
+    found: list[type[BaseModel]] = []
+    pending = [field.annotation]
+    while pending:
+        annotation = pending.pop()
+        if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+            if issubclass(annotation, BaseModel):
+                found.append(annotation)
+        else:
+            pending.extend(typing.get_args(annotation))
+    return found

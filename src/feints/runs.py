@@ -1,0 +1,312 @@
+"""Floor: the run folder: write-once stage outputs, manifest (settings, commit, seeds, hashes of inputs), resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+import types
+import typing
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feints import __version__
+from feints.errors import DataError, StorageError, VersionError
+from feints.records import RECORDS_VERSION, content_hash
+
+RUN_VERSION = 1
+"""Layout of a run folder; another version is refused."""
+
+STAGES = (
+    "0_problems",
+    "1_rationales",
+    "2_verdicts",
+    "3_examples",
+    "3_dropped",
+    "4_student",
+    "5_answers",
+    "6_report",
+)
+
+Row = TypeVar("Row")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stored(Generic[Row]):
+    """Rows of a stage with the content address that names them; later stages pass the address on."""
+
+    rows: tuple[Row, ...]
+    address: str
+    path: Path
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoredFolder:
+    """A folder a stage wrote (a student, a solver) with its content address."""
+
+    path: Path
+    address: str
+
+
+class RunFolder:
+    """One run on disk. Every output is named by a hash of what it depends on, so a rerun redoes nothing."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create `path`.
+
+        Raises:
+            VersionError: the folder was written by another version of the layout.
+            DataError: the folder holds files that are not a run.
+        """
+        self.path = path
+        manifest = path / "manifest.json"
+        if manifest.exists():
+            self._manifest = _read_manifest(manifest)
+        else:
+            if path.exists() and any(entry.name != "recipe.yaml" for entry in path.iterdir()):
+                raise DataError(f"{path} exists and is not a run folder (no manifest.json); choose another --out")
+            self._manifest = _new_manifest()
+            with storage_errors(path):
+                path.mkdir(parents=True, exist_ok=True)
+            self._save_manifest()
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as read: versions, commit, machine, settings and every output with its inputs."""
+        return self._manifest
+
+    def describe(self, **facts: object) -> None:
+        """Add facts (settings, seeds, profile ...) to the manifest."""
+        self._manifest.update(facts)
+        self._save_manifest()
+
+    def table(
+        self, stage: str, label: str, record: type[Row], depends: Sequence[object], make: Callable[[], Iterable[Row]]
+    ) -> Stored[Row]:
+        """Rows of `record` that depend on `depends` alone: read where they exist, else made and stored.
+
+        `depends` holds JSON-able values: settings, and the addresses of the tables and folders read.
+        """
+        address = content_hash(RECORDS_VERSION, stage, record.__name__, list(depends))
+        path = self._place(stage, label, address, ".parquet")
+        if not path.exists():
+            started = time.perf_counter()
+            rows = tuple(make())
+            with storage_errors(path), atomic(path) as partial:
+                write_table(partial, record, rows)
+            self._note(path, address, depends, rows=len(rows), seconds=time.perf_counter() - started)
+        else:
+            rows = tuple(read_table(path, record))
+            self._note(path, address, depends, rows=len(rows))
+        return Stored(rows, address, path)
+
+    def folder(self, stage: str, label: str, depends: Sequence[object], make: Callable[[Path], None]) -> StoredFolder:
+        """A folder that depends on `depends` alone; `make` fills a scratch folder that survives a crash.
+
+        The scratch folder is handed to `make` again after a crash, so training can resume in it.
+        """
+        address = content_hash(RUN_VERSION, stage, list(depends))
+        path = self._place(stage, label, address, "")
+        if not path.exists():
+            started = time.perf_counter()
+            scratch = path.with_name(path.name + ".unfinished")
+            with storage_errors(path):
+                scratch.mkdir(parents=True, exist_ok=True)
+                make(scratch)
+                os.replace(scratch, path)
+            self._note(path, address, depends, seconds=time.perf_counter() - started)
+        else:
+            self._note(path, address, depends)
+        return StoredFolder(path, address)
+
+    def outputs(self, stage: str) -> list[tuple[str, Path]]:
+        """(label, path) of the outputs of a stage that the last run used, in the order they were made."""
+        return [
+            (entry["label"], self.path / name)
+            for name, entry in self._manifest["outputs"].items()
+            if name.startswith(f"{stage}/")
+        ]
+
+    def start(self) -> None:
+        """Forget which outputs are current (never the outputs): a run notes anew those it uses."""
+        self._earlier = dict(self._manifest["outputs"])
+        self._manifest["outputs"] = {}
+
+    def _place(self, stage: str, label: str, address: str, suffix: str) -> Path:
+        if stage not in STAGES:
+            raise ValueError(f"no stage is called {stage!r}; known: {', '.join(STAGES)}")
+        return self.path / stage / f"{label}-{address[:10]}{suffix}"
+
+    def _note(self, path: Path, address: str, depends: Sequence[object], **facts: object) -> None:
+        name = path.relative_to(self.path).as_posix()
+        known = getattr(self, "_earlier", {}).get(name, {})
+        label = path.name.rsplit("-", 1)[0]
+        entry = {"label": label, "address": address, "depends": list(depends), **known, **facts}
+        self._manifest["outputs"][name] = entry
+        self._save_manifest()
+
+    def _save_manifest(self) -> None:
+        path = self.path / "manifest.json"
+        with storage_errors(path), atomic(path) as partial:
+            partial.write_text(json.dumps(self._manifest, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        version = manifest["run_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{path} is damaged ({error}); move the run folder away and run again") from error
+    if version != RUN_VERSION:
+        raise VersionError(
+            f"{path.parent} was written as run layout {version}, this feints {__version__} reads {RUN_VERSION}; "
+            "choose another --out, or use the feints version named in its manifest.json"
+        )
+    return dict(manifest)
+
+
+def _new_manifest() -> dict[str, Any]:
+    return {
+        "run_version": RUN_VERSION,
+        "records_version": RECORDS_VERSION,
+        "feints": __version__,
+        "commit": current_commit(),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "outputs": {},
+    }
+
+
+def current_commit() -> str:
+    """Commit of the checkout this package runs from, or "released" when it is installed."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return "released"
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A scratch path beside `path` that replaces it when the block succeeds: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into the one error a user can act on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise StorageError(
+                f"cannot write {path}: {error.strerror}; free some space (or choose another --out) and run the same "
+                "command again: everything finished so far is kept"
+            ) from error
+        raise
+
+
+def write_table(path: Path, record: type[Row], rows: Iterable[Row]) -> None:
+    """Write rows of one record type as Parquet (zstd), its name and version in the schema."""
+    listed = list(rows)
+    schema = table_schema(record)
+    columns = [pa.array([_plain(getattr(row, item.name)) for row in listed], type=item.type) for item in schema]
+    pq.write_table(pa.Table.from_arrays(columns, schema=schema), path, compression="zstd")
+
+
+def read_table(path: Path, record: type[Row]) -> list[Row]:
+    """Read rows back.
+
+    Raises:
+        VersionError: the table holds another record or version.
+        StorageError: the file is damaged.
+    """
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StorageError(f"{path} is damaged ({error}); delete this file and run again") from error
+    found = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    if found.get("feints.record") != record.__name__ or found.get("feints.version") != str(RECORDS_VERSION):
+        raise VersionError(
+            f"{path} holds {found.get('feints.record', 'an unknown record')} version "
+            f"{found.get('feints.version', 'unknown')}, expected {record.__name__} version {RECORDS_VERSION}; "
+            "make it anew with this version of feints"
+        )
+    hints = typing.get_type_hints(record)
+    names = [field.name for field in dataclasses.fields(record)]  # type: ignore[arg-type]
+    columns = [[_typed(hints[name], value) for value in table.column(name).to_pylist()] for name in names]
+    return [record(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
+
+
+def table_schema(record: type[Any]) -> pa.Schema:
+    """Arrow schema of a record type, from its annotations."""
+    hints = typing.get_type_hints(record)
+    fields = [pa.field(field.name, _arrow(hints[field.name])) for field in dataclasses.fields(record)]
+    return pa.schema(fields, {"feints.record": record.__name__, "feints.version": str(RECORDS_VERSION)})
+
+
+def _arrow(hint: Any) -> pa.DataType:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _arrow(next(a for a in arguments if a is not type(None)))
+    if origin is tuple:
+        return pa.list_(_arrow(arguments[0]))
+    if dataclasses.is_dataclass(hint):
+        inner = typing.get_type_hints(hint)
+        return pa.struct([pa.field(field.name, _arrow(inner[field.name])) for field in dataclasses.fields(hint)])
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return pa.string()
+    return {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}[hint]
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, tuple) and value and not isinstance(value[0], (int, float)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, StrEnum) else value
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _typed(next(a for a in arguments if a is not type(None)), value)
+    if origin is tuple:
+        if arguments[0] in (int, float, str):
+            return tuple(value)
+        return tuple(_typed(arguments[0], item) for item in value)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        inner = typing.get_type_hints(hint)
+        return hint(**{name: _typed(inner[name], item) for name, item in value.items()})
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return hint(value)
+    return value
