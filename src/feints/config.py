@@ -132,9 +132,10 @@ def _problem(document: Document, model: type[BaseModel], item: Any) -> tuple[int
 
 def _place(document: Document, location: Loc) -> tuple[int, str]:
     """Line of the longest part of `location` that stands in the file, and how to call it."""
+    known = set(document.lines) | {given[:n] for given in document.overridden for n in range(1, len(given) + 1)}
     real: Loc = ()
-    for part in location:
-        if (*real, part) in document.lines or (*real, part) in document.overridden:
+    for part in location:  # a discriminated union adds parts that stand in no file; they are passed over
+        if (*real, part) in known:
             real = (*real, part)
     missing_leaf = location and location[-1] not in real
     name = dotted((*real, location[-1]) if missing_leaf else real)

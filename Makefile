@@ -1,0 +1,55 @@
+PYTHON ?= python3.11
+RECIPE ?= recipes/quickstart.yaml
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help quickstart setup check test format tree docs clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+quickstart: $(VENV)/.train ## install, distil the offline lab recipe, print the table and the path of the page
+	$(BIN)/feints run $(RECIPE)
+
+setup: $(VENV)/.dev ## make .venv with everything for development
+
+check: $(VENV)/.dev ## the gate: format, lint, types, import contracts, fast tests
+	$(BIN)/ruff format --check --quiet src tests benchmarks
+	$(BIN)/ruff check --quiet src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not slow and not browser"
+
+test: $(VENV)/.dev ## everything: the gate, then the slow and the browser tests
+	$(BIN)/ruff format --check --quiet src tests benchmarks
+	$(BIN)/ruff check --quiet src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+format: $(VENV)/.dev ## put the code into the house style
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+tree: $(VENV)/.dev ## write the file tree of the README anew from the docstrings
+	$(BIN)/python tests/readme_tree.py
+
+docs: $(VENV)/.dev ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+clean: ## remove .venv and everything built
+	rm -rf $(VENV) site build dist
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+
+# torch comes first and by its exact version, so that a machine with a CPU build of it takes that one
+$(VENV)/.train: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) "$$(grep '^torch==' constraints.txt)"
+	$(INSTALL) --editable '.[train]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.train
+	$(INSTALL) --editable '.[dev]'
+	@touch $@
