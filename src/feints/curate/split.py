@@ -1,0 +1,49 @@
+"""Split train from validation by problem, so that no problem has rationales on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from feints.errors import EmptyPileError, SettingsError
+from feints.records import Problem, content_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Two disjoint lists of problems, each in the order given."""
+
+    train: tuple[Problem, ...]
+    """Learnt from."""
+    validation: tuple[Problem, ...]
+    """Held back to choose the best epoch; never a test problem."""
+
+
+def unit_interval(*parts: object) -> float:
+    """A number in [0, 1) that depends on the content of `parts` alone, uniform over contents."""
+    return int(content_hash(*parts, digits=16), 16) / 2**64
+
+
+def split_by_problem(problems: Iterable[Problem], *, validation: float, seed: int) -> Split:
+    """Hold back about a `validation` share of the problems.
+
+    The side of a problem depends on its id (or its parent's, so that variants stay together) and the seed alone:
+    adding or removing problems never moves another. The share is therefore met on average, not exactly.
+
+    Raises:
+        SettingsError: the share is not in [0, 1).
+        EmptyPileError: a share above 0 leaves one side empty.
+    """
+    if not 0.0 <= validation < 1.0:
+        raise SettingsError(f"validation share {validation} is not in [0, 1); 0.1 holds back a tenth of the problems")
+    kept: list[Problem] = []
+    held: list[Problem] = []
+    for problem in problems:
+        draw = unit_interval("split", seed, problem.parent or problem.id)
+        (held if draw < validation else kept).append(problem)
+    if validation > 0.0 and (not kept or not held):
+        raise EmptyPileError(
+            f"a validation share of {validation} of {len(kept) + len(held)} problems leaves {len(kept)} for training "
+            f"and {len(held)} for validation; give more problems, another share or another seed"
+        )
+    return Split(train=tuple(kept), validation=tuple(held))

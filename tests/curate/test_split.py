@@ -1,0 +1,53 @@
+"""The split: by problem, stable, about the share asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feints.curate.split import split_by_problem
+from feints.errors import EmptyPileError, SettingsError
+from feints.records import AnswerKind, Problem
+
+
+def problem(name: str) -> Problem:
+    return Problem(id=name, question="?", answer="1", answer_kind=AnswerKind.NUMBER, task="t", split="train")
+
+
+MANY = [problem(f"p{number}") for number in range(2000)]
+
+
+def test_the_share_is_met_on_average_and_every_problem_is_on_one_side():
+    split = split_by_problem(MANY, validation=0.1, seed=7)
+    assert sorted(p.id for p in split.train + split.validation) == sorted(p.id for p in MANY)
+    assert 150 < len(split.validation) < 250
+    assert split_by_problem(MANY, validation=0.1, seed=8) != split
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sets(st.integers(0, 1999), min_size=200))
+def test_other_problems_never_move_a_problem(chosen):
+    whole = {p.id for p in split_by_problem(MANY, validation=0.2, seed=1).validation}
+    part = split_by_problem([MANY[i] for i in chosen], validation=0.2, seed=1)
+    assert all(p.id in whole for p in part.validation)
+    assert not any(p.id in whole for p in part.train)
+
+
+def test_variants_stay_with_their_parent():
+    children = [replace(problem(f"c{i}"), parent=f"p{i}") for i in range(2000)]
+    held = {p.id for p in split_by_problem(MANY, validation=0.3, seed=2).validation}
+    assert {p.parent for p in split_by_problem(children, validation=0.3, seed=2).validation} == held
+
+
+def test_no_share_holds_nothing_back():
+    assert split_by_problem(MANY, validation=0.0, seed=0).train == tuple(MANY)
+
+
+def test_impossible_shares_are_refused():
+    with pytest.raises(SettingsError, match=r"not in \[0, 1\)"):
+        split_by_problem(MANY, validation=1.0, seed=0)
+    with pytest.raises(EmptyPileError, match="1 problems"):
+        split_by_problem(MANY[:1], validation=0.5, seed=0)
