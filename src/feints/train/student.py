@@ -1,0 +1,270 @@
+"""Load a student, with or without adapters, make its examples, save it to a folder."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from pydantic import BaseModel, ConfigDict, Field
+
+from feints.errors import SettingsError, StorageError, StudentError
+from feints.generate.rendering import Renderer
+from feints.generate.source import Message
+from feints.generate.weights import load_weights, local_folder, quiet_transformers
+from feints.records import Example, Role
+
+STUDENT_VERSION = 1
+_ADAPTER_FOLDER = "adapter"
+_CARD = "student.json"
+
+
+class AdapterSettings(BaseModel):
+    """What is trained: every weight, or low-rank additions to some of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["full", "lora"] = "full"
+    """`full` trains every weight, `lora` freezes them and trains low-rank additions."""
+    rank: int = Field(default=8, ge=1)
+    """Rank of each LoRA addition."""
+    alpha: float = Field(default=16.0, gt=0)
+    """LoRA additions are scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Dropout on the input of the LoRA additions."""
+    modules: tuple[str, ...] | Literal["linear"] = "linear"
+    """Names of the modules that get an addition, such as q_proj; `linear` is every linear layer but the head."""
+
+
+class StudentSettings(BaseModel):
+    """Which weights to start from and which part of them learns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    """A folder with safetensors and a tokenizer, or a hub id such as owner/model."""
+    chat: bool | None = None
+    """Use the tokenizer's chat template: true, false, or null for `where it has one`."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision the weights are held in; the precision of the arithmetic is a training setting."""
+    adapter: AdapterSettings = AdapterSettings()
+    """What is trained."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+
+
+class Student:
+    """A model that learns, with the one renderer that makes its ids."""
+
+    def __init__(
+        self, model: Any, renderer: Renderer, *, seq2seq: bool, settings: StudentSettings, identity: str
+    ) -> None:
+        self.model = model
+        self.renderer = renderer
+        self.seq2seq = seq2seq
+        self.settings = settings
+        self.identity = identity
+
+    @classmethod
+    def load(cls, settings: StudentSettings, *, seed: int = 0, device: str = "cpu") -> Student:
+        """Load weights and tokenizer; a LoRA addition starts from `seed` and changes nothing at first.
+
+        Also takes the folder that `save` wrote, merged or with an adapter beside its base; the saved adapter is then
+        merged before a fresh one is added.
+
+        Raises:
+            StudentError: the weights or the tokenizer cannot be used, or no module has a name asked for.
+        """
+        folder = local_folder(settings.model)
+        card = _read_card(folder)
+        source = card["base"] if "base" in card else str(folder)
+        weights = load_weights(source, dtype=settings.dtype, device=device)
+        model = weights.model
+        if "base" in card:
+            if weights.identity != card["base_identity"]:
+                raise StudentError(
+                    f"the adapter in {folder} was trained on other weights than {source} holds now; "
+                    "bring back those weights, or save the student merged"
+                )
+            with quiet_transformers():
+                model = PeftModel.from_pretrained(model, folder / _ADAPTER_FOLDER).merge_and_unload()
+        chat = card.get("chat", settings.chat) if settings.chat is None else settings.chat
+        renderer = Renderer(weights.tokenizer, chat, weights.seq2seq)
+        student = cls(model, renderer, seq2seq=weights.seq2seq, settings=settings, identity=weights.identity)
+        if settings.adapter.kind == "lora":
+            student.add_lora(settings.adapter, seed=seed)
+        if settings.gradient_checkpointing:
+            student.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            if settings.adapter.kind == "lora":
+                student.model.enable_input_require_grads()
+        return student
+
+    def add_lora(self, adapter: AdapterSettings, *, seed: int, name: str = "default") -> None:
+        """Freeze every weight and add trainable low-rank additions, which start as zero.
+
+        Raises:
+            StudentError: the model has no module of a name asked for.
+        """
+        modules: str | list[str] = "all-linear" if adapter.modules == "linear" else list(adapter.modules)
+        if isinstance(modules, list):
+            present = {path.rpartition(".")[2] for path, _ in self.model.named_modules()}
+            unknown = [module for module in modules if module.rpartition(".")[2] not in present]
+            if unknown:
+                linear = {
+                    path.rpartition(".")[2]
+                    for path, module in self.model.named_modules()
+                    if isinstance(module, torch.nn.Linear)
+                }
+                raise StudentError(
+                    f"the student has no module called {', '.join(unknown)}; its linear layers are "
+                    f"{', '.join(sorted(linear))}"
+                )
+        config = LoraConfig(
+            r=adapter.rank,
+            lora_alpha=adapter.alpha,
+            lora_dropout=adapter.dropout,
+            target_modules=modules,
+            task_type="SEQ_2_SEQ_LM" if self.seq2seq else "CAUSAL_LM",
+            fan_in_fan_out=_has_transposed_linear(self.model),
+        )
+        with torch.random.fork_rng(), quiet_transformers():
+            torch.manual_seed(seed)
+            if isinstance(self.model, PeftModel):
+                self.model.add_adapter(name, config)
+            else:
+                self.model = get_peft_model(self.model, config, adapter_name=name)
+
+    # ------------------------------------------------------------------------------------------------------ examples
+
+    @property
+    def context(self) -> int | None:
+        """Longest sequence the model can read, in tokens; None where it has no limit."""
+        config = self.model.config
+        limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+        return None if self.seq2seq or limit is None else int(limit)
+
+    def example(
+        self,
+        *,
+        id: str,
+        problem_id: str,
+        messages: Sequence[Message],
+        text: str,
+        thinking: str = "",
+        rationale_id: str = "",
+        weight: float = 1.0,
+        prompt_weight: float = 0.0,
+        group: str = "",
+        role: Role = Role.RIGHT,
+    ) -> Example:
+        """Render one example with a constant weight on its target and another on its prompt."""
+        prompt = self.renderer.prompt_ids(messages)
+        target = self.renderer.target_ids(text, thinking)
+        return Example(
+            id=id,
+            problem_id=problem_id,
+            rationale_id=rationale_id,
+            prompt_ids=prompt,
+            target_ids=target,
+            weights=(prompt_weight,) * len(prompt) + (weight,) * len(target),
+            tokenizer_hash=self.renderer.tokenizer_hash,
+            group=group,
+            role=role,
+        )
+
+    def check(self, examples: Iterable[Example]) -> None:
+        """Refuse examples this student cannot learn from.
+
+        Raises:
+            StudentError: another tokenizer made the ids, or an example is longer than the student's context.
+        """
+        wanted, limit = self.renderer.tokenizer_hash, self.context
+        for example in examples:
+            if example.tokenizer_hash != wanted:
+                raise StudentError(
+                    f"example {example.id!r} was made with another tokenizer or chat setting "
+                    f"({example.tokenizer_hash[:8]}, the student's is {wanted[:8]}); make the examples again with it"
+                )
+            length = len(example.prompt_ids) + len(example.target_ids)
+            if limit is not None and length > limit:
+                raise StudentError(
+                    f"example {example.id!r} is longer than the student's context: prompt {len(example.prompt_ids)} + "
+                    f"target {len(example.target_ids)} tokens, {limit} fit; leave it out or shorten the prompt"
+                )
+
+    # ------------------------------------------------------------------------------------------------------ on disk
+
+    def save(self, folder: Path, *, merge: bool = True) -> None:
+        """Write safetensors and tokenizer to a new folder, complete or not at all.
+
+        Merged (default) the folder needs nothing else. With `merge=False` only the adapter is written, and the folder
+        names the base weights it needs. The model in memory is left as it is.
+
+        Raises:
+            SettingsError: `merge=False` without an adapter.
+            StorageError: the folder cannot be written.
+        """
+        if not merge and not isinstance(self.model, PeftModel):
+            raise SettingsError("there is no adapter to save apart: the student is trained in full; save it merged")
+        partial = folder.with_name(f".{folder.name}.partial")
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            card: dict[str, Any] = {"version": STUDENT_VERSION, "chat": self.renderer.chat}
+            with quiet_transformers():
+                if merge:
+                    merged_copy(self.model).save_pretrained(partial)
+                else:
+                    self.model.save_pretrained(partial / _ADAPTER_FOLDER)
+                    card |= {"base": self.settings.model, "base_identity": self.identity}
+                self._save_tokenizer(partial)
+            (partial / _CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+            if folder.exists():
+                shutil.rmtree(folder)
+            partial.rename(folder)
+        except (OSError, RuntimeError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise StorageError(
+                f"the student cannot be written to {folder}: {error}; free some space or go elsewhere"
+            ) from error
+
+    def _save_tokenizer(self, folder: Path) -> None:
+        """A student trained on plain prompts is saved without the chat template, so whoever loads it renders alike."""
+        tokenizer = copy.copy(self.renderer.tokenizer)
+        if not self.renderer.chat:
+            tokenizer.chat_template = None
+        tokenizer.save_pretrained(folder)
+
+
+def merged_copy(model: Any) -> Any:
+    """The model without adapters: itself when it has none, else a copy whose additions are added in.
+
+    The copy shares nothing with `model`, which can go on learning.
+    """
+    if not isinstance(model, PeftModel):
+        return model
+    return copy.deepcopy(model).merge_and_unload()
+
+
+def _has_transposed_linear(model: Any) -> bool:
+    return any(type(module).__name__ == "Conv1D" for module in model.modules())
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    path = folder / _CARD
+    if not path.is_file():
+        return {}
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudentError(f"{path} is damaged ({error}); save the student again") from error
+    if card.get("version") != STUDENT_VERSION:
+        raise StudentError(
+            f"{path} is of version {card.get('version')}, this is {STUDENT_VERSION}; save the student again"
+        )
+    return card
