@@ -1,0 +1,194 @@
+"""From a problem and a text to a verdict: find the stated answer, compare it, say why; no process is started here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from feints.records import AnswerKind, Finish, Judgement, Problem, Verdict
+from feints.verify import latex, options, wording, yesno
+from feints.verify.findings import Finding
+from feints.verify.gold import Gold, parse_gold
+from feints.verify.quantities import Quantity, close, plain, read_numbers, same
+from feints.verify.spans import Span, complete, last_sentence, marked, spoken, tidy
+
+_CUT = {
+    Finish.LENGTH: "the text was cut by the token limit",
+    Finish.REFUSAL: "the author refused",
+    Finish.MALFORMED: "the reply could not be read as the protocol says",
+}
+_TEX = re.compile(r"\\(?!\$|%|!|,|;|\s|[()\[\]]|text|mathrm|mathbf|times|cdot|boxed|[dtc]?frac|left|right|quad)|\^|√|π")
+_OPTION_LINE = re.compile(r"\(?[A-Z][).](?:\s|$|\S).{0,80}|\(?[A-Z]\)?")
+_TWO = re.compile(r"\s*(?:or|to|-)\s*(?:else\s*)?[$\d]")
+MAX_TEXT = 200_000
+"""Characters; of a longer text the end is read, where an answer stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A comparison this process cannot decide within bounds: `verdict` stands once the pool has filled it in."""
+
+    gold: Gold
+    answer: str
+    """The stated answer, for the second checker."""
+    finding: Finding
+    lenient: Judgement | None
+    """The lenient verdict where it is known already."""
+    positive_only: bool
+    """Whether only a match counts, because the answer is not marked."""
+
+
+def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = Finish.UNKNOWN) -> Verdict | Open:
+    """Judge `text` against the gold answer of `problem`; `Open` where a second checker must be asked.
+
+    `thinking` is accepted beside the text and never searched.
+
+    Raises:
+        DataError: the gold answer cannot be read.
+    """
+    del thinking
+    gold = parse_gold(problem)
+    said, inside = spoken(text[-MAX_TEXT:])
+    said = tidy(said).strip()
+    span = _stated(gold, said)
+    if span is None:
+        return _unmarked(gold, said, inside, finish)
+    finding = compare(gold, span.text, marked=True)
+    if finding.extracted is None:
+        lenient = _lenient(gold, said, Judgement.NO_ANSWER)
+        return _verdict(Judgement.NO_ANSWER, lenient, finding)
+    if finish is Finish.LENGTH and not span.ends and finding.same is not True:
+        reason = "the text was cut by the token limit inside its answer"
+        return _verdict(Judgement.NO_ANSWER, _lenient(gold, said, Judgement.NO_ANSWER), replace(finding, reason=reason))
+    if finding.same is None:
+        return Open(gold, span.text, finding, None, False)
+    if finding.same:
+        return _verdict(Judgement.CORRECT, Judgement.CORRECT, finding)
+    return _verdict(Judgement.WRONG, _lenient(gold, said, Judgement.WRONG), finding)
+
+
+def settle(open_case: Open, finding: Finding) -> Verdict:
+    """The verdict of an open comparison, from the finding of the second checker."""
+    if finding.same is None:
+        value = Judgement.NOT_CHECKED
+    elif finding.same:
+        value = Judgement.CORRECT
+    else:
+        value = Judgement.NO_ANSWER if open_case.positive_only else Judgement.WRONG
+    if open_case.positive_only and finding.same is False:
+        finding = replace(finding, reason=f"no answer is marked, and the last one read is {finding.reason}")
+    lenient = open_case.lenient or (value if value is not Judgement.NO_ANSWER else Judgement.WRONG)
+    return _verdict(value, lenient, finding)
+
+
+def compare(gold: Gold, span: str, *, marked: bool) -> Finding:
+    """Compare a stated answer with the gold answer; a number counts first if marked, last if not."""
+    if gold.kind is AnswerKind.CHOICE:
+        return options.compare(gold.label, gold.choices, span)
+    if gold.kind is AnswerKind.BOOLEAN and gold.truth is not None:
+        return yesno.compare(gold.truth, span)
+    if gold.kind is AnswerKind.TEXT:
+        return wording.compare(gold.text, span)
+    if gold.quantity is None:
+        return latex.compare(gold.text, span, gold.question, conclusion=not marked)
+    if _TEX.search(span) and marked:
+        return latex.compare(gold.text, span, "", conclusion=False)
+    return _number(gold.quantity, span, marked)
+
+
+def _number(gold: Quantity, span: str, marked: bool) -> Finding:
+    if marked and "=" in span:
+        tail = span.rpartition("=")[2]
+        span = tail if re.search(r"\d", tail) else span
+    text = plain(span)
+    numbers = read_numbers(text)
+    if not numbers:
+        return Finding(None, None, "number", f"no number is stated in {span[:60]!r}" if span else "no number is stated")
+    said = numbers[0] if marked else numbers[-1]
+    if marked and len(numbers) > 1 and _TWO.match(text, said.end) and numbers[1].value != said.value:
+        return Finding(False, text[said.start : numbers[1].end].strip(), "number", "two numbers are offered")
+    if same(gold, said):
+        return Finding(True, said.text, "number", "equal" if said.value == gold.value else "equal up to rounding")
+    return Finding(False, said.text, "number", f"{_show(said)} is not {_show(gold)}")
+
+
+def _show(quantity: Quantity) -> str:
+    value = quantity.value
+    shown = str(value) if value.denominator == 1 or quantity.decimals == 0 else str(float(value))
+    return (shown if len(shown) <= 40 else f"{float(value):.6g}" if abs(value) < 10**300 else "a huge number") + (
+        "%" if quantity.percent else ""
+    )
+
+
+def _stated(gold: Gold, said: str) -> Span | None:
+    """The marked answer, or the whole text where it is nothing but an answer."""
+    span = marked(said, line_answers=gold.kind is not AnswerKind.CHOICE)
+    if span is not None:
+        return span
+    if gold.kind is AnswerKind.CHOICE:
+        lines = said.splitlines()
+        if lines and _OPTION_LINE.fullmatch(lines[-1].strip()):
+            return Span(lines[-1].strip(), "line", len(said) - len(lines[-1]), False)
+    return Span(said, "bare", 0, False) if _bare(gold, said) else None
+
+
+def _bare(gold: Gold, said: str) -> bool:
+    """Whether the text is an answer without a sentence around it."""
+    if not said or "\n\n" in said:
+        return False
+    if gold.kind is AnswerKind.LATEX:
+        return latex.bare(said)
+    if gold.kind is AnswerKind.TEXT:
+        return "\n" not in said and len(said.split()) <= len(gold.text.split()) + 3
+    return len(said.split()) <= 4
+
+
+def _unmarked(gold: Gold, said: str, inside: bool, finish: Finish) -> Verdict | Open:
+    """No answer is marked: a finished text may end in the right one, but what it ends in is never held against it."""
+    finding = compare(gold, last_sentence(said), marked=False) if said else Finding(None, None, gold.kind, "")
+    lenient = _judgement(finding, Judgement.NO_ANSWER)
+    why = "the text ends inside its thinking" if inside else _CUT.get(finish, "")
+    if not why and not said:
+        why = "the text is empty"
+    if not why and not complete(said):
+        why = "the text stops in the middle and marks no answer"
+    if why:
+        return _verdict(Judgement.NO_ANSWER, lenient, replace(finding, reason=why))
+    if finding.same is None and finding.extracted is not None:
+        return Open(gold, finding.extracted, finding, None, True)
+    if finding.same:
+        return _verdict(Judgement.CORRECT, Judgement.CORRECT, replace(finding, reason="no mark, but it ends in it"))
+    return _verdict(Judgement.NO_ANSWER, lenient, replace(finding, reason="no answer is marked"))
+
+
+def _judgement(finding: Finding, default: Judgement) -> Judgement:
+    if finding.extracted is None or finding.same is None:
+        return default
+    return Judgement.CORRECT if finding.same else Judgement.WRONG
+
+
+def _lenient(gold: Gold, said: str, strict: Judgement) -> Judgement:
+    """Any last number, letter or word of the text counts; a stated answer that was wrong stays wrong otherwise."""
+    if gold.quantity is not None:
+        numbers = read_numbers(plain(said[-2000:]))
+        if not numbers:
+            return strict
+        right = close(gold.quantity, numbers[-1].value, numbers[-1].decimals)
+    else:
+        finding = compare(gold, last_sentence(said), marked=False)
+        if finding.extracted is None or finding.same is None:
+            return strict
+        right = finding.same
+    return Judgement.CORRECT if right else Judgement.WRONG
+
+
+def _verdict(value: Judgement, lenient: Judgement, finding: Finding) -> Verdict:
+    extracted = None if finding.extracted is None else finding.extracted[:500]
+    return Verdict(
+        rationale_id="",
+        value=value,
+        lenient=lenient,
+        extracted=extracted,
+        checker=str(finding.checker),
+        reason=finding.reason or "nothing is stated",
+    )

@@ -1,0 +1,108 @@
+"""Choice answers: the label in its many dresses, "(B)", "B.", "option B", or the option's text in its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from feints.records import Choice
+from feints.verify.findings import Finding
+from feints.verify.quantities import plain, read_numbers
+from feints.verify.wording import normal
+
+CHECKER = "choice"
+_DRESSED = re.compile(r"\(\s*([A-Za-z]|\d{1,2})\s*\)|\[\s*([A-Z])\s*\]|(?<![\w(])([A-Z])\)")
+_LEADING = re.compile(
+    r"[\s\"'*_:(\[]*(?:(?:most\s+likely|probably|likely|definitely|clearly|to\s+be|either|the)\s+)*"
+    r"(?:(?:option|choice|answer|letter|statement)\s*)?[\s\"'*_(\[]*([A-Za-z]|\d{1,2})(?![\w'’])",
+    re.IGNORECASE,
+)
+_STANDALONE = re.compile(r"(?<![\w'’.$\\])([B-HJ-Z])(?![\w'’$^])")
+_LISTED = re.compile(r"[)\]]?\s*(?:,|and|or|&)\s*(?:option\s*)?[(\[]?\s*([A-Z])(?=[)\].,]|$|\s)")
+
+
+def read_label(text: str, choices: Sequence[Choice]) -> tuple[str | None, str]:
+    """Label stated by `text`, and how it was read; None where no option, or more than one, is named.
+
+    Without `choices` any single letter counts as a label.
+    """
+    text = plain(text).replace("$", "").strip()
+    known = {choice.label.strip("() ").casefold(): choice.label for choice in choices}
+    whole = _by_text(text, choices)
+    if whole is not None:
+        return whole, "the option's text stands for its letter"
+    leading = _LEADING.match(text)
+    first = None
+    if leading and _is_label(leading, text, known):
+        first = leading[1]
+        other = _LISTED.match(text, leading.end())
+        if other and other[1].casefold() != first.casefold() and not _is_text_of(first, text, leading.end(), choices):
+            return None, "several options are named"
+    dressed = {(match[1] or match[2] or match[3]).upper() for match in _DRESSED.finditer(text)}
+    dressed = {label for label in dressed if not known or label.casefold() in known}
+    if first is None and len(dressed) == 1:
+        first = dressed.pop()
+    if first is None and len(dressed) > 1:
+        return None, "several options are named"
+    if first is None:
+        alone = {match[1] for match in _STANDALONE.finditer(text) if not known or match[1].casefold() in known}
+        first = alone.pop() if len(alone) == 1 else None
+    if first is None:
+        label = _by_value(text, choices) or _by_mention(text, choices)
+        return (label, "the option's text stands for its letter") if label else (None, "no option is named")
+    return known.get(first.casefold(), first.upper()), "label"
+
+
+def _is_label(match: re.Match[str], text: str, known: dict[str, str]) -> bool:
+    """Whether the leading letter is a label and not the article "a", the pronoun "I" or a variable."""
+    letter, rest = match[1], text[match.end() :]
+    if known and letter.casefold() not in known:
+        return False
+    if letter.isdigit():
+        return letter.casefold() in known
+    if rest[:1] in (")", "]"):
+        return True
+    if letter.islower():
+        return not rest.strip(" .\"'*")
+    return not (letter in "AI" and re.match(r"\s+[a-z]", rest) and not re.match(r"\s+(?:is|because|since)\b", rest))
+
+
+def _is_text_of(label: str, text: str, at: int, choices: Sequence[Choice]) -> bool:
+    rest = normal(text[at:])
+    return any(c.label.casefold() == label.casefold() and normal(c.text) in rest for c in choices if normal(c.text))
+
+
+def _by_text(text: str, choices: Sequence[Choice]) -> str | None:
+    wanted = normal(text)
+    same = [choice.label for choice in choices if normal(choice.text) == wanted]
+    return same[0] if wanted and len(same) == 1 else None
+
+
+def _by_value(text: str, choices: Sequence[Choice]) -> str | None:
+    """The one option whose number the text states."""
+    said = read_numbers(text)
+    if len(said) != 1:
+        return None
+    values = [(choice.label, read_numbers(plain(choice.text))) for choice in choices]
+    same = [label for label, numbers in values if len(numbers) == 1 and numbers[0].value == said[0].value]
+    return same[0] if len(same) == 1 else None
+
+
+def _by_mention(text: str, choices: Sequence[Choice]) -> str | None:
+    """The one option whose text (a word or more) occurs in the stated answer; a longer option hides a shorter."""
+    said = f" {normal(text)} "
+    named = [choice for choice in choices if len(normal(choice.text)) > 2 and f" {normal(choice.text)} " in said]
+    longest = [c for c in named if not any(c is not d and normal(c.text) in normal(d.text) for d in named)]
+    return longest[0].label if len(longest) == 1 else None
+
+
+def compare(label: str, choices: Sequence[Choice], span: str) -> Finding:
+    """Compare a stated answer with the gold `label`."""
+    said, how = read_label(span, choices)
+    if said is None:
+        if how == "several options are named":
+            return Finding(False, span.strip()[:200], CHECKER, how)
+        return Finding(None, None, CHECKER, f"{how} in {span.strip()[:60]!r}")
+    if said.strip("() ").casefold() == label.strip("() ").casefold():
+        return Finding(True, said, CHECKER, f"option {said} ({how})" if how != "label" else f"option {said}")
+    return Finding(False, said, CHECKER, f"option {said}, not {label}")

@@ -1,0 +1,141 @@
+"""Numbers as people write them: thousands, currency, percent, fractions, mixed, scientific, words; exact values."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from fractions import Fraction
+
+from feints.verify.words import PHRASE, SCALES, read_words
+
+MAX_EXPONENT = 400
+"""Powers of ten beyond this are no answer to a word problem; larger ones are left unread, so reading is bounded."""
+
+_INT = r"(?:\d{1,3}(?:,\d{3})+(?![\d,]\d)|\d+)"
+_DEC = rf"(?:{_INT}(?:\.\d+)?|\.\d+)"
+_NUMBER = re.compile(
+    r"(?<![\w.\\])(?P<sign>(?:(?<![\d)\]}%])|(?<=[=:]))\s*[-+]\s?)?(?P<currency>[$€£¥₹]\s?)?(?P<inner>-)?(?:"
+    rf"(?P<whole>{_INT})(?:\s+and\s+|\s+|-)(?P<num>\d+)\s*/\s*(?P<den>\d+)"
+    rf"|(?P<top>{_DEC})\s*/\s*(?P<bottom>{_DEC})(?!\s*/)"
+    rf"|(?P<plain>{_DEC})(?:[eE](?P<exp>[-+]?\d+)|\s*(?:[x×*·])\s*10\s*(?:\^|\*\*)\s*[({{]?(?P<power>[-+]?\d+)[)}}]?)?"
+    r")(?P<percent>\s*(?:%|percent(?:age)?\b|pct\b))?"
+    rf"(?P<scale>\s+(?:{'|'.join(SCALES)})s?\b)?",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(r"(?:\s?\*\s?)?[xyz](?![A-Za-z])")
+_TEX_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|textnormal|bold)\s*\{([^{}]*)\}")
+_TEX_FRACTION = re.compile(r"\\[dtc]?frac\s*\{\s*([-\d.,]+)\s*\}\s*\{\s*([-\d.,]+)\s*\}|\\[dtc]?frac\s*(\d)\s*(\d)")
+_FLOAT_DIGITS = 7
+"""From this many decimals on, a written decimal is taken for a rounded one (0.3333333 for 1/3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number read out of a text."""
+
+    value: Fraction
+    """Exact value; a percent sign does not divide by 100."""
+    percent: bool
+    """Whether a percent sign or word follows."""
+    decimals: int
+    """Digits after the decimal point."""
+    text: str
+    """As it stands there."""
+    start: int
+    """Where it begins in the (plain) text."""
+    end: int
+    """Where it ends."""
+
+
+def plain(text: str) -> str:
+    """`text` with the typography of numbers made plain: TeX thousands and text boxes, Markdown, Unicode minus."""
+    if "\\" in text or "{" in text:
+        text = text.replace("\\!", "").replace("{,}", ",").replace("\\,", " ").replace("\\ ", " ").replace("\\;", " ")
+        text = text.replace("\\$", "$").replace("\\%", "%").replace("\\times", "×").replace("\\cdot", "·")
+        text = re.sub(r"\\[()\[\]]|\\(?:left|right)\b", " ", text)
+        text = _TEX_FRACTION.sub(lambda m: f" {m[1] or m[3]}/{m[2] or m[4]}", text)
+        text = _TEX_TEXT.sub(r" \1", text)
+    if not text.isascii():
+        text = _ascii(text)
+    return text.replace("**", "").replace("__", "_")
+
+
+def _ascii(text: str) -> str:
+    text = re.sub("[−–—‐‑]", "-", text).replace("\u00a0", " ").replace("\u202f", " ").replace("\u2009", " ")
+    text = text.replace("’", "'").replace("“", '"').replace("”", '"').replace("％", "%")
+    if any(unicodedata.category(char) == "No" for char in text):
+        text = re.sub(
+            r"(\d?)\s?([¼½¾⅐-⅞])",
+            lambda m: (m[1] + " " if m[1] else "") + unicodedata.normalize("NFKC", m[2]).replace("⁄", "/"),
+            text,
+        )
+    return text
+
+
+def read_numbers(text: str) -> list[Quantity]:
+    """All numbers of `text` (made `plain` first) in order; figures before words where both claim a place."""
+    text = _dollars(text)
+    found = [quantity for match in _NUMBER.finditer(text) if (quantity := _from_match(match)) is not None]
+    for match in PHRASE.finditer(text):
+        value = read_words(match[0])
+        if value is not None and not any(q.start < match.end() and match.start() < q.end for q in found):
+            percent = re.match(r"\s*(?:%|percent)", text[match.end() :]) is not None
+            found.append(Quantity(value, percent, 0, match[0], match.start(), match.end()))
+    return sorted(found, key=lambda quantity: quantity.start)
+
+
+def _dollars(text: str) -> str:
+    """Mathematics written as $18$ is not money: drop the closing sign, keep the length."""
+    return re.sub(r"(?<=[\d%}])\$", " ", text)
+
+
+def _from_match(match: re.Match[str]) -> Quantity | None:
+    parts = match.groupdict()
+    decimals = 0
+    if _VARIABLE.match(match.string, match.end()) and not parts["percent"]:
+        return None
+    if parts["whole"] is not None:
+        if not int(parts["den"]):
+            return None
+        value = _decimal(parts["whole"]) + Fraction(int(parts["num"]), int(parts["den"]))
+    elif parts["top"] is not None:
+        bottom = _decimal(parts["bottom"])
+        if not bottom:
+            return None
+        value = _decimal(parts["top"]) / bottom
+    else:
+        written = parts["plain"]
+        decimals = len(written.partition(".")[2])
+        exponent = int(parts["exp"] or parts["power"] or 0)
+        if abs(exponent) > MAX_EXPONENT:
+            return None
+        value = _decimal(written) * Fraction(10) ** exponent
+    if parts["scale"]:
+        value *= SCALES[parts["scale"].strip().lower().removesuffix("s")]
+    if "-" in (parts["sign"] or "") or parts["inner"]:
+        value = -value
+    text = match[0].strip()
+    return Quantity(value, parts["percent"] is not None, decimals, text, match.start(), match.end())
+
+
+def _decimal(written: str) -> Fraction:
+    whole, _, digits = written.replace(",", "").partition(".")
+    return Fraction(int((whole + digits)[:4000] or "0"), 10 ** len(digits)) if len(whole) < 4000 else Fraction(0)
+
+
+def same(gold: Quantity, answer: Quantity) -> bool:
+    """Whether two written numbers are one: exactly, up to float noise, or 50 % against 0.5 where gold is a percent."""
+    if close(gold, answer.value, answer.decimals):
+        return True
+    return gold.percent and not answer.percent and answer.value * 100 == gold.value
+
+
+def close(gold: Quantity, value: Fraction, decimals: int) -> bool:
+    """Equality, or both agree to the last written digit where one is visibly a rounded float (7 decimals or more)."""
+    if gold.value == value:
+        return True
+    digits = min((d for d in (gold.decimals, decimals) if d >= _FLOAT_DIGITS), default=0)
+    if not digits:
+        return False
+    return abs(gold.value - value) <= max(Fraction(1, 10**digits), abs(gold.value) * Fraction(1, 10**12))

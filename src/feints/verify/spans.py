@@ -1,0 +1,164 @@
+"""Where a text states its answer: after a trigger phrase, in a box, after ####; never inside its thinking."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_MARKS = (
+    r"is|are|was|=|:|equals|would\s+be|should\s+be|will\s+be|must\s+be|has\s+to\s+be|could\s+be|comes\s+(?:out\s+)?to"
+)
+_TRIGGER = re.compile(
+    rf"\banswers?\b(?:\s*\([^()\n]{{0,60}}\))?(?:\s+(?:to|for|of|in)\s+[^.:\n]{{1,80}}?)?\s*(?:\*\*|__)?\s*"
+    rf"(?:\b(?:therefore|then|thus)\s+)?(?:{_MARKS})(?![A-Za-z])(?:\s*:)?\s*(?:\*\*|__)?\s*"
+    r"|\bAnswer\s+(?=\$|\\[\[(]|[-\d])"
+    r"|####[ \t]*",
+    re.IGNORECASE,
+)
+_LINE_ANSWER = re.compile(r"(?:^|\n)[ \t]*A[ \t]*:[ \t]*(?=\S)")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{|[^\s{])")
+_NEXT_PROBLEM = re.compile(r"\n\s*(?:Q|Question|Problem)\s*\d*\s*[:.]", re.IGNORECASE)
+_CALCULATOR = re.compile(r"<<[^<>\n]*>>")
+_NEGATION = re.compile(r"\s*(?:not|never|n't)\b(?!\s+(?:equal|valid|true|plausible|sarcastic))", re.IGNORECASE)
+_JOINS = re.compile(r"[\s,;.$]*(?:(?:\\text\{)?\s*(?:and|or)\s*\}?|\\quad|\\qquad|\\[,; ()\[\]]|[\s,;$])*[\s,;.$]*")
+_OPEN_MATH = {"\\[": "\\]", "$$": "$$", "\\(": "\\)", "$": "$"}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stated answer."""
+
+    text: str
+    """The answer as it stands there, with what follows it on the line."""
+    mark: str
+    """What marks it: box, phrase, line or bare."""
+    start: int
+    """Where it begins."""
+    ends: bool
+    """Whether something follows it, so that a cut text cannot have cut it."""
+
+
+def spoken(text: str) -> tuple[str, bool]:
+    """The text outside <think> ... </think>, and whether it ends inside its thinking.
+
+    A closing tag without an opening one ends thinking that began in the prompt.
+    """
+    close = text.rfind("</think>")
+    if close >= 0:
+        text = text[close + len("</think>") :]
+    before, opened, _ = text.partition("<think>")
+    return (before, True) if opened else (text, False)
+
+
+def tidy(text: str) -> str:
+    """`text` without calculator notes (<<48/2=24>>)."""
+    return _CALCULATOR.sub("", text) if "<<" in text else text
+
+
+def marked(text: str, *, line_answers: bool) -> Span | None:
+    """The last stated answer of `text`, or None. A box outranks an earlier phrase and the phrase around it.
+
+    line_answers: whether a line "A: 22" states an answer (not where A may be an option).
+    """
+    text = _first_problem(text)
+    box = _last_box(text)
+    phrase = _last_phrase(text, line_answers)
+    if box is None or phrase is None:
+        return box or phrase
+    inside = _BOX.search(phrase.text) is not None
+    return phrase if phrase.start > box.start and not inside else box
+
+
+def _first_problem(text: str) -> str:
+    """Cut where the author goes on with a problem of its own, if an answer was stated before."""
+    match = _NEXT_PROBLEM.search(text)
+    if match and (_TRIGGER.search(text, 0, match.start()) or _BOX.search(text, 0, match.start())):
+        return text[: match.start()]
+    return text
+
+
+def _last_phrase(text: str, line_answers: bool) -> Span | None:
+    best: Span | None = None
+    for match in _TRIGGER.finditer(text):
+        span = _span_after(text, match.end())
+        if span is not None and not _NEGATION.match(span.text):
+            best = span
+    if line_answers:
+        for match in _LINE_ANSWER.finditer(text):
+            span = _span_after(text, match.end())
+            if span is not None and (best is None or span.start > best.start):
+                best = Span(span.text, "line", span.start, span.ends)
+    return best
+
+
+def _span_after(text: str, start: int) -> Span | None:
+    """From `start` to the end of the first line with content (to the closing mark of displayed mathematics)."""
+    while start < len(text) and (text[start].isspace() or text[start] in "*_"):
+        start += 1
+    if start >= len(text):
+        return None
+    end = text.find("\n", start)
+    for opening, closing in _OPEN_MATH.items():
+        if text.startswith(opening, start):
+            close = text.find(closing, start + len(opening))
+            if close >= 0:
+                end = max(close + len(closing), text.find("\n", close))
+            break
+    else:
+        begin = text.find("\\begin{", start, end if end >= 0 else len(text))
+        if begin >= 0:
+            close = text.find("\\end{", begin)
+            end = text.find("\n", close) if close >= 0 else end
+    end = len(text) if end < 0 else end
+    span = text[start:end].rstrip()
+    return Span(span, "phrase", start, end < len(text) or span.endswith((".", "}", "$", ")", "!"))) if span else None
+
+
+def _last_box(text: str) -> Span | None:
+    """The last box; boxes joined by nothing but commas, "and" or "or" are one answer."""
+    boxes: list[tuple[int, int, str]] = []
+    for match in _BOX.finditer(text):
+        if boxes and match.start() < boxes[-1][1]:
+            continue
+        content, end = _braced(text, match.end())
+        if content.strip():
+            boxes.append((match.start(), end, content))
+    if not boxes:
+        return None
+    group = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        gap = text[box[1] : group[0][0]]
+        if not gap.strip(" $\n") or not _JOINS.fullmatch(gap) or "\n\n" in gap:
+            break
+        group.insert(0, box)
+    contents = list(dict.fromkeys(content for _, _, content in group)) if len(group) > 1 else [group[0][2]]
+    return Span(" , ".join(contents), "box", group[-1][0], group[-1][1] <= len(text) and text[group[-1][1] - 1] == "}")
+
+
+def _braced(text: str, start: int) -> tuple[str, int]:
+    """Content of the group at `start` and where it ends; an unclosed group runs to the end of its line."""
+    if text[start] != "{":
+        return text[start], start + 1
+    depth = 0
+    for at in range(start, len(text)):
+        if text[at] == "\\":
+            continue
+        if text[at] == "{" and text[at - 1] != "\\":
+            depth += 1
+        elif text[at] == "}" and text[at - 1] != "\\":
+            depth -= 1
+            if not depth:
+                return text[start + 1 : at], at + 1
+    end = text.find("\n", start)
+    return text[start + 1 : end if end >= 0 else len(text)].rstrip("$. "), end if end >= 0 else len(text)
+
+
+def last_sentence(text: str) -> str:
+    """The last sentence of `text`, decimals and abbreviations of one letter left whole."""
+    return re.split(r"(?<=[a-z0-9)\]}$%][.!?])\s+(?=[A-Z\"($\\])|\n+", text.strip())[-1]
+
+
+def complete(text: str) -> bool:
+    """Whether `text` ends as a finished text does, or is a bare answer of a few words."""
+    stripped = text.rstrip()
+    return stripped.endswith((".", "!", "?", "}", "$", ")", "]", '"', "'", "*", "%")) or len(stripped.split()) <= 4

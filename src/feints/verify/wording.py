@@ -1,0 +1,45 @@
+"""Plain text answers: equal after case, quotes, spacing and final punctuation are set aside."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from feints.verify.findings import Finding
+
+CHECKER = "text"
+_TEX_BOX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|textnormal)\s*\{([^{}]*)\}")
+_QUOTED = re.compile(r"\s*[\"“”'‘`*]+\s*([^\"“”`*]+?)\s*[\"“”'’`*]+")
+
+
+def normal(text: str) -> str:
+    """Case folded, Unicode made one, quotes and outer punctuation dropped, space collapsed."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).replace("’", "'").replace("‘", "'")
+        text = re.sub("[“”]", '"', text).replace("–", "-").replace("−", "-")
+    if "\\" in text:
+        text = _TEX_BOX.sub(r"\1", text).replace("\\ ", " ")
+    text = re.sub(r"[\"`*$]", "", text)
+    if re.search(r"\w", text):
+        text = text.strip(" \t\n.,;:!?'")
+    return re.sub(r"\s+", " ", text).strip().casefold()
+
+
+def _loose(text: str) -> str:
+    """`normal` with list commas and hyphens made spaces."""
+    return re.sub(r"\s+", " ", re.sub(r"[,;/-]", " ", normal(text))).strip()
+
+
+def compare(gold: str, span: str) -> Finding:
+    """Compare a stated answer with the gold text; the quoted part counts where the answer opens with a quote."""
+    said = span.strip()
+    quoted = _QUOTED.match(said)
+    readings = [said, quoted[1]] if quoted else [said]
+    readings.append(re.split(r"(?<=\w)[.!]\s+(?=[A-Z])", said)[0])
+    wanted, loose = normal(gold), _loose(gold)
+    for reading in readings:
+        if normal(reading) == wanted or (loose and _loose(reading) == loose):
+            return Finding(True, reading.strip(), CHECKER, "same text")
+    if not normal(readings[-1]) and not readings[-1].strip():
+        return Finding(None, None, CHECKER, "no text is stated")
+    return Finding(False, readings[1] if quoted else readings[-1], CHECKER, "another text")

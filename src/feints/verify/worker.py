@@ -1,0 +1,56 @@
+"""The child process of the pool: reads one case a line, writes one finding a line, and can be killed at any time."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import importlib
+import json
+import os
+import sys
+from dataclasses import asdict
+from typing import IO
+
+MEMORY_LIMIT = 4 << 30
+"""Bytes of address space a worker may take, where the system can limit it."""
+GRACE = 5.0
+"""Seconds after its deadline at which a worker whose parent is gone ends itself."""
+
+
+def main() -> None:
+    """Serve cases until the input ends; everything else that prints goes nowhere."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    _limit_memory()
+    symbolic = importlib.import_module("feints.verify.symbolic")  # slow (sympy, about a second), and only here
+    _say(out, {"ready": True})
+    for line in sys.stdin:
+        case = json.loads(line)
+        faulthandler.dump_traceback_later(case["deadline"] + GRACE, exit=True, file=out)
+        try:
+            finding = asdict(symbolic.second_opinion(case["gold"], case["answer"], case["evidence"]))
+        except RecursionError:
+            finding = {"failed": "the expression is nested too deeply"}
+        except MemoryError:
+            finding = {"failed": "the expression needs too much memory"}
+        except Exception as error:  # whatever sympy raises is this case's failure, never the run's
+            finding = {"failed": f"{type(error).__name__}: {error}"[:300]}
+        faulthandler.cancel_dump_traceback_later()
+        _say(out, {"number": case["number"], **finding})
+
+
+def _say(out: IO[str], message: dict[str, object]) -> None:
+    out.write(json.dumps(message) + "\n")
+    out.flush()
+
+
+def _limit_memory() -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        resource = importlib.import_module("resource")  # not on Windows
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+
+
+if __name__ == "__main__":
+    main()
