@@ -1,0 +1,281 @@
+"""What a report needs to know of a run: one frozen record, filled from the run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from feints.records import Problem, Rationale, Role, Score, Verdict
+
+
+class ArmRole(StrEnum):
+    """What a solver is to the question the run asks."""
+
+    METHOD = "method"
+    CONTROL = "control"
+    """The same training with the method's own signal switched off."""
+    FLOOR = "floor"
+    """The untrained student."""
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One solver of the run, as the report names and orders it."""
+
+    name: str
+    """As in `Score.solver`."""
+    role: ArmRole
+    """Decides mark, colour and place in the summary."""
+    explanation: str = ""
+    """Half a sentence: what it is, for example "same problems and steps, answers only"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunnelStep:
+    """One step from what was asked to what was learnt from."""
+
+    name: str
+    """What the step does, for example "exact duplicates"."""
+    rows_in: int
+    """Rows that entered."""
+    kept: int
+    """Rows that went on."""
+    dropped: tuple[tuple[str, int], ...] = ()
+    """Reason and number of rows, for every row that did not go on."""
+    unit: str = "rationales"
+    """What a row is here."""
+
+    @property
+    def dropped_rows(self) -> int:
+        """Rows left out for a stated reason."""
+        return sum(rows for _, rows in self.dropped)
+
+    @property
+    def unaccounted(self) -> int:
+        """Rows that neither went on nor have a reason; anything but 0 is a fault of the run."""
+        return self.rows_in - self.kept - self.dropped_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonRow:
+    """Two solvers on the same problems."""
+
+    a: str
+    """The solver in question."""
+    b: str
+    """The solver it is held against."""
+    problem_set: str
+    """On which problems."""
+    difference: float
+    """Accuracy of a minus accuracy of b, in [-1, 1]."""
+    low: float
+    """Lower end of the 95 % interval of the difference."""
+    high: float
+    """Upper end."""
+    p: float | None
+    """Two-sided p-value, None where the test does not apply."""
+    both: int
+    """Problems both solve (summed over seeds, like the next three)."""
+    only_a: int
+    """Problems only a solves."""
+    only_b: int
+    """Problems only b solves."""
+    neither: int
+    """Problems neither solves."""
+    problems: int
+    """Distinct problems compared."""
+    seeds: int
+    """Training seeds that took part."""
+    how: str
+    """Test and interval in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """What the teacher was asked, what it cost and what came of it."""
+
+    teacher: str
+    """Identity of the model."""
+    requests: int
+    """Requests answered."""
+    prompt_tokens: int
+    """Tokens sent."""
+    completion_tokens: int
+    """Tokens received, thinking included."""
+    money: float | None
+    """Money paid; None where the recipe has no price."""
+    currency: str
+    """Of the price table, "" where there is none."""
+    right: int
+    """Rationales judged correct."""
+    wrong: int
+    """Rationales judged wrong."""
+    no_answer: int
+    """Rationales without an answer."""
+    not_checked: int
+    """Rationales the checker could not judge."""
+
+    @property
+    def rationales(self) -> int:
+        """All rationales, whatever the verdict."""
+        return self.right + self.wrong + self.no_answer + self.not_checked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A rationale with what the checker says of it."""
+
+    rationale: Rationale
+    """The text and its making."""
+    verdict: Verdict
+    """Its verdict."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One problem with rationales of both kinds, to be read side by side."""
+
+    problem: Problem
+    """Question and gold answer."""
+    right: tuple[Judged, ...]
+    """Rationales judged correct."""
+    wrong: tuple[Judged, ...]
+    """Rationales judged wrong."""
+    other: tuple[Judged, ...] = ()
+    """Rationales without answer, or not judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedExample:
+    """One training example as the student's tokens and their pull; knows no method."""
+
+    title: str
+    """Which example of which arm."""
+    role: Role
+    """What it is to its group."""
+    tokens: tuple[str, ...]
+    """Text of each token, prompt then target."""
+    weights: tuple[float, ...]
+    """Raw weight of each token; 0 ignores it, negative pushes away."""
+    prompt_length: int
+    """How many of the tokens are prompt."""
+
+    def __post_init__(self) -> None:
+        if len(self.tokens) != len(self.weights):
+            raise ValueError(f"example {self.title!r}: {len(self.tokens)} tokens but {len(self.weights)} weights")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """What was measured at one optimiser step; None where nothing was."""
+
+    step: int
+    """Optimiser steps done."""
+    loss: float | None = None
+    """Training loss as the method defines it."""
+    right_logprob: float | None = None
+    """Mean log-probability per token of right targets."""
+    wrong_logprob: float | None = None
+    """Mean log-probability per token of wrong targets."""
+    validation: float | None = None
+    """Loss on the validation split of train."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One training run."""
+
+    arm: str
+    """The solver it made."""
+    seed: int
+    """Training seed."""
+    points: tuple[CurvePoint, ...]
+    """In the order of steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupScore:
+    """A score on one topic or level of a problem set."""
+
+    group: str
+    """Topic or level."""
+    score: Score
+    """Of the problems in it; solver, problem set and seed as usual."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContents:
+    """All that a report shows of one run."""
+
+    name: str
+    """Name of the run."""
+    created: str
+    """When it was made, ISO 8601."""
+    commit: str
+    """Commit of feints, "" if unknown."""
+    profile: str
+    """Profile of the recipe."""
+    machine: str
+    """Computer and versions, in words."""
+    seeds: tuple[int, ...]
+    """Training seeds."""
+    recipe: str
+    """The recipe as YAML, every default written out."""
+    arms: tuple[Arm, ...]
+    """Solvers in the order shown: method, control, floor."""
+    scores: tuple[Score, ...]
+    """One per solver, problem set and seed; the first problem set is the main one."""
+    comparisons: tuple[ComparisonRow, ...] = ()
+    """Paired tests; the first is the one the run was made for."""
+    funnel: tuple[FunnelStep, ...] = ()
+    """From sampled to learnt."""
+    spend: Spend | None = None
+    """The teacher's bill, None where no teacher took part."""
+    samples: tuple[Sample, ...] = ()
+    """A few problems with right and wrong rationales."""
+    examples: tuple[WeightedExample, ...] = ()
+    """A few examples with their weights."""
+    curves: tuple[Curve, ...] = ()
+    """Training curves."""
+    by_topic: tuple[GroupScore, ...] = ()
+    """Scores by topic."""
+    by_level: tuple[GroupScore, ...] = ()
+    """Scores by level."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know: recorded data, doubtful gold answers, what is not established."""
+    warnings: tuple[str, ...] = ()
+    """What went wrong or limits the result; shown at the top."""
+
+    def arm(self, name: str) -> Arm:
+        """The arm called `name`; a solver nobody described is `other`."""
+        return next((arm for arm in self.arms if arm.name == name), Arm(name=name, role=ArmRole.OTHER))
+
+    def problem_sets(self) -> tuple[str, ...]:
+        """Problem sets in the order of `scores`, each once."""
+        return tuple(dict.fromkeys(score.problem_set for score in self.scores))
+
+    def solvers(self) -> tuple[str, ...]:
+        """Solvers that have a score, in the order of `arms`, undescribed ones last."""
+        scored = dict.fromkeys(score.solver for score in self.scores)
+        described = [arm.name for arm in self.arms if arm.name in scored]
+        return tuple(dict.fromkeys([*described, *scored]))
+
+    def scores_of(self, solver: str, problem_set: str) -> tuple[Score, ...]:
+        """Scores of one solver on one problem set, one per seed."""
+        return tuple(s for s in self.scores if s.solver == solver and s.problem_set == problem_set)
+
+    def funnel_faults(self) -> tuple[str, ...]:
+        """Rows of the funnel that are not accounted for, in words; empty when all is well."""
+        faults = [
+            f"{abs(step.unaccounted):,} {step.unit} of the step “{step.name}” are "
+            f"{'not accounted for' if step.unaccounted > 0 else 'counted twice'}"
+            for step in self.funnel
+            if step.unaccounted
+        ]
+        for before, after in zip(self.funnel, self.funnel[1:], strict=False):
+            if before.unit == after.unit and before.kept != after.rows_in:
+                faults.append(
+                    f"“{before.name}” kept {before.kept:,} {before.unit} but “{after.name}” received {after.rows_in:,}"
+                )
+        return tuple(faults)
