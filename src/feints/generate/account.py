@@ -1,0 +1,46 @@
+"""The account of sampling: what was asked, answered, lost and left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from feints.generate.source import Completion
+
+
+class SamplingObserver(Protocol):
+    """Whoever watches sampling, such as a progress bar."""
+
+    def asked(self, count: int) -> None:
+        """`count` more requests are to be answered."""
+        ...
+
+    def answered(self, completion: Completion, *, stored: bool) -> None:
+        """One request has its completion; `stored`: from the ledger, nothing was sent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingReport:
+    """Every request accounted for: asked = stored + arrived + unsent, duplicates counted once."""
+
+    asked: int = 0
+    """Different requests asked for."""
+    stored: int = 0
+    """Answered from the ledger (or by another process meanwhile)."""
+    sent: int = 0
+    """Calls sent, attempts repeated included."""
+    arrived: int = 0
+    """Answered by the source."""
+    lost: int = 0
+    """Attempts cut or fallen silent: charged as unknown and sent again."""
+    returned: int = 0
+    """Attempts the server refused without charging (429, 5xx)."""
+    unsent: int = 0
+    """Not answered, because of the budget or of Ctrl+C."""
+    why_unsent: str = ""
+    """What stopped sampling, in words."""
+    tokens: int = 0
+    """Tokens of the replies that arrived."""
+    cost: float = 0.0
+    """Money for the replies that arrived."""

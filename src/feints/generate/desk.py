@@ -1,0 +1,79 @@
+"""The counter between sampler and source: what to send is fetched here, what came back is handed in here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from feints.generate.source import Completion, Request
+
+
+class Desk(Protocol):
+    """Where a source fetches requests and reports the fate of each call.
+
+    Every request fetched is claimed in the ledger and paid for in advance; the source must report it by one of
+    `arrived`, `lost`, `malformed` and `returned`, and may send it again only after `retake` allowed it.
+    """
+
+    async def take(self, most: int = 1) -> tuple[Request, ...]:
+        """Next requests to send; `most` > 1 allows several that differ in `sample_index` only. Empty: all done."""
+        ...
+
+    async def retake(self, requests: Sequence[Request]) -> tuple[Request, ...]:
+        """Those of `requests`, lost or returned before, that may be sent once more."""
+        ...
+
+    def arrived(self, request: Request, raw: Mapping[str, Any]) -> None:
+        """A complete reply; it is durable when this returns.
+
+        Raises:
+            StorageError: the reply cannot be written.
+        """
+        ...
+
+    def lost(self, request: Request) -> None:
+        """The call was cut or fell silent: nobody knows whether it will be charged, so the budget is."""
+        ...
+
+    def returned(self, request: Request) -> None:
+        """The server refused without doing the work; nothing is charged."""
+        ...
+
+    def malformed(self, request: Request, raw: Mapping[str, Any]) -> None:
+        """A reply that cannot be read and will be asked for again: kept as evidence, charged like a lost call."""
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Wait before sending again, or less long when sampling is being stopped."""
+        ...
+
+
+@runtime_checkable
+class DeskSource(Protocol):
+    """A text source that works at a desk: each call is claimed, charged and stored one by one."""
+
+    @property
+    def identity(self) -> str:
+        """Who answers, for the ledger key."""
+        ...
+
+    def parse(self, request: Request, key: str, raw: Mapping[str, Any]) -> Completion:
+        """Read a stored reply; total: what cannot be read becomes `Finish.MALFORMED`."""
+        ...
+
+    async def work(self, desk: Desk) -> None:
+        """Send until the desk has nothing left.
+
+        Raises:
+            SourceError: the source cannot be reached, or refuses for good.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchingSource(Protocol):
+    """A text source whose answers depend on which requests share a batch, so that a batch is redone whole."""
+
+    def batches(self, requests: Sequence[Request]) -> Sequence[Sequence[Request]]:
+        """Cut `requests` into batches: a function of the list alone."""
+        ...

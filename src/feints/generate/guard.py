@@ -1,0 +1,95 @@
+"""Files beside a ledger: a lock that tells whether its owner lives, and disk held back for calls in flight."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+RESERVE_BYTES = 8 << 20
+"""Disk held back so that calls in flight can still land when the disk is full."""
+
+
+class Guard:
+    """A lock held by this process; the system frees it when the process ends, however it ends.
+
+    The lock is an open transaction on a tiny SQLite file, which behaves alike on every platform.
+    """
+
+    def __init__(self, ledger: Path | None) -> None:
+        self.owner = uuid.uuid4().hex
+        """Name under which this process claims calls."""
+        self._ledger = ledger
+        self._lock: sqlite3.Connection | None = None
+
+    def _path(self, owner: str) -> Path:
+        assert self._ledger is not None
+        return self._ledger.with_name(f"{self._ledger.name}-owner-{owner}")
+
+    def stand(self) -> None:
+        """Take the lock, once; a ledger in memory has nobody to tell."""
+        if self._ledger is None or self._lock is not None:
+            return
+        lock = sqlite3.connect(self._path(self.owner), isolation_level=None, check_same_thread=False)
+        lock.execute("BEGIN EXCLUSIVE")
+        self._lock = lock
+
+    def is_alive(self, owner: str) -> bool:
+        """Whether the process that claims as `owner` still runs; the file of a dead one is removed."""
+        if owner == self.owner:
+            return True
+        path = self._path(owner)
+        if not path.exists():
+            return False
+        probe = sqlite3.connect(path, timeout=0, isolation_level=None)
+        try:
+            probe.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            return True
+        finally:
+            probe.close()
+        path.unlink(missing_ok=True)
+        return False
+
+    def leave(self) -> None:
+        """Give the lock up and remove its file."""
+        if self._lock is None:
+            return
+        self._lock.close()
+        self._lock = None
+        with suppress(OSError):
+            self._path(self.owner).unlink(missing_ok=True)
+
+
+class Reserve:
+    """A file of some size that is given up when the disk is full; without room for it there is none."""
+
+    def __init__(self, ledger: Path | None, owner: str) -> None:
+        self._path = ledger and ledger.with_name(f"{ledger.name}-reserve-{owner}")
+        self._held = False
+
+    def hold(self) -> None:
+        """Take the room, once."""
+        if self._path is None or self._held:
+            return
+        try:
+            with self._path.open("wb") as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+                else:
+                    file.write(bytes(RESERVE_BYTES))
+        except OSError:
+            self._path.unlink(missing_ok=True)
+            return
+        self._held = True
+
+    def free(self) -> bool:
+        """Give the room up; whether there was any."""
+        if self._path is None or not self._held:
+            return False
+        self._held = False
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        return True

@@ -1,0 +1,88 @@
+"""What the ledger's file holds: its tables, and the rows that go in and out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+LEDGER_VERSION = 1
+"""Written into the file; a ledger of a newer version is refused."""
+APPLICATION = 0x66656E74
+"""Marks the file as a ledger ("fent")."""
+
+SCHEMA = """
+CREATE TABLE call (
+  key TEXT NOT NULL PRIMARY KEY,   -- hash of the canonical request and of who is asked
+  state TEXT NOT NULL,             -- sent, complete, unknown
+  owner TEXT,                      -- process that has it in flight
+  asker TEXT NOT NULL,             -- identity of the source
+  prompt TEXT NOT NULL,            -- hash of messages or prompt, see table prompt
+  reserved_tokens INTEGER NOT NULL,
+  reserved_cost REAL NOT NULL,
+  prompt_tokens INTEGER NOT NULL DEFAULT 0,
+  completion_tokens INTEGER NOT NULL DEFAULT 0,
+  cost REAL NOT NULL DEFAULT 0,
+  unknown_calls INTEGER NOT NULL DEFAULT 0,   -- attempts cut or timed out: charged, fate unknown
+  unknown_tokens INTEGER NOT NULL DEFAULT 0,
+  unknown_cost REAL NOT NULL DEFAULT 0,
+  paid_again INTEGER NOT NULL DEFAULT 0,      -- replies that arrived although one was stored; 0 by design
+  changed_at REAL NOT NULL
+);
+CREATE INDEX call_in_flight ON call(owner) WHERE state = 'sent';
+CREATE INDEX call_asker ON call(asker);
+CREATE TABLE reply (key TEXT NOT NULL PRIMARY KEY, raw BLOB NOT NULL);
+CREATE TABLE prompt (hash TEXT NOT NULL PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE malformed (key TEXT NOT NULL, raw BLOB NOT NULL, arrived_at REAL NOT NULL);
+"""
+
+
+class ClaimState(StrEnum):
+    """What became of a claim."""
+
+    OURS = "ours"
+    COMPLETE = "complete"
+    """The reply is stored already: read it."""
+    ELSEWHERE = "elsewhere"
+    """Another process, or another sampling of this one, has it in flight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A request about to be sent."""
+
+    key: str
+    """Ledger key."""
+    asker: str
+    """Identity of the source."""
+    prompt_hash: str
+    """Hash of the prompt, which samples share."""
+    prompt: Any
+    """The prompt as JSON, kept for people who look into the ledger."""
+    tokens: int = 0
+    """Tokens reserved: what an attempt of unknown fate is charged."""
+    cost: float = 0.0
+    """Money reserved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charges:
+    """What a set of requests has cost so far."""
+
+    requests: int = 0
+    """Replies stored plus attempts whose fate is unknown."""
+    tokens: int = 0
+    """Prompt and completion tokens, with the reservation for each unknown attempt."""
+    cost: float = 0.0
+    """Money, likewise."""
+    unknown: int = 0
+    """Attempts whose fate is unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Mean tokens of the replies of one source, for estimates."""
+
+    replies: int
+    prompt_tokens: float
+    completion_tokens: float

@@ -1,0 +1,207 @@
+"""Reads a raw reply in the OpenAI shape: text, thinking apart, finish reason, usage, log-probabilities."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from feints.generate.source import Completion, Request, Usage
+from feints.records import Finish
+
+MALFORMED_FIELD = "feints_malformed"
+"""Raw replies that are not what the protocol says hold their text under this name."""
+SHARE_FIELD = "feints_share"
+"""Tokens of one choice, where one call brought several."""
+COMPLETION_FIELD = "feints_completion"
+"""Raw replies of sources that hand over finished completions hold them under this name."""
+CHARACTERS_PER_TOKEN = 4
+"""Rough length of a token, for reservations and for servers that state no usage."""
+
+_FINISH = {
+    "stop": Finish.STOP,
+    "eos": Finish.STOP,
+    "end_turn": Finish.STOP,
+    "length": Finish.LENGTH,
+    "max_tokens": Finish.LENGTH,
+    "content_filter": Finish.REFUSAL,
+    "refusal": Finish.REFUSAL,
+}
+_OPENING, _CLOSING = "<think>", "</think>"
+_BLOCK = re.compile(r"<think>(.*?)</think>", re.DOTALL)
+
+
+def estimate_tokens(text: str) -> int:
+    """Tokens of `text` at four characters each, rounded up."""
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
+
+
+def prompt_characters(request: Request) -> int:
+    """Characters of the prompt of `request`."""
+    return len(request.prompt or "") + sum(len(message.content) for message in request.messages)
+
+
+def split_thinking(text: str) -> tuple[str, str]:
+    """Cut `<think>` blocks out of `text`; returns (text, thinking).
+
+    A block that is never closed makes all of it thinking and the text empty. A closing mark without an opening
+    one (the opening was part of the prompt) makes everything before it thinking.
+    """
+    if _OPENING not in text and _CLOSING not in text:
+        return text, ""
+    thoughts = _BLOCK.findall(text)
+    rest = _BLOCK.sub("", text)
+    if _OPENING in rest:
+        return "", text.replace(_OPENING, "").replace(_CLOSING, "").strip()
+    if _CLOSING in rest:
+        before, rest = rest.split(_CLOSING, 1)
+        thoughts.insert(0, before)
+        rest = rest.replace(_CLOSING, "")
+    return rest.lstrip(), "\n\n".join(thought.strip() for thought in thoughts)
+
+
+def is_well_formed(raw: object) -> bool:
+    """Whether `raw` holds at least one choice with a text where the protocol puts it."""
+    if not isinstance(raw, Mapping):
+        return False
+    choices = raw.get("choices")
+    if not isinstance(choices, Sequence) or isinstance(choices, str) or not choices:
+        return False
+    return all(_choice_is_well_formed(choice) for choice in choices)
+
+
+def _choice_is_well_formed(choice: object) -> bool:
+    if not isinstance(choice, Mapping):
+        return False
+    if "message" in choice:
+        message = choice["message"]
+        return isinstance(message, Mapping) and isinstance(message.get("content"), str | list | None)
+    return isinstance(choice.get("text"), str)
+
+
+def parse_reply(request: Request, key: str, raw: Mapping[str, Any]) -> Completion:
+    """Read the first choice of `raw`; total: what cannot be read becomes `Finish.MALFORMED` with an empty text."""
+    if _is_filtered(raw):
+        return Completion(key=key, text="", finish=Finish.REFUSAL, usage=_usage(request, raw, ""), raw=raw)
+    if not is_well_formed(raw):
+        broken = str(raw.get(MALFORMED_FIELD, ""))
+        return Completion(key=key, text="", finish=Finish.MALFORMED, usage=_usage(request, raw, broken), raw=raw)
+    choice = raw["choices"][0]
+    written, thinking, refused = _contents(choice)
+    text, more = split_thinking(written)
+    thinking = "\n\n".join(part for part in (thinking, more) if part)
+    finish = Finish.REFUSAL if refused else _FINISH.get(str(choice.get("finish_reason")), Finish.UNKNOWN)
+    return Completion(
+        key=key,
+        text=text,
+        thinking=thinking,
+        finish=finish,
+        usage=_usage(request, raw, written + thinking),
+        logprobs=_logprobs(choice),
+        raw=raw,
+    )
+
+
+def _is_filtered(raw: Mapping[str, Any]) -> bool:
+    error = raw.get("error")
+    return isinstance(error, Mapping) and error.get("code") == "content_filter"
+
+
+def _contents(choice: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """Text as written, thinking sent apart, and whether the model refused."""
+    message = choice.get("message")
+    if message is None:
+        return choice["text"], "", False
+    thinking = next((t for n in ("reasoning_content", "reasoning") if isinstance(t := message.get(n), str) and t), "")
+    content = message.get("content")
+    if isinstance(content, list):
+        content, parts = _join_parts(content)
+        thinking = "\n\n".join(part for part in (thinking, parts) if part)
+    refusal = message.get("refusal")
+    if isinstance(refusal, str) and refusal:
+        return content or refusal, thinking, True
+    return content or "", thinking, False
+
+
+def _join_parts(parts: Sequence[Any]) -> tuple[str, str]:
+    """Texts and thoughts of a content given in parts."""
+    texts, thoughts = [], []
+    for part in parts:
+        if not isinstance(part, Mapping):
+            continue
+        if part.get("type") in ("thinking", "reasoning"):
+            thought = part.get("thinking") or part.get("text") or ""
+            thoughts.append(thought if isinstance(thought, str) else _join_parts(thought)[0])
+        elif isinstance(part.get("text"), str):
+            texts.append(part["text"])
+    return "".join(texts), "\n\n".join(thoughts)
+
+
+def _usage(request: Request, raw: Mapping[str, Any], written: str) -> Usage:
+    """Tokens as the server states them; estimated from characters where it does not."""
+    stated = raw.get(SHARE_FIELD) or raw.get("usage")
+    stated = stated if isinstance(stated, Mapping) else {}
+    prompt, completion = stated.get("prompt_tokens"), stated.get("completion_tokens")
+    return Usage(
+        prompt_tokens=prompt if isinstance(prompt, int) else -(-prompt_characters(request) // CHARACTERS_PER_TOKEN),
+        completion_tokens=completion if isinstance(completion, int) else estimate_tokens(written),
+    )
+
+
+def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...]:
+    """Nats per token from either shape, chat (`content`) or raw completion (`token_logprobs`)."""
+    stated = choice.get("logprobs")
+    if not isinstance(stated, Mapping):
+        return ()
+    content = stated.get("content")
+    if isinstance(content, list):
+        values = [token.get("logprob") for token in content if isinstance(token, Mapping)]
+    else:
+        values = stated.get("token_logprobs") or []
+    return tuple(float(value) for value in values if isinstance(value, int | float))
+
+
+def share_reply(request: Request, raw: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """One raw reply per choice, for a call that asked for `count` of them.
+
+    The prompt is charged to the first; completion tokens are shared out by length of text and add up exactly.
+    """
+    choices = list(raw["choices"])[:count]
+    if len(choices) == 1:
+        return [dict(raw)]
+    total = _usage(request, raw, "".join("".join(_contents(choice)[:2]) for choice in choices))
+    lengths = [max(1, sum(map(len, _contents(choice)[:2]))) for choice in choices]
+    whole, done, shares = sum(lengths), 0, []
+    for index, length in enumerate(lengths):
+        end = total.completion_tokens * (sum(lengths[:index]) + length) // whole
+        shares.append(end - done)
+        done = end
+    return [
+        {
+            **{name: value for name, value in raw.items() if name != "choices"},
+            "choices": [choice],
+            SHARE_FIELD: {"prompt_tokens": 0 if index else total.prompt_tokens, "completion_tokens": shares[index]},
+        }
+        for index, choice in enumerate(choices)
+    ]
+
+
+def completion_to_raw(completion: Completion) -> dict[str, Any]:
+    """A finished completion as a raw reply, for sources that have no reply of their own."""
+    fields = asdict(replace(completion, raw={}))
+    return {COMPLETION_FIELD: {**fields, "raw": dict(completion.raw)}}
+
+
+def completion_from_raw(key: str, raw: Mapping[str, Any]) -> Completion:
+    """The completion kept by `completion_to_raw`."""
+    fields = dict(raw[COMPLETION_FIELD])
+    return Completion(
+        **{
+            **fields,
+            "key": key,
+            "finish": Finish(fields["finish"]),
+            "usage": Usage(**fields["usage"]),
+            "logprobs": tuple(fields["logprobs"]),
+        }
+    )

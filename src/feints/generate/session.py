@@ -1,0 +1,398 @@
+"""One round of sampling at the desk: ledger first, then the source, every request accounted for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from feints.errors import SourceError, StorageError
+from feints.generate.account import SamplingObserver, SamplingReport
+from feints.generate.budget import Amount, Budget, Price, upper_bound
+from feints.generate.desk import BatchingSource, DeskSource
+from feints.generate.ledger import Ledger
+from feints.generate.ledger_tables import Claim, ClaimState
+from feints.generate.reply import (
+    CHARACTERS_PER_TOKEN,
+    COMPLETION_FIELD,
+    completion_from_raw,
+    completion_to_raw,
+    prompt_characters,
+)
+from feints.generate.source import Completion, Request, TextSource
+from feints.records import content_hash
+
+_READ_AT_ONCE = 256
+"""Stored replies read per query."""
+_POLL_SECONDS = 0.1
+"""How often calls in flight in another process are looked at."""
+
+
+class Session:
+    """The desk of one round of sampling (implements `Desk`), and the stream of its completions.
+
+    Ask with `ask`, read with `async for request, completion in session.stream()`; more may be asked while reading. The
+    stream ends when everything asked is answered or given up; `report` and `unsent` then say which.
+    """
+
+    def __init__(
+        self,
+        source: TextSource,
+        ledger: Ledger,
+        budget: Budget | None = None,
+        observer: SamplingObserver | None = None,
+    ) -> None:
+        self._source, self._ledger, self._observer = source, ledger, observer
+        self._budget = budget or Budget()
+        self._price: Price | None = getattr(source, "price", None)
+        self._asked: dict[str, Request] = {}
+        self._open: dict[str, list[Request]] = {}
+        self._keys: dict[Request, str] = {}
+        self._pending: deque[Request] = deque()
+        self._stored: deque[str] = deque()
+        self._in_flight: set[str] = set()
+        self._elsewhere: set[str] = set()
+        self._ready: deque[tuple[Request, Completion]] = deque()
+        self._waiters: list[asyncio.Future[None]] = []
+        self._holds = 0
+        self._closed = False
+        self._why_stopped = ""
+        self._prompt_estimated = self._prompt_stated = 0
+        self._worker: asyncio.Task[None] | None = None
+        self.unsent: list[Request] = []
+        """Requests given up, in the order they were."""
+        self.report = SamplingReport()
+        """Running account."""
+
+    # What the caller does
+
+    def ask(self, requests: Iterable[Request]) -> None:
+        """Ask for completions; a request asked twice is sent once and answered twice."""
+        fresh: dict[str, Request] = {}
+        for request in requests:
+            key = request.key(self._source.identity)
+            if key in self._asked and key not in self._open:
+                self._open[key] = [request]
+                self._stored.append(key)
+                continue
+            if key not in self._asked:
+                self._asked[key] = fresh[key] = request
+                self._keys[request] = key
+            self._open.setdefault(key, []).append(request)
+        if not fresh:
+            return
+        self._ledger.bury_dead()
+        finished = self._ledger.finished(fresh)
+        self._stored.extend(key for key in fresh if key in finished)
+        self._pending.extend(request for key, request in fresh.items() if key not in finished)
+        self._count(asked=len(fresh), stored=len(finished))
+        self._charge_stored(set(fresh))
+        if self._observer:
+            self._observer.asked(len(fresh))
+        self._notify()
+
+    def stop(self, why: str, *, leave_elsewhere: bool = False) -> None:
+        """Send nothing more; what is in flight may land, in other processes too unless `leave_elsewhere`."""
+        self._why_stopped = self._why_stopped or why
+        self._give_up(self._pending)
+        self._pending.clear()
+        if leave_elsewhere:
+            self._give_up([self._asked[key] for key in sorted(self._elsewhere)])
+            self._elsewhere.clear()
+        self._notify()
+
+    def hold(self) -> None:
+        """Keep the stream open although nothing is asked: the caller may still ask."""
+        self._holds += 1
+
+    def let_go(self) -> None:
+        """End one `hold`."""
+        self._holds -= 1
+        self._notify()
+
+    async def stream(self) -> AsyncGenerator[tuple[Request, Completion], None]:
+        """Yield what is stored, then what arrives; closing it early marks what is in flight as lost."""
+        try:
+            while True:
+                if self._ready:
+                    yield self._ready.popleft()
+                elif self._stored:
+                    self._read_stored()
+                elif not self._is_busy():
+                    break
+                else:
+                    self._start_worker()
+                    await self._change()
+            self._closed = True
+            self._notify()
+            if self._worker:
+                await self._worker
+            if self._ledger.full:
+                raise StorageError(self._disk_message())
+        finally:
+            await self._end()
+
+    def _is_busy(self) -> bool:
+        """Whether anything may still arrive; a fault of the worker is raised here."""
+        if self._worker and self._worker.done():
+            self._worker.result()
+            if self._open:
+                raise SourceError(
+                    f"{self._source.identity} ended without answering {len(self._open)} requests; run again to go on"
+                )
+        return bool(self._open) or self._holds > 0
+
+    def _start_worker(self) -> None:
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+            self._worker.add_done_callback(lambda _: self._notify())
+
+    async def _end(self) -> None:
+        """Whatever happens, no call is left in flight unmarked."""
+        self._closed = True
+        if self._worker and not self._worker.done():
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+        for key in list(self._in_flight):
+            self._forget(key)
+            with suppress(StorageError):
+                self._ledger.lose(key)
+
+    # What the source does
+
+    async def _work(self) -> None:
+        watcher = asyncio.create_task(self._watch_elsewhere())
+        try:
+            if isinstance(self._source, DeskSource):
+                await self._source.work(self)
+            else:
+                await self._work_in_lists(self._source)
+        finally:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+
+    async def _work_in_lists(self, source: TextSource) -> None:
+        """Serve a source that takes whole lists: everything pending at once, whole batches where it says so."""
+        while requests := await self._take_all():
+            if isinstance(source, BatchingSource):
+                wanted = set(requests)
+                batches = source.batches(list(self._asked.values()))
+                requests = [r for batch in batches if not wanted.isdisjoint(batch) for r in batch]
+            async for request, completion in source.complete(requests):
+                if self._keys[request] in self._in_flight:
+                    self.arrived(request, completion_to_raw(completion))
+
+    async def _take_all(self) -> list[Request]:
+        first = await self.take()
+        rest = list(self._pending) if first else []
+        self._pending.clear()
+        return [*first, *await self.retake(rest)]
+
+    async def take(self, most: int = 1) -> tuple[Request, ...]:
+        """See `Desk.take`."""
+        while not self._closed:
+            if self._ledger.full:
+                self.stop(self._disk_message())
+            if self._pending:
+                group = [self._pending.popleft()]
+                while self._pending and len(group) < most and _are_siblings(group[0], self._pending[0]):
+                    group.append(self._pending.popleft())
+                if admitted := await self.retake(group):
+                    return admitted
+            else:
+                await self._change()
+        return ()
+
+    async def retake(self, requests: Sequence[Request]) -> tuple[Request, ...]:
+        """See `Desk.retake`."""
+        affordable: list[Request] = []
+        for position, request in enumerate(requests):
+            if await self._afford(request, wait=not affordable):
+                affordable.append(request)
+            elif affordable and not self._why_stopped:
+                self._pending.extendleft(reversed(requests[position:]))
+                break
+        if not affordable:
+            return ()
+        claims = [self._claim_row(request) for request in affordable]
+        admitted = []
+        for request, claim, state in zip(affordable, claims, self._ledger.claim(claims), strict=True):
+            if state is ClaimState.OURS:
+                self._in_flight.add(claim.key)
+                admitted.append(request)
+                continue
+            self._budget.release(claim.key)
+            self._elsewhere.add(claim.key)
+        self._count(sent=len(admitted))
+        self._notify()
+        return tuple(admitted)
+
+    async def _afford(self, request: Request, *, wait: bool) -> bool:
+        """Reserve the budget of a call; with `wait`, until calls in flight may have freed some."""
+        key = self._keys[request]
+        while not self._why_stopped:
+            if self._budget.reserve(key, self._amount(request)):
+                return True
+            if not wait:
+                return False
+            if not self._budget.in_flight:
+                self.stop(f"the budget is used up ({self._budget})")
+                break
+            await self._change(timeout=_POLL_SECONDS)
+        self._give_up([request])
+        return False
+
+    def _amount(self, request: Request) -> Amount:
+        scale = self._prompt_stated / self._prompt_estimated if self._prompt_estimated else 1.0
+        return upper_bound(request, self._price, scale)
+
+    def _claim_row(self, request: Request) -> Claim:
+        turns = [[turn.role, turn.content] for turn in request.messages]
+        prompt = turns if request.prompt is None else request.prompt
+        amount = self._amount(request)
+        return Claim(
+            key=self._keys[request],
+            asker=self._source.identity,
+            prompt_hash=content_hash(prompt),
+            prompt=prompt,
+            tokens=amount.tokens,
+            cost=amount.money,
+        )
+
+    def arrived(self, request: Request, raw: Mapping[str, Any]) -> None:
+        """See `Desk.arrived`."""
+        key = self._keys[request]
+        completion = self._parse(request, key, raw)
+        usage = completion.usage
+        self._ledger.store(
+            key,
+            raw,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cost=completion.cost,
+        )
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        self._in_flight.discard(key)
+        self._budget.settle(key, Amount(requests=1, tokens=tokens, money=completion.cost))
+        if usage.prompt_tokens:
+            self._prompt_stated += usage.prompt_tokens
+            self._prompt_estimated += max(1, prompt_characters(request) // CHARACTERS_PER_TOKEN)
+        self._count(arrived=1, tokens=tokens, cost=completion.cost)
+        self._deliver(completion, stored=False)
+
+    def lost(self, request: Request) -> None:
+        """See `Desk.lost`."""
+        key = self._keys[request]
+        self._forget(key)
+        self._ledger.lose(key)
+
+    def _forget(self, key: str) -> None:
+        self._in_flight.discard(key)
+        self._budget.settle(key)
+        self._count(lost=1)
+        self._notify()
+
+    def returned(self, request: Request) -> None:
+        """See `Desk.returned`."""
+        key = self._keys[request]
+        self._in_flight.discard(key)
+        self._budget.release(key)
+        self._ledger.release(key)
+        self._count(returned=1)
+        self._notify()
+
+    def malformed(self, request: Request, raw: Mapping[str, Any]) -> None:
+        """See `Desk.malformed`."""
+        self._ledger.keep_malformed(self._keys[request], raw)
+        self.lost(request)
+
+    async def pause(self, seconds: float) -> None:
+        """See `Desk.pause`."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while not (self._why_stopped or self._closed) and (left := end - loop.time()) > 0:
+            await self._change(timeout=left)
+
+    # Inner workings
+
+    def _parse(self, request: Request, key: str, raw: Mapping[str, Any]) -> Completion:
+        if COMPLETION_FIELD in raw:
+            return completion_from_raw(key, raw)
+        if isinstance(self._source, DeskSource):
+            return self._source.parse(request, key, raw)
+        raise SourceError(f"the ledger holds a reply of {self._source.identity} that this source cannot read")
+
+    def _deliver(self, completion: Completion, *, stored: bool) -> None:
+        for request in self._open.pop(completion.key, []):
+            self._ready.append((request, completion))
+        if self._observer:
+            self._observer.answered(completion, stored=stored)
+        self._notify()
+
+    def _read_stored(self) -> None:
+        keys = [self._stored.popleft() for _ in range(min(_READ_AT_ONCE, len(self._stored)))]
+        replies = self._ledger.replies(keys)
+        for key in keys:
+            self._deliver(self._parse(self._asked[key], key, replies[key]), stored=True)
+
+    def _charge_stored(self, keys: set[str]) -> None:
+        fresh = self._budget.uncounted(keys)
+        charges = self._ledger.charges(fresh)
+        amount = Amount(requests=charges.requests, tokens=charges.tokens, money=charges.cost)
+        self._budget.count_stored(fresh, amount)
+
+    async def _watch_elsewhere(self) -> None:
+        """Wait for calls another process has in flight; take over what it leaves behind."""
+        while True:
+            await asyncio.sleep(_POLL_SECONDS)
+            if not self._elsewhere:
+                continue
+            finished = self._ledger.finished(self._elsewhere)
+            free = self._elsewhere - finished - self._ledger.in_flight(self._elsewhere)
+            self._elsewhere -= finished | free
+            self._stored.extend(finished)
+            self._count(stored=len(finished))
+            self._pending.extend(self._asked[key] for key in sorted(free))
+            if self._why_stopped:
+                self.stop(self._why_stopped)
+            self._notify()
+
+    def _give_up(self, requests: Iterable[Request]) -> None:
+        for request in requests:
+            key = self._keys[request]
+            self._asked.pop(key, None)
+            given_up = self._open.pop(key, [])
+            self.unsent += given_up
+            self._count(unsent=bool(given_up))
+
+    def _count(self, **more: float) -> None:
+        values = {name: getattr(self.report, name) + value for name, value in more.items()}
+        self.report = replace(self.report, why_unsent=self._why_stopped, **values)
+
+    def _disk_message(self) -> str:
+        return (
+            f"the disk of the ledger {self._ledger.path} is full; what was in flight has landed and is kept. Free some "
+            "space and run again: nothing will be paid twice"
+        )
+
+    def _notify(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _change(self, timeout: float | None = None) -> None:
+        """Until something changes, or `timeout` seconds."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await asyncio.wait([waiter], timeout=timeout)
+        if not waiter.done() and waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+
+def _are_siblings(one: Request, other: Request) -> bool:
+    """Whether two requests differ in their sample index only."""
+    return replace(one, sample_index=other.sample_index) == other
