@@ -184,8 +184,15 @@ def run(**changed: object) -> RunContents:
         ),
         "funnel": (
             FunnelStep(name="Sampled", rows_in=4000, kept=4000),
-            FunnelStep(name="Judged", rows_in=4000, kept=2871, dropped=(("wrong", 1014), ("no answer", 103), ("not checked", 12))),
-            FunnelStep(name="Exact duplicates", rows_in=2871, kept=2714, dropped=(("same text as another of the same problem", 157),)),
+            FunnelStep(
+                name="Judged",
+                rows_in=4000,
+                kept=2871,
+                dropped=(("wrong", 1014), ("no answer", 103), ("not checked", 12)),
+            ),
+            FunnelStep(
+                name="Exact duplicates", rows_in=2871, kept=2714, dropped=(("same text, same problem", 157),)
+            ),
             FunnelStep(name="Near duplicates", rows_in=2714, kept=2380, dropped=(("more than 0.9 alike", 334),)),
             FunnelStep(name="At most 2 per problem", rows_in=2380, kept=1822, dropped=(("problem has enough", 558),)),
         ),

@@ -127,4 +127,5 @@ def _wilson(value: float, count: float) -> tuple[float, float]:
     """Wilson (1927) score interval about `value` for `count` draws."""
     spread = _Z * math.sqrt(value * (1 - value) / count + _Z**2 / (4 * count**2))
     middle, divisor = value + _Z**2 / (2 * count), 1 + _Z**2 / count
-    return max(0.0, (middle - spread) / divisor), min(1.0, (middle + spread) / divisor)
+    # at 0 and 1 the ends meet the value exactly; rounding must not push them past it
+    return max(0.0, min(value, (middle - spread) / divisor)), min(1.0, max(value, (middle + spread) / divisor))

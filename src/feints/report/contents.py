@@ -268,8 +268,8 @@ class RunContents:
     def funnel_faults(self) -> tuple[str, ...]:
         """Rows of the funnel that are not accounted for, in words; empty when all is well."""
         faults = [
-            f"{abs(step.unaccounted):,} {step.unit} of the step “{step.name}” are "
-            f"{'not accounted for' if step.unaccounted > 0 else 'counted twice'}"
+            f"{step.unit} {'not accounted for' if step.unaccounted > 0 else 'counted twice'} "
+            f"at the step “{step.name}”: {abs(step.unaccounted):,} of {step.rows_in:,}"
             for step in self.funnel
             if step.unaccounted
         ]

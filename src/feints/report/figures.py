@@ -196,7 +196,7 @@ def _mark(contents: RunContents, mean: Accuracy) -> Mark:
     )
 
 
-_Series = list[tuple[float, float | None]]
+_Series = Sequence[tuple[float, float | None]]
 
 
 def _series(curve: Curve, read: Callable[[CurvePoint], float | None]) -> _Series:
@@ -227,13 +227,14 @@ def _line_chart(title: str, unit: str, lines: Sequence[tuple[str, str, _Series]]
     if not finite:
         return None
     odd = sum(len(series) for _, _, series in measured) - len(finite)
-    xs, ys = scale(0, max(x for x, _ in finite)), scale(min(y for _, y in finite), max(y for _, y in finite))
+    last = max(x for x, _ in finite) or 1.0
+    ys = scale(min(y for _, y in finite), max(y for _, y in finite))
     drawn, every = [], 1
     for label, style, series in measured:
         stride = max(1, math.ceil(len(series) / MOST_POINTS))
         every = max(every, stride)
         thinned = series[::stride] if (len(series) - 1) % stride == 0 else [*series[::stride], series[-1]]
-        drawn.append(_line(label, style, thinned, (xs[0], xs[-1]), (ys[0], ys[-1])))
+        drawn.append(_line(label, style, thinned, (0.0, last), (ys[0], ys[-1])))
     remarks = [f"Drawn with one point in {every}."] if every > 1 else []
     remarks += [f"{odd:,} values that are not finite are left out."] if odd else []
     return LineChart(
@@ -241,7 +242,7 @@ def _line_chart(title: str, unit: str, lines: Sequence[tuple[str, str, _Series]]
         unit=unit,
         lines=tuple(drawn),
         styles=tuple(dict.fromkeys((style, label) for label, style, _ in measured)),
-        x_ticks=tuple((_place(x, xs[0], xs[-1]), f"{x:,.0f}" if x == int(x) else f"{x:g}") for x in xs),
+        x_ticks=tuple((_place(x, 0, last), f"{x:,.0f}") for x in scale(0, last) if x <= last and x == int(x)),
         y_ticks=tuple((100 - _place(y, ys[0], ys[-1]), _tick(y)) for y in ys),
         remark=" ".join(remarks),
     )

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feints.report.contents import Curve, CurvePoint, FunnelStep
+from feints.report.figures import MOST_POINTS, curve_charts, differences, funnel_bars, interval_charts, scale
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_a_scale_encloses_its_values_with_few_equal_steps(a: float, b: float) -> None:
+    low, high = min(a, b), max(a, b)
+    ticks = scale(low, high)
+    size = max(abs(low), abs(high), 1e-300)
+    assert ticks[0] <= low + 1e-6 * size and ticks[-1] >= high - 1e-6 * size
+    assert 2 <= len(ticks) <= 7
+    assert all(later > earlier for earlier, later in zip(ticks, ticks[1:], strict=False))
+
+
+def test_marks_stand_where_the_scores_are(made_up: ModuleType) -> None:
+    run = made_up.run(scores=(made_up.score("plain_cot", "test", 250),))
+    [chart] = interval_charts(run)
+    [mark] = chart.marks
+    assert mark.x == 25.0 and mark.low < 25.0 < mark.high
+    assert mark.seeds == ()
+    assert "25.0 % [" in chart.description
+
+
+def test_each_problem_set_has_its_chart_with_all_seeds(made_up: ModuleType) -> None:
+    charts = interval_charts(made_up.run())
+    assert [chart.problem_set for chart in charts] == ["test", "longer", "unseen"]
+    assert [len(mark.seeds) for mark in charts[0].marks] == [3, 3, 0]
+
+
+def test_no_difference_stands_in_the_middle_and_all_fit(made_up: ModuleType) -> None:
+    rows = [made_up.compared("a", "b", "test", d, 0.02, 0.5) for d in (0.0, -0.3, 0.1)]
+    drawn = differences(rows)
+    assert drawn[0].x == 50.0
+    assert drawn[1].x < 50.0 < drawn[2].x
+    assert all(0 <= item.low <= item.x <= item.high <= 100 for item in drawn)
+    assert differences([made_up.compared("a", "b", "test", 0.0, 0.0, 1.0)])[0].x == 50.0
+
+
+def test_bars_keep_their_proportions_within_a_unit() -> None:
+    steps = [
+        FunnelStep(name="a", rows_in=200, kept=100, dropped=(("x", 100),)),
+        FunnelStep(name="b", rows_in=100, kept=50, dropped=(("x", 50),)),
+        FunnelStep(name="c", rows_in=10, kept=10, unit="problems"),
+        FunnelStep(name="d", rows_in=0, kept=0, unit="rounds"),
+    ]
+    assert [(bar.kept, bar.dropped) for bar in funnel_bars(steps)] == [(50, 50), (25, 25), (100, 0), (0, 0)]
+
+
+def test_long_curves_are_thinned_and_keep_their_ends(made_up: ModuleType) -> None:
+    [chart, *_] = curve_charts([made_up.curve("plain_cot", 0, steps=5000)])
+    [line] = chart.lines
+    places = line.pieces[0].split()
+    assert len(places) <= MOST_POINTS + 1
+    assert places[-1].startswith("100.00,")
+    assert "one point in 21" in chart.remark
+
+
+def test_what_is_not_finite_breaks_the_line_and_is_said() -> None:
+    losses = [3.0, 2.0, math.nan, 1.0, math.inf, 1.5, 1.4]
+    points = tuple(CurvePoint(step=step, loss=loss) for step, loss in enumerate(losses))
+    [chart] = curve_charts([Curve(arm="a", seed=0, points=points)])
+    [line] = chart.lines
+    assert len(line.pieces) == 2 and len(line.dots) == 1
+    assert "2 values that are not finite" in chart.remark
+
+
+def test_nothing_measured_gives_no_chart() -> None:
+    assert curve_charts([Curve(arm="a", seed=0, points=(CurvePoint(step=1),))]) == ()
+    assert curve_charts([]) == ()
+
+
+def test_right_and_wrong_are_drawn_for_each_arm(made_up: ModuleType) -> None:
+    charts = curve_charts(made_up.run().curves)
+    assert [chart.title for chart in charts] == [
+        "Training loss",
+        "Validation loss",
+        "Log-probability, plain_cot",
+        "Log-probability, answer_only",
+    ]
+    assert [style for style, _ in charts[2].styles] == ["right", "wrong"]
+    assert len(charts[2].lines) == 6
+
+
+@pytest.mark.parametrize("value", [0.0, -3.5, 1e-9])
+def test_a_flat_curve_has_a_scale(value: float) -> None:
+    ticks = scale(value, value)
+    assert ticks[0] < value < ticks[-1] or math.isclose(ticks[0], value)
