@@ -1,0 +1,221 @@
+"""The one way every task is loaded: rows, splits, draws, limits, and the check of every gold answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from feints.curate.split import unit_interval
+from feints.errors import DataError, SettingsError
+from feints.records import AnswerKind, Choice, Dropped, Problem
+from feints.tasks.loading.files import Row, read_rows
+from feints.tasks.loading.hub import HubTable, read_hub
+from feints.tasks.loading.layouts import QUESTION_COLUMNS, LeftOut, Place, from_question_layout
+from feints.tasks.loading.problems import About, Problems, TaskConfig
+from feints.verify.gold import gold_error
+
+STEP = "load"
+ROLES = {"train": "train", "valid": "validation", "validation": "validation", "dev": "validation"}
+Reader = Callable[[Row, Place], Problem | LeftOut]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How a task's rows look and what they become."""
+
+    name: str
+    """Task name, written into every problem."""
+    about: About
+    """Source, licence and citation."""
+    tables: Sequence[HubTable]
+    """What is read from the hub; none where the hub does not hold the set."""
+    columns: Sequence[tuple[str, ...]]
+    """Columns by which the set's own row layouts are known, one tuple for each layout."""
+    read: Reader
+    """One row in a layout of the set's own -> one problem."""
+    read_shared: Reader = from_question_layout
+    """One row of the shared layout -> one problem."""
+    roles: Mapping[str, str] = field(default_factory=lambda: ROLES)
+    """A row's own split -> train or validation; any other split is a test set of that name."""
+    default_split: str | None = None
+    """Where rows go that carry no split; None asks the user to say it."""
+    wanted: Callable[[Row, Place], bool] = lambda row, place: True
+    """Whether a row of a mixed file is among those asked for."""
+    resplit: Callable[[list[Problem]], list[Problem]] | None = None
+    """Gives every problem its split anew, for sets published in one piece."""
+
+
+def load_task(layout: Layout, config: TaskConfig) -> Problems:
+    """Read a problem set.
+
+    Raises:
+        DataError: a file or row cannot be used, ids repeat, or gold answers cannot be parsed.
+        MissingExtraError: the hub is wanted and `datasets` is not installed.
+        SettingsError: neither a path nor a hub table.
+    """
+    problems, left_out = _from_files(layout, config) if config.path is not None else _from_hub(layout, config)
+    _refuse_repeated(layout.name, problems)
+    if layout.resplit is not None:
+        problems = layout.resplit(problems)
+    if config.test_share is not None:
+        problems = [_split_anew(problem, config.test_share, config.seed) for problem in problems]
+    if config.limit is not None:
+        problems, over = _limited(problems, config.limit, config.seed)
+        left_out += over
+    if config.shuffle_choices:
+        problems = [shuffled(problem, config.seed) for problem in problems]
+    if not problems:
+        raise DataError(f"task {layout.name}: none of the {len(left_out):,} rows read is a problem of this set")
+    return _checked(layout, config, problems, left_out)
+
+
+def _from_files(layout: Layout, config: TaskConfig) -> tuple[list[Problem], list[Dropped]]:
+    reader = _RowReader(layout)
+    paths = config.path
+    files: Iterable[tuple[str | None, str]]
+    if isinstance(paths, dict):
+        files = [
+            (role, path) for role, given in paths.items() for path in ([given] if isinstance(given, str) else given)
+        ]
+    else:
+        files = [(None, path) for path in ([paths] if isinstance(paths, str) else paths or ())]
+    for role, path in files:
+        rows = read_rows(path)
+        stem = Path(path).name.split(".")[0]
+        shared = reader.is_shared(rows[0], str(path))
+        for number, row in enumerate(rows, start=1):
+            split = role or _own_split(layout, row, f"{path}, row {number}")
+            reader.add(row, split, "" if shared else stem, shared=shared, where=f"{path}, row {number}")
+    return reader.problems, reader.left_out
+
+
+def _own_split(layout: Layout, row: Row, where: str) -> str:
+    own = row.get("split")
+    own = own or layout.default_split
+    if own is None:
+        raise DataError(
+            f"{where}: has no field split, so it is not known what the file is for; say "
+            "path: {train: FILE} or path: {test: FILE}"
+        )
+    return layout.roles.get(str(own), str(own))
+
+
+def _from_hub(layout: Layout, config: TaskConfig) -> tuple[list[Problem], list[Dropped]]:
+    if not layout.tables:
+        raise SettingsError(f"task {layout.name}: the hub holds no maintained copy of it; give a local file as `path`")
+    reader = _RowReader(layout)
+    for table in layout.tables:
+        for split, role in table.splits.items():
+            for number, row in enumerate(read_hub(table, split, config.revision), start=1):
+                where = f"{table.repository} ({table.name or 'default'}, {split}), row {number}"
+                reader.add(row, role, table.topic, shared=False, where=where)
+    return reader.problems, reader.left_out
+
+
+class _RowReader:
+    """Turns rows into problems one by one and keeps count for the ids of rows that bring none."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.problems: list[Problem] = []
+        self.left_out: list[Dropped] = []
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def is_shared(self, first: Row, where: str) -> bool:
+        """Whether a file is in the shared layout rather than the hub's own; by the columns of its first row."""
+        if set(QUESTION_COLUMNS) <= set(first):
+            return True
+        if any(set(columns) <= set(first) for columns in self.layout.columns):
+            return False
+        own = " or ".join(", ".join(columns) for columns in self.layout.columns)
+        raise DataError(
+            f"{where}: has the columns {', '.join(first)}; task {self.layout.name} needs "
+            f"{own} (its own layout), or {', '.join(QUESTION_COLUMNS)}"
+        )
+
+    def add(self, row: Row, split: str, topic: str, *, shared: bool, where: str) -> None:
+        index = self._counts[split, topic]
+        self._counts[split, topic] += 1
+        place = Place(task=self.layout.name, split=split, index=index, topic=topic)
+        if not self.layout.wanted(row, place):
+            self.left_out.append(
+                Dropped(item_id=str(row.get("id") or place.id), step=STEP, reason="not among those asked for")
+            )
+            return
+        try:
+            found = (self.layout.read_shared if shared else self.layout.read)(row, place)
+        except KeyError as error:
+            raise DataError(f"{where}: has no column {error}; its columns are {', '.join(row)}") from error
+        except (TypeError, ValueError, AttributeError, IndexError) as error:
+            raise DataError(f"{where}: cannot be read as a problem of {self.layout.name}: {error}") from error
+        if isinstance(found, LeftOut):
+            self.left_out.append(Dropped(item_id=place.id, step=STEP, reason=found.reason))
+        elif not found.question:
+            raise DataError(f"{where}: its question is empty; fill it in or remove the row")
+        else:
+            self.problems.append(found)
+
+
+def _refuse_repeated(name: str, problems: Sequence[Problem]) -> None:
+    repeated = [id_ for id_, times in Counter(problem.id for problem in problems).items() if times > 1]
+    if repeated:
+        raise DataError(
+            f"task {name}: {len(repeated):,} ids occur more than once, the first {repeated[0]!r}; "
+            "give every problem an id of its own (is one file listed twice?)"
+        )
+
+
+def _split_anew(problem: Problem, test_share: float, seed: int) -> Problem:
+    held = unit_interval("test", seed, problem.id) < test_share
+    return replace(problem, split="test" if held else "train")
+
+
+def _limited(problems: Sequence[Problem], limit: int, seed: int) -> tuple[list[Problem], list[Dropped]]:
+    kept: set[str] = set()
+    for split in {problem.split for problem in problems}:
+        drawn = sorted((unit_interval("limit", seed, p.id), p.id) for p in problems if p.split == split)
+        kept.update(name for _, name in drawn[:limit])
+    reason = f"over the limit of {limit} a split"
+    over = [Dropped(item_id=p.id, step=STEP, reason=reason) for p in problems if p.id not in kept]
+    return [problem for problem in problems if problem.id in kept], over
+
+
+def shuffled(problem: Problem, seed: int) -> Problem:
+    """The problem with its options in a drawn order under the labels as they stood; the answer moves along."""
+    if problem.answer_kind is not AnswerKind.CHOICE:
+        return problem
+    order = sorted(problem.choices, key=lambda choice: unit_interval("choices", seed, problem.id, choice.label))
+    labels = [choice.label for choice in problem.choices]
+    answer = next((new for new, old in zip(labels, order, strict=True) if old.label == problem.answer), problem.answer)
+    choices = tuple(Choice(label=label, text=old.text) for label, old in zip(labels, order, strict=True))
+    return replace(problem, choices=choices, answer=answer)
+
+
+def _checked(layout: Layout, config: TaskConfig, problems: Sequence[Problem], left_out: Sequence[Dropped]) -> Problems:
+    errors = [(problem.id, gold_error(problem)) for problem in problems]
+    bad = tuple((id_, why) for id_, why in errors if why is not None)
+    if bad and not config.skip_unparsable:
+        listed = "".join(f"\n  {why}" for _, why in bad[:5])
+        raise DataError(
+            f"task {layout.name}: {len(bad):,} of {len(problems):,} gold answers cannot be read, such as:{listed}\n"
+            "correct them, or set skip_unparsable: true to leave these problems out"
+        )
+    unreadable = {id_ for id_, _ in bad}
+    splits: dict[str, list[Problem]] = {}
+    for problem in problems:
+        if problem.id not in unreadable:
+            splits.setdefault(problem.split, []).append(problem)
+    train = tuple(splits.pop("train", ()))
+    validation = splits.pop("validation", None)
+    return Problems(
+        task=layout.name,
+        train=train,
+        validation=None if validation is None else tuple(validation),
+        tests={name: tuple(rows) for name, rows in splits.items()},
+        about=layout.about,
+        unparsable=bad,
+        left_out=tuple(left_out),
+        checked=len(problems),
+    )

@@ -1,0 +1,77 @@
+"""Rows of a local JSONL, JSON or Parquet file, with one clear error for each way it can be unusable."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from pyarrow import parquet
+
+from feints.errors import DataError
+
+Row = Mapping[str, Any]
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """Every row of a file, in order.
+
+    Raises:
+        DataError: it is missing, of an unknown kind, damaged or empty.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no data file at {path} (from {Path.cwd()}); correct `path`, or leave it out to use the hub")
+    name = path.name.lower()
+    if not name.endswith(SUFFIXES):
+        raise DataError(f"{path}: cannot read files of this kind; give one of {', '.join(SUFFIXES)}")
+    rows = _parquet(path) if name.endswith(".parquet") else _json(path, lines=".jsonl" in name)
+    if not rows:
+        raise DataError(f"{path} holds no rows; give a file with at least one problem")
+    return rows
+
+
+def _parquet(path: Path) -> list[Row]:
+    try:
+        return list(parquet.read_table(path).to_pylist())
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def _json(path: Path, *, lines: bool) -> list[Row]:
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    try:
+        with opened(path, "rt", encoding="utf-8") as stream:
+            text = stream.read()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
+    if lines:
+        # Split at "\n" only: U+2028 and its kin may stand unescaped inside a JSON string.
+        numbered = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+        return [_object(path, f"line {number}", _parse(path, line, number)) for number, line in numbered]
+    found = _parse(path, text, 1)
+    if isinstance(found, dict):  # A single list inside one object: {"examples": [...]}.
+        lists = [value for value in found.values() if isinstance(value, list)]
+        found = lists[0] if len(lists) == 1 else found
+    if not isinstance(found, list):
+        raise DataError(f"{path} holds one {type(found).__name__}; a JSON file must hold a list of rows")
+    return [_object(path, f"row {number}", row) for number, row in enumerate(found, start=1)]
+
+
+def _parse(path: Path, text: str, first_line: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}, line {first_line + error.lineno - 1}: not valid JSON ({error.msg}); repair or remove the line"
+        ) from error
+
+
+def _object(path: Path, where: str, row: Any) -> Row:
+    if not isinstance(row, dict):
+        raise DataError(f"{path}, {where}: holds a {type(row).__name__}; every row must be an object with named fields")
+    return row
