@@ -1,0 +1,390 @@
+"""Examples to tensors: optimiser steps, micro-batches, totals; the only place that knows where a prompt ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from feints.errors import DataError, EmptyPileError
+from feints.records import Example, Role
+
+Array = NDArray[Any]
+Rows = Literal["packed", "padded"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Totals of the whole optimiser step, over micro-batches and ranks, known before the first forward."""
+
+    target_tokens: int
+    """Tokens of all targets."""
+    valid_tokens: int
+    """Tokens that are predicted at all: prompt and target, but the very first of a causal sequence."""
+    weighted_tokens: int
+    """Predicted tokens whose weight is not 0."""
+    absolute_weight: float
+    """Sum of |weight| over predicted tokens."""
+    examples: int
+    """Examples."""
+    groups: int
+    """Groups; an example without a group is one of its own."""
+    roles: Mapping[Role, int]
+    """Examples of each role; a role that does not occur counts 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """Where the texts of one packed row begin and end."""
+
+    lengths: tuple[int, ...]
+    """Tokens of each text, in order."""
+    pad_index: Tensor
+    """[texts * longest]: flat position of each slot of the padded rectangle; empty slots point at 0."""
+    flat_index: Tensor
+    """[tokens]: slot of the rectangle that holds each flat position."""
+    frozen: Tensor | None = None
+    """[tokens], true where keys and values pass no gradient; None for nowhere."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch: E examples in G groups, with N predicted tokens laid flat.
+
+    A token is among the N when it belongs to a target or has a weight. A packed batch is one row.
+    """
+
+    examples: tuple[Example, ...]
+    """The examples, groups together."""
+    inputs: dict[str, Tensor]
+    """What the model is called with: input ids, and positions or masks where the layout needs them."""
+    packing: Packing | None
+    """Borders of the texts in a packed row; None for padded rows."""
+    hidden_index: Tensor
+    """[N] flat position, in rows x width, of the hidden state that predicts each token."""
+    target_ids: Tensor
+    """[N] the token to be predicted."""
+    weights: Tensor
+    """[N] float32 raw weight."""
+    example_index: Tensor
+    """[N] which of the E examples the token belongs to."""
+    is_prompt: Tensor
+    """[N] true for tokens of a prompt."""
+    target_lengths: Tensor
+    """[E] float32 tokens of each target, end of sequence included."""
+    group_index: Tensor
+    """[E] which of the G groups each example belongs to."""
+    last_index: Tensor
+    """[E] flat position of the last valid token of each example, whose hidden state stands for the text."""
+    groups: int
+    """G."""
+    observed: list[Tensor] = field(default_factory=list)
+    """What the forward helpers saw of each token's nats, detached; the loop reads its gauges from here."""
+
+    @cached_property
+    def roles(self) -> tuple[Role, ...]:
+        """Role of each of the E examples."""
+        return tuple(example.role for example in self.examples)
+
+    def role_mask(self, *roles: Role) -> Tensor:
+        """[E] true for examples of these roles; index it with `example_index` for tokens."""
+        return torch.tensor([role in roles for role in self.roles], device=self.weights.device)
+
+    def index_of(self, role: Role) -> Tensor:
+        """[G] which example of each group has this role, -1 where none has; the first one counts."""
+        found = [-1] * self.groups
+        for index, (group, has) in enumerate(zip(self.group_index.tolist(), self.roles, strict=True)):
+            if has == role and found[group] < 0:
+                found[group] = index
+        return torch.tensor(found, device=self.weights.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimiser step: which examples, in which micro-batches."""
+
+    micro: tuple[tuple[int, ...], ...]
+    """Numbers of the examples of each micro-batch."""
+    counts: Counts
+    """Totals over all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How examples become rows."""
+
+    rows: Rows
+    """`packed`: all texts of a micro-batch in one row, no padding; `padded`: one text a row, of similar length."""
+    micro_tokens: int
+    """Most tokens of a micro-batch, padding included; a group that is longer stands alone."""
+    seq2seq: bool
+    """Encoder-decoder: prompts go to the encoder, targets to the decoder."""
+    pad_id: int
+    """Fills the ends of padded rows; never attended to, never learnt, so for a causal model any id will do."""
+    start_id: int = 0
+    """First token of the decoder of an encoder-decoder."""
+
+
+class Batcher:
+    """Plans optimiser steps over a fixed list of examples and builds their micro-batches."""
+
+    def __init__(self, examples: Sequence[Example], layout: Layout) -> None:
+        """Take the examples.
+
+        Raises:
+            EmptyPileError: there are none.
+            DataError: an example that cannot be learnt; the first one is named.
+        """
+        if not examples:
+            raise EmptyPileError(
+                "no example reached training; look at the verdict counts and at what was dropped before: "
+                "a prompt that never yields a readable answer is the usual cause"
+            )
+        self.examples = tuple(examples)
+        self.layout = layout
+        self._units = _units(self.examples)
+        self._rows = [_Row.of(example, layout) for example in self.examples]
+        self._lengths = np.array([row.length for row in self._rows])
+
+    def tokens(self) -> int:
+        """Tokens of all examples, prompts included."""
+        return int(self._lengths.sum())
+
+    def epoch(
+        self, epoch: int, *, seed: int, batch_tokens: int | None = None, batch_examples: int | None = None
+    ) -> list[Step]:
+        """Optimiser steps of one epoch: our own permutation of (seed, epoch), cut by tokens or by examples.
+
+        A group goes whole into one step; a step ends before the unit that would exceed the budget.
+        """
+        order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(len(self._units))
+        steps: list[Step] = []
+        chosen: list[tuple[int, ...]] = []
+        size = 0
+        budget = batch_tokens if batch_tokens is not None else batch_examples
+        if budget is None:
+            raise ValueError("either batch_tokens or batch_examples is needed")
+        for number in order:
+            unit = self._units[number]
+            cost = int(self._lengths[list(unit)].sum()) if batch_tokens is not None else len(unit)
+            if chosen and size + cost > budget:
+                steps.append(self._step(chosen))
+                chosen, size = [], 0
+            chosen.append(unit)
+            size += cost
+        steps.append(self._step(chosen))
+        return steps
+
+    def whole(self) -> Step:
+        """All examples as one step, for a validation pass."""
+        return self._step(self._units)
+
+    def _step(self, units: Sequence[tuple[int, ...]]) -> Step:
+        return Step(micro=self._split(units), counts=self._counts(units))
+
+    def _split(self, units: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+        """Micro-batches of similar length, longest first, so that memory peaks at once."""
+        longest = {unit: max(self._lengths[list(unit)]) for unit in units}
+        micro: list[tuple[int, ...]] = []
+        current: tuple[int, ...] = ()
+        width = 0
+        for unit in sorted(units, key=lambda unit: (-longest[unit], unit)):
+            joined = current + unit
+            wide = max(width, int(longest[unit]))
+            size = wide * len(joined) if self.layout.rows == "padded" else int(self._lengths[list(joined)].sum())
+            if current and size > self.layout.micro_tokens:
+                micro.append(current)
+                joined, wide = unit, int(longest[unit])
+            current, width = joined, wide
+        return (*micro, current)
+
+    def _counts(self, units: Sequence[tuple[int, ...]]) -> Counts:
+        rows = [self._rows[number] for unit in units for number in unit]
+        roles = dict.fromkeys(Role, 0)
+        for unit in units:
+            for number in unit:
+                roles[self.examples[number].role] += 1
+        return Counts(
+            target_tokens=sum(row.target_tokens for row in rows),
+            valid_tokens=sum(row.valid_tokens for row in rows),
+            weighted_tokens=sum(row.weighted_tokens for row in rows),
+            absolute_weight=float(sum(row.absolute_weight for row in rows)),
+            examples=len(rows),
+            groups=len(units),
+            roles=roles,
+        )
+
+    def batch(self, numbers: Sequence[int], device: torch.device | str = "cpu") -> Batch:
+        """Tensors of one micro-batch."""
+        rows = [self._rows[number] for number in numbers]
+        examples = tuple(self.examples[number] for number in numbers)
+        inputs, packing, starts = _lay_out(rows, self.layout)
+        index = np.concatenate([row.predictors + start for row, start in zip(rows, starts, strict=True)])
+        owner = np.repeat(np.arange(len(rows)), [len(row.predictors) for row in rows])
+        group_index, groups = _group_numbers(examples)
+
+        def moved(array: Array) -> Tensor:
+            return torch.from_numpy(array).to(device, non_blocking=True)
+
+        if packing is not None:
+            packing = Packing(packing.lengths, packing.pad_index.to(device), packing.flat_index.to(device))
+        return Batch(
+            examples=examples,
+            inputs={name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()},
+            packing=packing,
+            hidden_index=moved(index),
+            target_ids=moved(np.concatenate([row.predicted for row in rows])),
+            weights=moved(np.concatenate([row.weights for row in rows])),
+            example_index=moved(owner),
+            is_prompt=moved(np.concatenate([row.is_prompt for row in rows])),
+            target_lengths=moved(np.array([row.target_tokens for row in rows], dtype=np.float32)),
+            group_index=moved(group_index),
+            last_index=moved(np.array([start + row.length_out - 1 for row, start in zip(rows, starts, strict=True)])),
+            groups=groups,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One example as arrays, made once."""
+
+    encoder: Array
+    ids: Array
+    predictors: Array
+    predicted: Array
+    weights: Array
+    is_prompt: Array
+    target_tokens: int
+    valid_tokens: int
+    weighted_tokens: int
+    absolute_weight: float
+
+    @property
+    def length(self) -> int:
+        """Tokens the model reads; for an encoder-decoder those of its longer side."""
+        return max(len(self.ids), len(self.encoder))
+
+    @property
+    def length_out(self) -> int:
+        """Hidden states the head could read."""
+        return len(self.ids)
+
+    @classmethod
+    def of(cls, example: Example, layout: Layout) -> _Row:
+        prompt, target = len(example.prompt_ids), len(example.target_ids)
+        if not target or not prompt:
+            side = "target" if prompt else "prompt"
+            raise DataError(f"example {example.id!r} has an empty {side}; leave it out or mend the step that made it")
+        if len(example.weights) != prompt + target:
+            raise DataError(
+                f"example {example.id!r} has {len(example.weights)} weights for {prompt} prompt and {target} target "
+                "tokens; there must be one for each"
+            )
+        weights = np.array(example.weights, dtype=np.float32)
+        if not np.isfinite(weights).all():
+            raise DataError(f"example {example.id!r} has a weight that is not finite; mend the step that set it")
+        if layout.seq2seq:
+            return cls._seq2seq(example, weights, layout.start_id)
+        ids = np.array(example.prompt_ids + example.target_ids, dtype=np.int64)
+        wanted = weights != 0
+        wanted[prompt:] = True
+        wanted[0] = False
+        places = np.flatnonzero(wanted)
+        return cls(
+            encoder=ids[:0],
+            ids=ids,
+            predictors=places - 1,
+            predicted=ids[places],
+            weights=weights[places],
+            is_prompt=places < prompt,
+            target_tokens=target,
+            valid_tokens=prompt + target - 1,
+            weighted_tokens=int(np.count_nonzero(weights[1:])),
+            absolute_weight=float(np.abs(weights[1:], dtype=np.float64).sum()),
+        )
+
+    @classmethod
+    def _seq2seq(cls, example: Example, weights: Array, start_id: int) -> _Row:
+        prompt, target = len(example.prompt_ids), len(example.target_ids)
+        if weights[:prompt].any():
+            raise DataError(
+                f"example {example.id!r} has weights on its prompt, which an encoder-decoder never predicts; "
+                "set them to 0 or take a causal student"
+            )
+        ids = np.array(example.target_ids, dtype=np.int64)
+        return cls(
+            encoder=np.array(example.prompt_ids, dtype=np.int64),
+            ids=np.concatenate([[start_id], ids]),
+            predictors=np.arange(target),
+            predicted=ids,
+            weights=weights[prompt:],
+            is_prompt=np.zeros(target, dtype=bool),
+            target_tokens=target,
+            valid_tokens=target,
+            weighted_tokens=int(np.count_nonzero(weights)),
+            absolute_weight=float(np.abs(weights, dtype=np.float64).sum()),
+        )
+
+
+def _units(examples: Sequence[Example]) -> list[tuple[int, ...]]:
+    """Numbers of the examples of each group, in order of first appearance."""
+    units: dict[tuple[str, int], list[int]] = {}
+    for number, example in enumerate(examples):
+        units.setdefault((example.group, -1 if example.group else number), []).append(number)
+    return [tuple(unit) for unit in units.values()]
+
+
+def _group_numbers(examples: Sequence[Example]) -> tuple[Array, int]:
+    units = _units(examples)
+    numbers = np.empty(len(examples), dtype=np.int64)
+    for group, unit in enumerate(units):
+        numbers[list(unit)] = group
+    return numbers, len(units)
+
+
+def _rectangle(arrays: Sequence[Array], fill: int) -> tuple[Array, Array]:
+    """Right-padded [B, longest] and the mask of its valid places."""
+    lengths = np.array([len(array) for array in arrays])
+    valid = np.arange(lengths.max())[None, :] < lengths[:, None]
+    filled = np.full(valid.shape, fill, dtype=np.int64)
+    filled[valid] = np.concatenate(arrays)
+    return filled, valid
+
+
+def _lay_out(rows: Sequence[_Row], layout: Layout) -> tuple[dict[str, Tensor], Packing | None, list[int]]:
+    """Model inputs, borders of a packed row, and the flat position at which each example begins.
+
+    A right-padded causal row needs no mask: nothing valid comes after the padding, and a causal model looks back only.
+    """
+    lengths = [len(row.ids) for row in rows]
+    if layout.rows == "packed":
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        positions = np.concatenate([np.arange(length) for length in lengths])
+        inputs = {
+            "input_ids": torch.from_numpy(np.concatenate([row.ids for row in rows]))[None],
+            "position_ids": torch.from_numpy(positions)[None],
+        }
+        width = max(lengths)
+        valid = np.arange(width)[None, :] < np.array(lengths)[:, None]
+        pad_index = np.zeros(valid.shape, dtype=np.int64)
+        pad_index[valid] = np.arange(len(positions))
+        flat = torch.from_numpy(np.flatnonzero(valid))
+        packing = Packing(tuple(lengths), torch.from_numpy(pad_index.reshape(-1)), flat)
+        return inputs, packing, [int(start) for start in starts]
+    ids, _ = _rectangle([row.ids for row in rows], layout.pad_id)
+    starts_padded = [number * ids.shape[1] for number in range(len(rows))]
+    if not layout.seq2seq:
+        return {"input_ids": torch.from_numpy(ids)}, None, starts_padded
+    encoder, mask = _rectangle([row.encoder for row in rows], layout.pad_id)
+    inputs = {
+        "input_ids": torch.from_numpy(encoder),
+        "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+        "decoder_input_ids": torch.from_numpy(ids),
+    }
+    return inputs, None, starts_padded
