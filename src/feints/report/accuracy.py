@@ -6,11 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from feints.evaluate.stats import wilson
 from feints.records import Score
 from feints.report.contents import ComparisonRow
-
-_Z = 1.959963984540054
-"""Two-sided 95 % point of the normal distribution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +60,9 @@ def over_seeds(scores: Sequence[Score]) -> Accuracy:
         value, low, high = judged[0].accuracy, judged[0].low, judged[0].high
     elif judged:
         value = sum(score.accuracy for score in judged) / len(judged)
-        low, high = _wilson(value, sum(score.counted for score in judged) / len(judged))
+        counted = round(sum(score.counted for score in judged) / len(judged))
+        low, high = wilson(round(value * counted), counted)
+        low, high = min(low, value), max(high, value)  # rounding to whole problems may pass an end at 0 or 1
     problems = max(score.total for score in scores)
     return Accuracy(
         solver=solver,
@@ -121,11 +121,3 @@ def signed(value: float) -> str:
     if text == "0.0":
         return text
     return ("+" if value > 0 else "−") + text
-
-
-def _wilson(value: float, count: float) -> tuple[float, float]:
-    """Wilson (1927) score interval about `value` for `count` draws."""
-    spread = _Z * math.sqrt(value * (1 - value) / count + _Z**2 / (4 * count**2))
-    middle, divisor = value + _Z**2 / (2 * count), 1 + _Z**2 / count
-    # at 0 and 1 the ends meet the value exactly; rounding must not push them past it
-    return max(0.0, min(value, (middle - spread) / divisor)), min(1.0, max(value, (middle + spread) / divisor))
