@@ -1,0 +1,213 @@
+"""Works a lab problem through, rightly or with mistakes that are carried to the end."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+
+from feints.errors import DataError
+from feints.lab.mistakes import (
+    Bent,
+    Mistake,
+    MistakeKind,
+    MistakeSettings,
+    as_bent,
+    calculation_ways,
+    share_of,
+    trigger,
+    ways_of,
+)
+from feints.lab.reading import Fact, Operand, Reading, Step, evaluate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worked:
+    """A problem worked through, rightly or not."""
+
+    steps: tuple[Step, ...]
+    """As written down: numbered as in the reading, steps left out are missing, wrong values carried through."""
+    answer: int
+    """What the steps come to."""
+    answered_by: Operand
+    """Where the answer stands: the last step, or what takes its place when it is left out."""
+    mistakes: tuple[Mistake, ...] = ()
+    """In the order of the story."""
+    chances: tuple[Mistake, ...] = ()
+    """Every (kind, step) that could have gone wrong: the denominator of the rates."""
+    compensated: bool = False
+    """Whether two mistakes were made so as to cancel."""
+
+
+@dataclass(slots=True)
+class _Ledger:
+    """What each step's result is taken to be while a problem is worked through."""
+
+    current: dict[int, Operand] = field(default_factory=dict)
+
+    def insert(self, step: Step) -> Step:
+        """The step with the values at hand, reckoned correctly.
+
+        Raises:
+            DataError: a division leaves a remainder.
+        """
+        operands = tuple(self.current.get(o.index, o) if o.origin == "step" else o for o in step.operands)
+        values = tuple(operand.value for operand in operands)
+        return replace(step, operands=operands, result=evaluate(values, step.operators))
+
+    def enter(self, step: Step) -> None:
+        self.current[step.index] = Operand(value=step.result, origin="step", index=step.index, text=step.phrase)
+
+
+def _fits(reading: Reading, ledger: _Ledger, after: int, bent: Bent) -> bool:
+    """Whether the rest can be worked through in whole positive numbers, correctly from here on."""
+    trial = _Ledger(dict(ledger.current))
+    trial.current[after] = bent.stands_in
+    if bent.stands_in.value < 1:
+        return False
+    for step in reading.steps[after + 1 :]:
+        try:
+            inserted = trial.insert(step)
+        except DataError:
+            return False
+        if inserted.result < 1:
+            return False
+        trial.enter(inserted)
+    return True
+
+
+class Bungler:
+    """Works problems through as its settings say, mistakes included."""
+
+    def __init__(self, settings: MistakeSettings, version: int) -> None:
+        self.settings = settings
+        self.version = version
+
+    def work(
+        self,
+        reading: Reading,
+        rng: random.Random,
+        *,
+        scale: float = 1.0,
+        exact_arithmetic: bool = False,
+        distractors: tuple[Fact, ...] | None = None,
+    ) -> Worked:
+        """Work a problem through.
+
+        Args:
+            reading: the problem, understood.
+            rng: of this sample.
+            scale: factor on every rate.
+            exact_arithmetic: whether somebody else reckons (programs, equations).
+            distractors: irrelevant facts in sight; all of the problem's when None.
+        """
+        seen = tuple(f for f in reading.irrelevant if f.numbers) if distractors is None else distractors
+        kinds = [kind for kind in MistakeKind if not (exact_arithmetic and kind is MistakeKind.CALCULATION)]
+        ledger, written = _Ledger(), dict[int, Step]()
+        mistakes, chances = list[Mistake](), list[Mistake]()
+        for step in reading.steps:
+            inserted = ledger.insert(step)
+            chosen: Bent | None = None
+            for kind in kinds:
+                ways = (
+                    way for way in ways_of(reading, inserted, kind, seen) if _fits(reading, ledger, step.index, way)
+                )
+                first = next(ways, None)
+                if first is None:
+                    continue
+                chances.append(Mistake(kind, step.index))
+                place = self._strike(trigger(reading, inserted, kind, seen), kind, rng, scale)
+                if place is not None and chosen is None:
+                    # The likelier ways stand first; squaring leans towards them.
+                    fitting = [first, *ways]
+                    chosen = fitting[int(place * place * len(fitting))]
+                    mistakes.append(Mistake(kind, step.index))
+            bent = chosen or as_bent(inserted)
+            ledger.current[step.index] = bent.stands_in
+            if bent.step is not None:
+                written[step.index] = bent.step
+        final = ledger.current[len(reading.steps) - 1]
+        return Worked(
+            steps=tuple(written.values()),
+            answer=final.value,
+            answered_by=final,
+            mistakes=tuple(mistakes),
+            chances=tuple(chances),
+        )
+
+    def _strike(self, features: tuple[str, ...], kind: MistakeKind, rng: random.Random, scale: float) -> float | None:
+        """Which way (in [0, 1)) this step goes wrong now, None where it goes right; always two draws."""
+        draw, pick = rng.random(), rng.random()
+        rate = self.settings.rate(kind)
+        if self.settings.regime == "slips":
+            return pick if draw < rate * scale else None
+        strength = self.settings.strength
+        if strength == 0 or share_of(self.version, *features) >= rate / strength or draw >= strength * scale:
+            return None
+        return share_of(self.version, "way", *features)
+
+    def work_wrongly(
+        self, reading: Reading, rng: random.Random, right: frozenset[int], *, exact_arithmetic: bool = False
+    ) -> Worked | None:
+        """Work a problem through so that the answer is none of `right`; None when no single mistake does it."""
+        distractors = tuple(fact for fact in reading.irrelevant if fact.numbers)
+        rates = {kind: self.settings.rate(kind) for kind in MistakeKind}
+        if exact_arithmetic:
+            rates[MistakeKind.CALCULATION] = 0.0
+        choices = list[tuple[float, Mistake, Bent]]()
+        for step in reading.steps:
+            truth = _truth(reading, step.index)
+            for kind, rate in rates.items():
+                ways = [w for w in ways_of(reading, step, kind, distractors) if _fits(reading, truth, step.index, w)]
+                # Early ways are the likely ones; three of each kind keep the kinds in proportion to their rates.
+                choices += [(max(rate, 1e-3) if rate else 0.0, Mistake(kind, step.index), way) for way in ways[:3]]
+        order = sorted((c for c in choices if c[0]), key=lambda c: rng.random() ** (1 / c[0]), reverse=True)
+        for _, mistake, way in order:
+            worked = _carry(reading, {mistake.step: way}, (mistake,))
+            if worked.answer not in right:
+                return worked
+        return None
+
+    def compensate(self, reading: Reading, rng: random.Random) -> Worked | None:
+        """A right answer on two wrong results, of which the second undoes the first; None where none is possible."""
+        pairs = [(need, step.index) for step in reading.steps for need in step.needs]
+        rng.shuffle(pairs)
+        for first, second in pairs:
+            truth = _truth(reading, first)
+            ways = [w for w in calculation_ways(reading.steps[first]) if _fits(reading, truth, first, w)]
+            for way in ways[:6]:
+                both = (Mistake(MistakeKind.CALCULATION, first), Mistake(MistakeKind.CALCULATION, second))
+                forced = _carry(reading, {first: way}, both, {second: reading.steps[second].result})
+                if forced.answer == reading.answer:
+                    return replace(forced, compensated=True)
+        return None
+
+
+def _truth(reading: Reading, before: int) -> _Ledger:
+    ledger = _Ledger()
+    for step in reading.steps[:before]:
+        ledger.enter(step)
+    return ledger
+
+
+def _carry(
+    reading: Reading, bent: dict[int, Bent], mistakes: tuple[Mistake, ...], results: dict[int, int] | None = None
+) -> Worked:
+    """Work through with these steps bent and these results put in by force, everything else correct."""
+    ledger, written = _Ledger(), list[Step]()
+    for step in reading.steps:
+        way = bent.get(step.index) or as_bent(ledger.insert(step))
+        if way.step is not None and step.index in (results or {}):
+            way = as_bent(replace(way.step, result=(results or {})[step.index]))
+        ledger.current[step.index] = way.stands_in
+        if way.step is not None:
+            written.append(way.step)
+    final = ledger.current[len(reading.steps) - 1]
+    return Worked(steps=tuple(written), answer=final.value, answered_by=final, mistakes=mistakes)
+
+
+def work_rightly(reading: Reading, answer: int | None = None) -> Worked:
+    """Work a problem through correctly; with `answer`, write this as the last result whatever the steps say."""
+    forced = {} if answer is None else {len(reading.steps) - 1: answer}
+    wrong = answer is not None and answer != reading.answer
+    mistakes = (Mistake(MistakeKind.CALCULATION, len(reading.steps) - 1),) if wrong else ()
+    return _carry(reading, {}, mistakes, forced)
