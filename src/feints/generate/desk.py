@@ -15,8 +15,12 @@ class Desk(Protocol):
     `arrived`, `lost`, `malformed` and `returned`, and may send it again only after `retake` allowed it.
     """
 
+    async def more(self) -> bool:
+        """Wait until there may be something to take (True) or nothing will come any more (False)."""
+        ...
+
     async def take(self, most: int = 1) -> tuple[Request, ...]:
-        """Next requests to send; `most` > 1 allows several that differ in `sample_index` only. Empty: all done."""
+        """Next requests to send; `most` > 1 allows several that differ in `sample_index` only. Empty: none now."""
         ...
 
     async def retake(self, requests: Sequence[Request]) -> tuple[Request, ...]:

@@ -68,9 +68,10 @@ class ScriptedSource:
                 task.cancel()
 
     async def _serve(self, desk: Desk) -> None:
-        while taken := await desk.take():
-            await asyncio.sleep(self._latency)
-            desk.arrived(taken[0], self._answer(taken[0]))
+        while await desk.more():
+            for request in await desk.take():
+                await asyncio.sleep(self._latency)
+                desk.arrived(request, self._answer(request))
 
     def _answer(self, request: Request) -> Mapping[str, Any]:
         answer = self._handler(request)

@@ -60,6 +60,7 @@ class Session:
         self._holds = 0
         self._closed = False
         self._why_stopped = ""
+        self._stopped = asyncio.Event()
         self._prompt_estimated = self._prompt_stated = 0
         self._worker: asyncio.Task[None] | None = None
         self.unsent: list[Request] = []
@@ -97,6 +98,7 @@ class Session:
     def stop(self, why: str, *, leave_elsewhere: bool = False) -> None:
         """Send nothing more; what is in flight may land, in other processes too unless `leave_elsewhere`."""
         self._why_stopped = self._why_stopped or why
+        self._stopped.set()
         self._give_up(self._pending)
         self._pending.clear()
         if leave_elsewhere:
@@ -176,7 +178,8 @@ class Session:
 
     async def _work_in_lists(self, source: TextSource) -> None:
         """Serve a source that takes whole lists: everything pending at once, whole batches where it says so."""
-        while requests := await self._take_all():
+        while await self.more():
+            requests = await self._take_all()
             if isinstance(source, BatchingSource):
                 wanted = set(requests)
                 batches = source.batches(list(self._asked.values()))
@@ -191,19 +194,22 @@ class Session:
         self._pending.clear()
         return [*first, *await self.retake(rest)]
 
+    async def more(self) -> bool:
+        """See `Desk.more`."""
+        while not (self._closed or self._pending):
+            await self._change()
+        return not self._closed
+
     async def take(self, most: int = 1) -> tuple[Request, ...]:
         """See `Desk.take`."""
-        while not self._closed:
-            if self._ledger.full:
-                self.stop(self._disk_message())
-            if self._pending:
-                group = [self._pending.popleft()]
-                while self._pending and len(group) < most and _are_siblings(group[0], self._pending[0]):
-                    group.append(self._pending.popleft())
-                if admitted := await self.retake(group):
-                    return admitted
-            else:
-                await self._change()
+        if self._ledger.full:
+            self.stop(self._disk_message())
+        while self._pending and not self._closed:
+            group = [self._pending.popleft()]
+            while self._pending and len(group) < most and _are_siblings(group[0], self._pending[0]):
+                group.append(self._pending.popleft())
+            if admitted := await self.retake(group):
+                return admitted
         return ()
 
     async def retake(self, requests: Sequence[Request]) -> tuple[Request, ...]:
@@ -311,10 +317,8 @@ class Session:
 
     async def pause(self, seconds: float) -> None:
         """See `Desk.pause`."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
-        while not (self._why_stopped or self._closed) and (left := end - loop.time()) > 0:
-            await self._change(timeout=left)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), seconds)
 
     # Inner workings
 
