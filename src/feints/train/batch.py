@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,8 @@ from feints.records import Example, Role
 
 Array = NDArray[Any]
 Rows = Literal["packed", "padded"]
+Units = tuple[tuple[int, ...], ...]
+"""Numbers of the examples of each group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +87,8 @@ class Batch:
     """[E] flat position of the last valid token of each example, whose hidden state stands for the text."""
     groups: int
     """G."""
-    observed: list[Tensor] = field(default_factory=list)
-    """What the forward helpers saw of each token's nats, detached; the loop reads its gauges from here."""
+    observed: dict[int, Tensor] = field(default_factory=dict)
+    """What the forward helpers saw of each token's nats, detached, by id of the model; gauges are read from here."""
 
     @cached_property
     def roles(self) -> tuple[Role, ...]:
@@ -150,61 +153,76 @@ class Batcher:
         self.layout = layout
         self._units = _units(self.examples)
         self._rows = [_Row.of(example, layout) for example in self.examples]
-        self._lengths = np.array([row.length for row in self._rows])
+        self._lengths = [row.length for row in self._rows]
+        self._unit_tokens = [sum(self._lengths[number] for number in unit) for unit in self._units]
+        self._unit_examples = [len(unit) for unit in self._units]
 
     def tokens(self) -> int:
         """Tokens of all examples, prompts included."""
-        return int(self._lengths.sum())
+        return sum(self._lengths)
+
+    def tokens_of(self, step: Step) -> int:
+        """Tokens the model reads in one step."""
+        return sum(self._lengths[number] for numbers in step.micro for number in numbers)
 
     def epoch(
         self, epoch: int, *, seed: int, batch_tokens: int | None = None, batch_examples: int | None = None
-    ) -> list[Step]:
-        """Optimiser steps of one epoch: our own permutation of (seed, epoch), cut by tokens or by examples.
+    ) -> list[Units]:
+        """Cut one epoch into optimiser steps: our own permutation of (seed, epoch), by tokens or by examples.
 
-        A group goes whole into one step; a step ends before the unit that would exceed the budget.
+        A group goes whole into one step; a step ends before the unit that would exceed the budget. Give each to `step`.
         """
         order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(len(self._units))
-        steps: list[Step] = []
-        chosen: list[tuple[int, ...]] = []
-        size = 0
         budget = batch_tokens if batch_tokens is not None else batch_examples
         if budget is None:
             raise ValueError("either batch_tokens or batch_examples is needed")
-        for number in order:
-            unit = self._units[number]
-            cost = int(self._lengths[list(unit)].sum()) if batch_tokens is not None else len(unit)
-            if chosen and size + cost > budget:
-                steps.append(self._step(chosen))
+        costs = self._unit_tokens if batch_tokens is not None else self._unit_examples
+        steps: list[Units] = []
+        chosen: list[tuple[int, ...]] = []
+        size = 0
+        for number in order.tolist():
+            if chosen and size + costs[number] > budget:
+                steps.append(tuple(chosen))
                 chosen, size = [], 0
-            chosen.append(unit)
-            size += cost
-        steps.append(self._step(chosen))
+            chosen.append(self._units[number])
+            size += costs[number]
+        steps.append(tuple(chosen))
         return steps
+
+    def step(self, units: Units) -> Step:
+        """Micro-batches and totals of one optimiser step."""
+        return Step(micro=self._split(units), counts=self._counts(units))
 
     def whole(self) -> Step:
         """All examples as one step, for a validation pass."""
-        return self._step(self._units)
+        return self.step(tuple(self._units))
 
-    def _step(self, units: Sequence[tuple[int, ...]]) -> Step:
-        return Step(micro=self._split(units), counts=self._counts(units))
+    def fingerprint(self) -> str:
+        """Hash of every id and weight: the same examples in the same order."""
+        digest = hashlib.blake2b(digest_size=16)
+        for example, row in zip(self.examples, self._rows, strict=True):
+            digest.update(f"{example.id}|{example.group}|{example.role}|".encode())
+            for array in (row.encoder, row.ids, row.predictors, row.weights):
+                digest.update(array.tobytes())
+        return digest.hexdigest()
 
-    def _split(self, units: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+    def _split(self, units: Units) -> tuple[tuple[int, ...], ...]:
         """Micro-batches of similar length, longest first, so that memory peaks at once."""
-        longest = {unit: max(self._lengths[list(unit)]) for unit in units}
+        longest = {unit: max(self._lengths[number] for number in unit) for unit in units}
         micro: list[tuple[int, ...]] = []
         current: tuple[int, ...] = ()
         width = 0
         for unit in sorted(units, key=lambda unit: (-longest[unit], unit)):
             joined = current + unit
-            wide = max(width, int(longest[unit]))
-            size = wide * len(joined) if self.layout.rows == "padded" else int(self._lengths[list(joined)].sum())
+            wide = max(width, longest[unit])
+            size = wide * len(joined) if self.layout.rows == "padded" else sum(self._lengths[n] for n in joined)
             if current and size > self.layout.micro_tokens:
                 micro.append(current)
-                joined, wide = unit, int(longest[unit])
+                joined, wide = unit, longest[unit]
             current, width = joined, wide
         return (*micro, current)
 
-    def _counts(self, units: Sequence[tuple[int, ...]]) -> Counts:
+    def _counts(self, units: Units) -> Counts:
         rows = [self._rows[number] for unit in units for number in unit]
         roles = dict.fromkeys(Role, 0)
         for unit in units:
@@ -224,7 +242,7 @@ class Batcher:
         """Tensors of one micro-batch."""
         rows = [self._rows[number] for number in numbers]
         examples = tuple(self.examples[number] for number in numbers)
-        inputs, packing, starts = _lay_out(rows, self.layout)
+        inputs, packing, starts = _lay_out(rows, self.layout, device)
         index = np.concatenate([row.predictors + start for row, start in zip(rows, starts, strict=True)])
         owner = np.repeat(np.arange(len(rows)), [len(row.predictors) for row in rows])
         group_index, groups = _group_numbers(examples)
@@ -232,8 +250,6 @@ class Batcher:
         def moved(array: Array) -> Tensor:
             return torch.from_numpy(array).to(device, non_blocking=True)
 
-        if packing is not None:
-            packing = Packing(packing.lengths, packing.pad_index.to(device), packing.flat_index.to(device))
         return Batch(
             examples=examples,
             inputs={name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()},
@@ -357,7 +373,18 @@ def _rectangle(arrays: Sequence[Array], fill: int) -> tuple[Array, Array]:
     return filled, valid
 
 
-def _lay_out(rows: Sequence[_Row], layout: Layout) -> tuple[dict[str, Tensor], Packing | None, list[int]]:
+def packing_of(lengths: Sequence[int], device: torch.device | str) -> Packing:
+    """How texts of these lengths, end to end, fold into a rectangle and back."""
+    valid = np.arange(max(lengths))[None, :] < np.array(lengths)[:, None]
+    pad_index = np.zeros(valid.shape, dtype=np.int64)
+    pad_index[valid] = np.arange(sum(lengths))
+    flat_index = torch.from_numpy(np.flatnonzero(valid))
+    return Packing(tuple(lengths), torch.from_numpy(pad_index.reshape(-1)).to(device), flat_index.to(device))
+
+
+def _lay_out(
+    rows: Sequence[_Row], layout: Layout, device: torch.device | str
+) -> tuple[dict[str, Tensor], Packing | None, list[int]]:
     """Model inputs, borders of a packed row, and the flat position at which each example begins.
 
     A right-padded causal row needs no mask: nothing valid comes after the padding, and a causal model looks back only.
@@ -370,13 +397,7 @@ def _lay_out(rows: Sequence[_Row], layout: Layout) -> tuple[dict[str, Tensor], P
             "input_ids": torch.from_numpy(np.concatenate([row.ids for row in rows]))[None],
             "position_ids": torch.from_numpy(positions)[None],
         }
-        width = max(lengths)
-        valid = np.arange(width)[None, :] < np.array(lengths)[:, None]
-        pad_index = np.zeros(valid.shape, dtype=np.int64)
-        pad_index[valid] = np.arange(len(positions))
-        flat = torch.from_numpy(np.flatnonzero(valid))
-        packing = Packing(tuple(lengths), torch.from_numpy(pad_index.reshape(-1)), flat)
-        return inputs, packing, [int(start) for start in starts]
+        return inputs, packing_of(lengths, device), [int(start) for start in starts]
     ids, _ = _rectangle([row.ids for row in rows], layout.pad_id)
     starts_padded = [number * ids.shape[1] for number in range(len(rows))]
     if not layout.seq2seq:

@@ -31,7 +31,7 @@ Divisor = Literal["target_tokens", "valid_tokens", "weighted_tokens", "absolute_
 def token_nll(model: Any, batch: Batch) -> Tensor:
     """Nats of each predicted token, -log p(token | all before it): [N] float32, differentiable, undivided."""
     nats = through_head(model, _inputs(model, batch), lambda hidden, head: _wanted(head, hidden, batch))
-    _observe(batch, nats)
+    _observe(model, batch, nats)
     return nats
 
 
@@ -55,7 +55,7 @@ def nll_and_last_hidden(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 
     joined = through_head(model, _inputs(model, batch), both)
     nats = joined[: len(batch.target_ids)]
-    _observe(batch, nats)
+    _observe(model, batch, nats)
     return nats, joined[len(batch.target_ids) :].view(len(batch.examples), -1)
 
 
@@ -97,10 +97,9 @@ def _flat(hidden: Tensor) -> Tensor:
     return hidden.reshape(-1, hidden.shape[-1])
 
 
-def _observe(batch: Batch, nats: Tensor) -> None:
-    """Leave the student's nats for the loop's gauges; a frozen teacher's, computed without gradient, stay out."""
-    if torch.is_grad_enabled():
-        batch.observed.append(nats.detach())
+def _observe(model: Any, batch: Batch, nats: Tensor) -> None:
+    """Leave the nats of this model for the loop's gauges, which ask for the student's only."""
+    batch.observed.setdefault(id(model), nats.detach())
 
 
 def _inputs(model: Any, batch: Batch, *, through_prompt: bool = True) -> dict[str, Any]:
@@ -154,7 +153,7 @@ def weighted_nll(divisor: Divisor = "target_tokens") -> Loss:
             return value[None]
 
         value = through_head(model, _inputs(model, batch), reduced)[0]
-        _observe(batch, seen[0])
+        _observe(model, batch, seen[0])
         return {"nll": value}
 
     return loss

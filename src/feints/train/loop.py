@@ -1,0 +1,443 @@
+"""The one training loop: it knows modules, batches and a loss, and no method."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from feints.errors import DataError, SettingsError, StudentError
+from feints.records import Example, content_hash
+from feints.train.attention import restore_attention, texts_stay_apart, use_packed_attention
+from feints.train.batch import Batcher, Layout, Rows, Step, Units
+from feints.train.checkpoint import (
+    Progress,
+    is_sharded,
+    load_optimizer_state,
+    load_random_state,
+    load_tensors,
+    load_trainable_state,
+    optimizer_state,
+    random_state,
+    read_progress,
+    read_tensors,
+    save_tensors,
+    storage_errors,
+    trainable_state,
+    write_checkpoint,
+)
+from feints.train.head import inner_model
+from feints.train.losses import Loss
+from feints.train.metrics import MetricsFile, Sums, TrainProgress, readable
+from feints.train.settings import TrainSettings
+from feints.train.sharding import gathered, skeleton
+from feints.train.student import Student
+
+METRICS_FILE = "metrics.jsonl"
+BEST_FILE = "best.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """What `on_step` is told after each optimiser step."""
+
+    step: int
+    """Steps done, from 1."""
+    steps: int
+    """Steps in all."""
+    epoch: int
+    """Epoch the step belonged to, from 1."""
+    loss: float
+    """Sum of the loss terms of the step."""
+    gradient_norm: float | None
+    """Before clipping; None where nothing is clipped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitResult:
+    """How a run went; the student holds the weights of the epoch that is kept."""
+
+    steps: int
+    """Optimiser steps done."""
+    epochs: int
+    """Epochs begun."""
+    best_epoch: int | None
+    """Epoch whose weights the student holds, from 1; None without validation examples (then it is the last)."""
+    loss: float
+    """Mean training loss of the last window of steps."""
+    validation: tuple[dict[str, float], ...]
+    """One record of every validation pass."""
+    tokens: int
+    """Tokens the model read, prompts included, padding not."""
+    seconds: float
+    """Time spent training, over all resumptions."""
+    metrics: Path
+    """The JSON lines."""
+
+
+def fit(
+    student: Student,
+    examples: Sequence[Example],
+    loss: Loss,
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    validation: Sequence[Example] = (),
+    on_step: Callable[[StepReport], None] | None = None,
+    show_progress: bool = True,
+) -> FitResult:
+    """Train `student` in place; `folder` gets metrics, checkpoints and the kept weights.
+
+    Called again with the same arguments after a crash, it goes on where the newest checkpoint in `folder` stands, and
+    ends bit for bit where an uninterrupted run ends. Called again after the end, it only loads the kept weights.
+
+    Raises:
+        EmptyPileError: there are no examples.
+        DataError: an example cannot be learnt, or a step has only weights of 0.
+        StudentError: the examples were made with another tokenizer or do not fit; the loss is no finite number.
+        SettingsError: `folder` belongs to another run, or the student cannot be packed as asked.
+        StorageError: the disk refuses, or a checkpoint is damaged.
+    """
+    student.check([*examples, *validation])
+    with ExitStack() as stack:
+        stack.enter_context(_generators_left_alone())
+        stack.callback(AcceleratorState._reset_state, False)
+        run = _Run(student, examples, validation, loss, settings, folder)
+        stack.callback(run.close)
+        return run.fit(on_step, show_progress)
+
+
+@contextmanager
+def _generators_left_alone() -> Iterator[None]:
+    """Whatever the run draws, the caller's random numbers go on as if it had not."""
+    before = random_state()
+    try:
+        yield
+    finally:
+        load_random_state(before)
+
+
+class _Run:
+    """One run: what lives as long as a call of `fit`."""
+
+    def __init__(
+        self,
+        student: Student,
+        examples: Sequence[Example],
+        validation: Sequence[Example],
+        loss: Loss,
+        settings: TrainSettings,
+        folder: Path,
+    ) -> None:
+        self.student, self.loss, self.settings, self.folder = student, loss, settings, folder
+        precision = "bf16" if settings.precision == "bf16" else "no"
+        trackers = list(settings.trackers) or None
+        self.accelerator = Accelerator(mixed_precision=precision, log_with=trackers, project_dir=str(folder))
+        if trackers:
+            self.accelerator.init_trackers("feints", config={"steps": settings.max_steps or 0})
+        layout = self._layout()
+        self.batcher = Batcher(examples, layout)
+        self.validation = Batcher(validation, layout) if validation else None
+        self._skeleton = skeleton(student.model) if self.accelerator.distributed_type == "FSDP" else None
+        optimizer = _optimizer(student.model, settings, fused=self._skeleton is None)
+        self.model, self.optimizer = self.accelerator.prepare(student.model, optimizer)
+        self._held = self.model if is_sharded(self.model) else student.model
+        self.epochs = self._count_steps()
+        self.steps = sum(self.epochs)
+        kept = settings.model_dump(exclude={"log_steps", "checkpoint_seconds", "checkpoint_steps", "trackers"})
+        self.progress = Progress(
+            fingerprint=content_hash(
+                kept,
+                student.identity,
+                student.settings.adapter.model_dump(),
+                self.batcher.fingerprint(),
+                self.validation.fingerprint() if self.validation else "",
+            )
+        )
+        self._saved_at = time.monotonic()
+
+    # -------------------------------------------------------------------------------------------------- setting up
+
+    def _layout(self) -> Layout:
+        config = self.student.model.config
+        start = getattr(config, "decoder_start_token_id", None) or 0
+        rows: Rows = "padded"
+        if not self.student.seq2seq and self.settings.rows != "padded":
+            rows = "packed" if self._can_pack() else "padded"
+        elif self.settings.rows == "packed":
+            raise SettingsError("an encoder-decoder cannot be packed; set rows: padded")
+        pad = config.pad_token_id if self.student.seq2seq else 0 if config.pad_token_id else 1
+        return Layout(
+            rows=rows, micro_tokens=self.settings.micro_tokens, seq2seq=self.student.seq2seq, pad_id=pad, start_id=start
+        )
+
+    def _can_pack(self) -> bool:
+        try:
+            use_packed_attention(inner_model(self.student.model))
+        except SettingsError:
+            if self.settings.rows == "packed":
+                raise
+            return False
+        if texts_stay_apart(inner_model(self.student.model)):
+            return True
+        restore_attention(inner_model(self.student.model))
+        if self.settings.rows == "packed":
+            raise SettingsError("this student lets packed texts see each other; set rows: padded")
+        return False
+
+    def _count_steps(self) -> list[int]:
+        """Steps of each epoch."""
+        counts: list[int] = []
+        limit = self.settings.max_steps
+        while len(counts) < self.settings.epochs if limit is None else sum(counts) < limit:
+            counts.append(len(self._epoch(len(counts))))
+        if limit is not None:
+            counts[-1] -= sum(counts) - limit
+        return counts
+
+    def _epoch(self, epoch: int) -> list[Units]:
+        return self.batcher.epoch(epoch, seed=self.settings.seed, **self.settings.batch_size)
+
+    def close(self) -> None:
+        """Give the student back as it came, but for its weights."""
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+        if self._skeleton is None:
+            self.student.model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            restore_attention(inner_model(self.student.model))
+        self.student.model.zero_grad(set_to_none=True)
+        self.student.model.eval()
+
+    # -------------------------------------------------------------------------------------------------- the loop
+
+    def fit(self, on_step: Callable[[StepReport], None] | None, show: bool) -> FitResult:
+        """Train from where the newest checkpoint stands to the end, then take the weights that are kept."""
+        torch.manual_seed(_dropout_seed(self.settings.seed, self.accelerator.process_index))
+        self._resume()
+        progress = self.progress
+        show = show and self.accelerator.is_main_process
+        self.metrics = MetricsFile(self.folder / METRICS_FILE, progress.metrics_bytes) if self._main else None
+        began, before = time.monotonic(), progress.seconds
+        with TrainProgress(self.steps, progress.step, show=show) as bar:
+            while progress.step < self.steps:
+                plan = self._epoch(progress.epoch)
+                last = self.epochs[progress.epoch]
+                while progress.step_in_epoch < last:
+                    report = self._step(self.batcher.step(plan[progress.step_in_epoch]), bar)
+                    progress.seconds = before + time.monotonic() - began
+                    if on_step is not None:
+                        on_step(report)
+                    self._checkpoint(force=False)
+                self._end_epoch()
+                progress.seconds = before + time.monotonic() - began
+            self._checkpoint(force=True)
+        self._take_best()
+        return FitResult(
+            steps=progress.step,
+            epochs=len(self.epochs),
+            best_epoch=progress.best_epoch,
+            loss=progress.last_loss,
+            validation=tuple(progress.validation),
+            tokens=progress.tokens,
+            seconds=progress.seconds,
+            metrics=self.folder / METRICS_FILE,
+        )
+
+    def _step(self, step: Step, bar: TrainProgress) -> StepReport:
+        """One optimiser step: every micro-batch forward and backward, then the optimiser."""
+        progress, settings = self.progress, self.settings
+        if not step.counts.weighted_tokens:
+            first = self.batcher.examples[step.micro[0][0]].id
+            raise DataError(
+                f"step {progress.step + 1} has nothing to learn: all weights of its {step.counts.examples} examples "
+                f"are 0 (the first is {first!r}); leave such examples out or make the batch larger"
+            )
+        self.model.train()
+        totals, names = self._forward_backward(self.batcher, step)
+        value = sum(totals[: len(names)])
+        if not math.isfinite(value):
+            terms = ", ".join(f"{name} {total:g}" for name, total in zip(names, totals, strict=False))
+            raise StudentError(
+                f"the loss of step {progress.step + 1} is not a finite number ({terms}); the weights of the last "
+                f"checkpoint in {self.folder} are untouched: lower the learning rate or look at that step's weights"
+            )
+        norm = self._clip()
+        rate = settings.rate(progress.step, self.steps, progress.epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        progress.step += 1
+        progress.step_in_epoch += 1
+        tokens = self.batcher.tokens_of(step)
+        progress.tokens += tokens
+        self._log(names, totals, norm, rate)
+        bar.advance(tokens, value)
+        return StepReport(
+            step=progress.step, steps=self.steps, epoch=progress.epoch + 1, loss=value, gradient_norm=norm
+        )
+
+    def _forward_backward(
+        self, batcher: Batcher, step: Step, *, learn: bool = True
+    ) -> tuple[list[float], tuple[str, ...]]:
+        """Terms and gauge sums of one step over all ranks; every rank calls the model equally often."""
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        mine = list(step.micro[rank::ranks])
+        idle = math.ceil(len(step.micro) / ranks) - len(mine)
+        sums = Sums(self.accelerator.device)
+        for turn, numbers in enumerate(mine + [step.micro[0]] * idle):
+            batch = batcher.batch(numbers, self.accelerator.device)
+            scale = 1.0 if turn < len(mine) else 0.0
+            with ExitStack() as stack:
+                if turn + 1 < len(mine) + idle and learn:
+                    stack.enter_context(self.accelerator.no_sync(self.model))
+                terms = self.loss(self.model, batch, step.counts)
+                if learn:
+                    # Wrappers average gradients over ranks; the loss has divided already, so they must add up.
+                    self.accelerator.backward(sum(terms.values(), torch.zeros(())) * (scale * ranks))
+            sums.add(terms, batch, batch.observed.get(id(self.model)), scale)
+        joined: Tensor = self.accelerator.reduce(sums.tensor(), "sum") if ranks > 1 else sums.tensor()
+        return joined.tolist(), sums.names
+
+    def _clip(self) -> float | None:
+        if self.settings.clip_norm is None:
+            return None
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        norm = float(self.accelerator.clip_grad_norm_(parameters, self.settings.clip_norm))
+        if not math.isfinite(norm):
+            raise StudentError(
+                f"the gradient of step {self.progress.step + 1} is not finite; the weights of the last checkpoint in "
+                f"{self.folder} are untouched: lower the learning rate, or set precision: fp32"
+            )
+        return norm
+
+    # -------------------------------------------------------------------------------------------------- keeping
+
+    @property
+    def _main(self) -> bool:
+        return bool(self.accelerator.is_main_process)
+
+    def _log(self, names: tuple[str, ...], totals: list[float], norm: float | None, rate: float) -> None:
+        progress = self.progress
+        window = progress.window or [0.0] * (len(totals) + 1)
+        progress.window = [a + b for a, b in zip(window, [1.0, *totals], strict=True)]
+        if progress.step % self.settings.log_steps and progress.step < self.steps:
+            return
+        record = readable(names, progress.window[1:], int(progress.window[0]))
+        progress.last_loss, progress.window = record["loss"], []
+        optional = {} if norm is None else {"gradient_norm": norm}
+        self._write(
+            {
+                "kind": "train",
+                "step": progress.step,
+                "epoch": progress.epoch + 1,
+                **record,
+                "learning_rate": rate,
+                **optional,
+                "tokens": progress.tokens,
+                "seconds": round(progress.seconds, 3),
+            }
+        )
+
+    def _write(self, record: dict[str, Any]) -> None:
+        if self.metrics is not None:
+            self.metrics.write(record)
+        if self.settings.trackers:
+            self.accelerator.log({k: v for k, v in record.items() if k != "kind"}, step=self.progress.step)
+
+    def _end_epoch(self) -> None:
+        progress = self.progress
+        if self.validation is not None:
+            self._validate(self.validation)
+        progress.epoch += 1
+        progress.step_in_epoch = 0
+
+    def _validate(self, batcher: Batcher) -> None:
+        """Examine the student on held-out examples, and keep its weights when they are the best so far."""
+        progress = self.progress
+        self.model.eval()
+        with torch.no_grad():
+            totals, names = self._forward_backward(batcher, batcher.whole(), learn=False)
+        record = readable(names, totals)
+        progress.validation.append({"epoch": progress.epoch + 1, "step": progress.step, **record})
+        self._write({"kind": "validation", "step": progress.step, "epoch": progress.epoch + 1, **record})
+        score = {"loss": -record["loss"], "right": record.get("logprob_right", -record["loss"]), "last": math.inf}
+        if progress.best_score is None or score[self.settings.best] >= progress.best_score:
+            progress.best_score, progress.best_epoch = score[self.settings.best], progress.epoch + 1
+            state = trainable_state(self._held)
+            if self._main:
+                save_tensors(state, self.folder / BEST_FILE)
+
+    def _checkpoint(self, *, force: bool) -> None:
+        settings, progress = self.settings, self.progress
+        due = time.monotonic() - self._saved_at >= settings.checkpoint_seconds
+        due = due or bool(settings.checkpoint_steps and progress.step % settings.checkpoint_steps == 0)
+        if self.accelerator.num_processes > 1:
+            flag = torch.tensor(float(due), device=self.accelerator.device)
+            due = bool(self.accelerator.reduce(flag, "sum"))
+        if not (due or force):
+            return
+        weights, optimizer = trainable_state(self._held), optimizer_state(self._held, self.optimizer.optimizer)
+        randoms = gather_object([random_state()])
+        if self.metrics is not None:
+            progress.metrics_bytes = self.metrics.size()
+            write_checkpoint(self.folder, progress, weights, optimizer, randoms)
+        self.accelerator.wait_for_everyone()
+        self._saved_at = time.monotonic()
+
+    def _resume(self) -> None:
+        if self._main:
+            with storage_errors("a run", self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+        found = read_progress(self.folder, self.progress.fingerprint)
+        if found is None:
+            return
+        path, self.progress = found
+        weights, optimizer, randoms = read_tensors(path)
+        load_trainable_state(self._held, weights)
+        load_optimizer_state(self._held, self.optimizer.optimizer, optimizer)
+        if self.accelerator.process_index < len(randoms):
+            load_random_state(randoms[self.accelerator.process_index])
+
+    def _take_best(self) -> None:
+        """Leave the kept weights in the student."""
+        if self.progress.best_epoch is not None:
+            load_trainable_state(self._held, load_tensors(self.folder / BEST_FILE))
+        if self._skeleton is not None:
+            self.student.model = gathered(self._held, self._skeleton)
+
+
+def _dropout_seed(seed: int, rank: int) -> int:
+    return int(content_hash("dropout", seed, rank)[:15], 16)
+
+
+def _optimizer(model: torch.nn.Module, settings: TrainSettings, *, fused: bool) -> torch.optim.Optimizer:
+    """AdamW over what learns; biases and norms, being vectors, are not decayed.
+
+    Raises:
+        StudentError: nothing learns.
+    """
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not learning:
+        raise StudentError("the student has no trainable weights; add an adapter or choose adapter kind: full")
+    groups = [
+        {"params": [p for p in learning if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        eps=settings.epsilon,
+        fused=fused,
+    )
