@@ -173,8 +173,8 @@ class Ending:
 
 ENDINGS = (
     Ending(count, 0, 5.0),
-    Ending(total, 1, 1.0, company=True),
-    Ending(difference, 1, 1.0, company=True),
+    Ending(total, 1, 1.7, company=True),
+    Ending(difference, 1, 1.7, company=True),
     Ending(groups, 1, 0.8),
     Ending(share_out, 1, 0.7),
     Ending(cost, 1, 0.7),

@@ -15,9 +15,9 @@ Slots = dict[str, str]
 """Slot name -> the phrase that fills it."""
 
 _CLASS_OF = {phrase: slot_class for slot_class, phrases in LEXICON.items() for phrase in phrases}
-_PHRASE = re.compile(r"\b(?:" + "|".join(sorted(_CLASS_OF, key=len, reverse=True)) + r")\b|\d+")
+_PHRASE = re.compile(r"\b(?:" + "|".join(sorted(_CLASS_OF, key=len, reverse=True)) + r")\b|\b[0-9]{1,9}\b")
 _SLOT = re.compile(r"\{(\w+)\}")
-_SENTENCE_END = re.compile(r"(?<=[.?]) ")
+_SENTENCE_END = re.compile(r"(?<=[.?])\s+")
 _OPENERS = (*((opener, False) for opener in THEN), *((opener, True) for opener in NOW))
 
 
@@ -29,11 +29,14 @@ class Match:
     slots: Slots
     now: bool
     """Whether the sentence says that it speaks of this moment (see `events.NOW`)."""
+    held_out: bool
+    """Whether the paraphrase is one of the unseen split."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
     form: Form
+    held_out: bool
     fields: tuple[tuple[str, str], ...]
     """For each marked phrase in turn ("slot", name) or ("word", the phrase that must stand there)."""
 
@@ -54,7 +57,7 @@ def _capital(sentence: str) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
-def _compile(form: Form, template: str) -> tuple[str, _Pattern]:
+def _compile(form: Form, template: str, held_out: bool) -> tuple[str, _Pattern]:
     """Key and pattern of one template."""
     key: list[str] = []
     fields: list[tuple[str, str]] = []
@@ -67,7 +70,7 @@ def _compile(form: Form, template: str) -> tuple[str, _Pattern]:
         at = slot.end()
     literal, words = _abstract(template[at:])
     fields += [("word", word) for word in words]
-    return "".join([*key, literal]), _Pattern(form, tuple(fields))
+    return "".join([*key, literal]), _Pattern(form, held_out, tuple(fields))
 
 
 @cache
@@ -76,7 +79,7 @@ def patterns() -> Mapping[str, tuple[_Pattern, ...]]:
     table: dict[str, tuple[_Pattern, ...]] = {}
     for form in FORMS.values():
         for template in (*form.trained, *form.held_out):
-            key, pattern = _compile(form, template)
+            key, pattern = _compile(form, template, template in form.held_out)
             table[key] = (*table.get(key, ()), pattern)
     return table
 
@@ -102,7 +105,7 @@ def match(sentence: str) -> Match | None:
             return None
         if opener and not now and pattern.form.block != "event":
             return None
-        return Match(pattern.form, slots, now)
+        return Match(pattern.form, slots, now, pattern.held_out)
     return None
 
 

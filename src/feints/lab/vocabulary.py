@@ -28,7 +28,7 @@ def tokens(text: str) -> list[str]:
 
 
 def untokenise(parts: Iterable[str]) -> str:
-    """The text of tokens: digits of a number together, no space before . , : ? or a blank ending, one elsewhere."""
+    """The text that these are the tokens of: no space inside a number or before . , : ?, one elsewhere."""
     text = ""
     for part in parts:
         glued = not text or part in ".,:?" or (part.isdigit() and text[-1].isdigit())

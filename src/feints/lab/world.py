@@ -41,9 +41,12 @@ SPLITS = {
     "validation": SplitRule(steps=_UP_TO_FOUR, buckets=frozenset((5,))),
     "longer": SplitRule(steps={5: 0.6, 6: 0.4}, buckets=_ALL),
     "unseen": SplitRule(steps={2: 0.35, 3: 0.4, 4: 0.25}, buckets=_ALL, held_out=True),
-    "one_step": SplitRule(steps={1: 1.0}, buckets=frozenset((6, 7))),
+    "one_step": SplitRule(steps={1: 1.0}, buckets=frozenset((6,))),
+    "language": SplitRule(steps=_UP_TO_FOUR, buckets=frozenset((7,))),
 }
-"""Every split; one_step is for pretraining. No content of one split occurs in another, whatever the seed."""
+"""Every split. No content of one occurs in another, whatever the seed.
+
+one_step and language (whose sentences are used one by one) are for pretraining."""
 IRRELEVANT = {0: 0.3, 1: 0.35, 2: 0.2, 3: 0.15}
 """Number of irrelevant facts -> relative frequency."""
 
@@ -115,7 +118,7 @@ def _story(plan: Plan, steps: int) -> Amount:
     fitting = [ending for ending in ENDINGS if ending.steps <= steps]
     ending = plan.rng.choices(fitting, [ending.weight for ending in fitting])[0]
     budget = steps - ending.steps
-    second = plan.rng.randint(0, budget) if ending.company and plan.rng.random() < 0.6 else 0
+    second = plan.rng.randint(1, max(1, budget - 1)) if ending.company and budget and plan.rng.random() < 0.7 else 0
     _branch(plan, budget - second)
     if second:
         first, thing = plan.focus, plan.thing
@@ -265,10 +268,10 @@ def one_step_problem(index: int, seed: int = 0) -> LabProblem:
 
 
 def event_sentences(count: int, seed: int = 0) -> list[str]:
-    """Facts and questions of the pretraining stream, one sentence each, in trained paraphrases."""
+    """Facts and questions of every form, one sentence each, in trained paraphrases; for pretraining."""
     sentences: list[str] = []
     index = 0
     while len(sentences) < count:
-        sentences += grammar.sentences(one_step_problem(index, seed + 1_000_003).question)
+        sentences += grammar.sentences(generate("language", index, seed).question)
         index += 1
     return sentences[:count]
