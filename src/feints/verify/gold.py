@@ -13,6 +13,8 @@ from feints.verify.quantities import Quantity, plain, read_numbers
 from feints.verify.spans import marked
 from feints.verify.yesno import gold_truth
 
+_OPTION = re.compile(r"(?<![\w(])\(([A-Z])\)\s*")
+
 
 @dataclass(frozen=True, slots=True)
 class Gold:
@@ -58,7 +60,7 @@ def _parse(identity: str, answer: str, kind: AnswerKind, choices: tuple[Choice, 
     if not answer.strip():
         raise DataError(f"{where}: the gold answer is empty; give it or leave the problem out")
     if kind is AnswerKind.CHOICE:
-        return _choice(where, answer, choices)
+        return _choice(where, answer, choices, question)
     if kind is AnswerKind.BOOLEAN:
         truth = gold_truth(answer)
         if truth is None:
@@ -71,8 +73,9 @@ def _parse(identity: str, answer: str, kind: AnswerKind, choices: tuple[Choice, 
     return _latex(where, answer, question)
 
 
-def _choice(where: str, answer: str, choices: tuple[Choice, ...]) -> Gold:
+def _choice(where: str, answer: str, choices: tuple[Choice, ...], question: str) -> Gold:
     wanted = answer.strip().strip("().: ").casefold()
+    choices = choices or _written_options(question)
     for choice in choices:
         if choice.label.strip("() ").casefold() == wanted:
             return Gold(AnswerKind.CHOICE, answer.strip(), label=choice.label, choices=choices)
@@ -82,6 +85,18 @@ def _choice(where: str, answer: str, choices: tuple[Choice, ...]) -> Gold:
     if not re.fullmatch(r"[a-z]|\d{1,2}", wanted):
         raise DataError(f"{where}: gold answer {answer!r} is no option label such as B; give the label, or the choices")
     return Gold(AnswerKind.CHOICE, answer.strip(), label=wanted.upper())
+
+
+def _written_options(question: str) -> tuple[Choice, ...]:
+    """Options written into the question as (A) ... (B) ...; empty unless they run on from A."""
+    marks = list(_OPTION.finditer(question))
+    start = max((at for at, mark in enumerate(marks) if mark[1] == "A"), default=len(marks))
+    marks = marks[start:]
+    if len(marks) < 2 or [mark[1] for mark in marks] != [chr(ord("A") + at) for at in range(len(marks))]:
+        return ()
+    ends = [mark.start() for mark in marks[1:]] + [len(question)]
+    texts = [question[mark.end() : end].strip(" \n,;") for mark, end in zip(marks, ends, strict=True)]
+    return tuple(Choice(label=mark[1], text=text) for mark, text in zip(marks, texts, strict=True))
 
 
 def whole_number(answer: str) -> Quantity | None:

@@ -29,9 +29,8 @@ class Open:
     """A comparison this process cannot decide within bounds: `verdict` stands once the pool has filled it in."""
 
     gold: Gold
-    answer: str
-    """The stated answer, for the second checker."""
     finding: Finding
+    """With the stated answer, for the second checker."""
     lenient: Judgement | None
     """The lenient verdict where it is known already."""
     positive_only: bool
@@ -61,7 +60,7 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
         reason = "the text was cut by the token limit inside its answer"
         return _verdict(Judgement.NO_ANSWER, _lenient(gold, said, Judgement.NO_ANSWER), replace(finding, reason=reason))
     if finding.same is None:
-        return Open(gold, span.text, finding, None, False)
+        return Open(gold, finding, None, False)
     if finding.same:
         return _verdict(Judgement.CORRECT, Judgement.CORRECT, finding)
     return _verdict(Judgement.WRONG, _lenient(gold, said, Judgement.WRONG), finding)
@@ -155,7 +154,7 @@ def _unmarked(gold: Gold, said: str, inside: bool, finish: Finish) -> Verdict | 
     if why:
         return _verdict(Judgement.NO_ANSWER, lenient, replace(finding, reason=why))
     if finding.same is None and finding.extracted is not None:
-        return Open(gold, finding.extracted, finding, None, True)
+        return Open(gold, finding, None, True)
     if finding.same:
         return _verdict(Judgement.CORRECT, Judgement.CORRECT, replace(finding, reason="no mark, but it ends in it"))
     return _verdict(Judgement.NO_ANSWER, lenient, replace(finding, reason="no answer is marked"))

@@ -3,31 +3,219 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 
+from feints.verify.equality import Outcome
+from feints.verify.equality import compare as compare_forms
+from feints.verify.factored import as_factored
 from feints.verify.findings import Finding
+from feints.verify.forms import read
+from feints.verify.nodes import Node, UnboundedError, UnreadableError
 from feints.verify.quantities import plain, read_numbers
+from feints.verify.tex import clean, has_thousands, is_words, without_units, words
+from feints.verify.wording import normal
 
 CHECKER = "latex"
 SHORT = 400
 """Characters; a longer text is a solution that states an answer, not an answer."""
+_MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_SENTENCE = re.compile(r"(?<=[\w})\]%$!\"])(?<!\b[A-Z])\.\s+(?=[A-Z\\\"])|\n\s*\n")
+_VERB = re.compile(r"\b(?:is|are|equals|was|be)\b\s*:?(?=.*[\d$\\])", re.DOTALL)
+_CONNECTORS = re.compile(r"\s*(?:,|;|and|or|\s|\.)*\s*")
+_PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}")
+_LABEL = re.compile(r"\(?\s*(?:\\text\s*\{|\\textbf\s*\{|\\mathrm\s*\{)?\s*\(?([A-Z])\)?\s*\}?\s*\)?")
+_SAID_LABEL = re.compile(
+    r"[\s\"'(\[]*(?:(?:option|choice|graph|statement)\s+)?\(?([A-Za-z])(?=\)|[.:,\"']|\s*$|\s+for\b|\s*\\|\s+\()"
+)
+_OPTION = re.compile(
+    r"^\s*(?:\\(?:text|textbf|mathrm|mathbf|bf|rm)\s*(?:\{\s*\(?\s*[A-H]\s*[).:]?\s*[).:]?\s*\}|\s*[A-H]\s*\.)|\(\s*[A-H]\s*\)|[A-H][).:])"
+    r"[\s\\.:~]*(?=[^\s)])"
+)
+_OPTION_AFTER = re.compile(r"[\s\\]*(?:\\(?:text|textbf|mathrm)\s*\{\s*\(?[A-H]\)?[.:]?\s*\}|\([A-H]\))\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A gold answer, read once."""
+
+    text: str
+    """Cleaned."""
+    bare: str
+    """Cleaned, without units."""
+    label: str
+    """The letter, where it is nothing but an option's letter."""
+    wordy: bool
+    """Whether it is words."""
+    forms: tuple[Node, ...]
+    """Its readings; empty where our grammar cannot read it."""
+
+
+@lru_cache(maxsize=2048)
+def target(gold: str) -> Target:
+    """Read a gold answer."""
+    text = clean(statement(gold, conclusion=False) if "$" in gold or "\\(" in gold else gold)
+    bare_text = without_units(text, "") or text
+    label = _LABEL.fullmatch(text)
+    return Target(text, bare_text, label[1] if label else "", is_words(text), tuple(_forms(bare_text)))
 
 
 def gold_problem(text: str) -> str | None:
     """Why `text` cannot be a gold answer, or None."""
-    return None if re.search(r"\w", text) else "it holds nothing to compare with"
+    if len(text) > 4 * SHORT:
+        return f"it is {len(text)} characters long and states no answer"
+    if not re.search(r"[\w\\]", clean(text)):
+        return "it holds nothing to compare with"
+    if text.count("{") != text.count("}") and "\\{" not in text and "\\}" not in text:
+        return "its braces do not match"
+    return None
 
 
 def bare(text: str) -> bool:
     """Whether `text` is an answer without a sentence around it."""
-    return len(text) <= SHORT and len(re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", text)) <= 12
+    outside = re.sub(r"\\(?:text|textbf|mbox)\s*\{[^{}]*\}", "", text)
+    if len(text) > SHORT or (_MATH.search(text) and len(_PROSE.findall(_MATH.sub("", outside))) > 1):
+        return False
+    return len(_PROSE.findall(outside)) <= 10
+
+
+def statement(text: str, *, conclusion: bool) -> str:
+    """The mathematics a stretch of prose states, or its first sentence where nothing is set as mathematics.
+
+    conclusion: whether the last formula counts (a closing sentence) and not the first.
+    """
+    runs: list[tuple[int, int]] = []
+    for match in _MATH.finditer(text):
+        if runs and _CONNECTORS.fullmatch(text[runs[-1][1] : match.start()]):
+            runs[-1] = (runs[-1][0], match.end())
+        else:
+            runs.append((match.start(), match.end()))
+    if not runs:
+        return _SENTENCE.split(text.strip(), maxsplit=1)[0]
+    outside = text[: runs[0][0]] + " " + text[runs[-1][1] :]
+    verbs = [m.end() for m in _VERB.finditer(text) if not any(start < m.start() < end for start, end in runs)]
+    if verbs and _PROSE.search(text[: verbs[-1]]):
+        return statement(text[verbs[-1] :].strip(), conclusion=conclusion)
+    if len(runs) == 1 and not _PROSE.search(text[: runs[0][0]]) and len(_PROSE.findall(outside)) <= 3:
+        return _SENTENCE.split(text.strip(), maxsplit=1)[0]
+    start, end = runs[-1] if conclusion else runs[0]
+    return text[start:end]
 
 
 def compare(gold: str, answer: str, question: str, *, conclusion: bool) -> Finding:
-    """Compare two LaTeX answers."""
-    a, b = (re.sub(r"[\s$]|\\[()\[\]]", "", x).strip(".") for x in (gold, answer))
-    if a == b:
-        return Finding(True, answer, CHECKER, "same text")
-    x, y = read_numbers(plain(gold)), read_numbers(plain(answer))
-    if len(x) == len(y) == 1 and x[0].text == plain(gold).strip("$ .") and y[0].text == plain(answer).strip("$ ."):
-        return Finding(x[0].value == y[0].value, answer, "exact", "exact arithmetic")
-    return Finding(None, answer, CHECKER, "undecided")
+    """Compare a stated answer with the gold answer.
+
+    question: what was asked; "factor" asks for a form.
+    conclusion: whether `answer` is a closing sentence, of which only what is set as mathematics counts.
+    """
+    if conclusion and not _MATH.search(answer):
+        return _closing_words(gold, answer)
+    said = statement(answer, conclusion=conclusion)
+    wanted, text = target(gold), clean(said)
+    if not text:
+        return Finding(None, None, CHECKER, "nothing is stated")
+    if _squeezed(wanted.text) == _squeezed(text):
+        return Finding(True, said, CHECKER, "the same text")
+    if wanted.label:
+        finding = _label(wanted.label, text, said)
+        if finding is not None:
+            return finding
+    if wanted.wordy:
+        return _worded(wanted, text, said)
+    return _mathematics(wanted, text, said, question)
+
+
+def readings(gold: str, said: str) -> list[str]:
+    """What a cleaned answer may mean: without units, and without the letter of an option before or after it."""
+    found = [words(said)] if re.fullmatch(r"\\(?:text|mbox|textbf)\s*\{\s*[A-Za-z]\s*\}", said) else []
+    found.append(without_units(said, gold))
+    for pattern in (_OPTION, _OPTION_AFTER):
+        rest = pattern.sub("", said)
+        if rest != said and rest.strip():
+            found.append(without_units(rest, gold))
+    return [reading for reading in dict.fromkeys(found) if reading]
+
+
+def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding:
+    best, form = None, None
+    for reading in readings(wanted.bare, text):
+        if _squeezed(reading) == _squeezed(wanted.bare):
+            return Finding(True, said, CHECKER, "the same but for units")
+        for candidate in _forms(reading):
+            for gold_form in wanted.forms:
+                outcome = _outcome(gold_form, candidate)
+                if best is None or outcome < best:
+                    best, form = outcome, (gold_form, candidate)
+    if best is Outcome.EQUAL and form is not None:
+        if not as_factored(question, *form):
+            return Finding(False, said, CHECKER, "equal in value, but not factored as asked")
+        return Finding(True, said, CHECKER, "equal")
+    if best is Outcome.DIFFERENT:
+        return Finding(False, said, CHECKER, "different by exact arithmetic")
+    if best is Outcome.UNLIKE:
+        return Finding(None, said, CHECKER, "different to sixty digits", "different")
+    return Finding(None, said, CHECKER, "not in our grammar", "unread")
+
+
+def _outcome(gold: Node, said: Node) -> Outcome:
+    try:
+        return compare_forms(gold, said)
+    except (UnboundedError, RecursionError):
+        return Outcome.UNKNOWN
+
+
+def _forms(text: str) -> list[Node]:
+    found: list[Node] = []
+    for thousands in (True, False) if has_thousands(text) else (False,):
+        try:
+            found.append(read(text, thousands=thousands))
+        except (UnreadableError, RecursionError):
+            continue
+    return found
+
+
+def _squeezed(text: str) -> str:
+    return (
+        re.sub(r"\\(?:text|textbf|mbox)\s*\{([^{}]*)\}", r"\1", text)
+        .replace(" ", "")
+        .replace("\\degree", "")
+        .strip(".,")
+    )
+
+
+def _label(label: str, text: str, said: str) -> Finding | None:
+    """An option's letter, with or without the option's text; None where the answer shows no letter."""
+    match = _SAID_LABEL.match(words(text))
+    if match is None:
+        return Finding(False, said, "text", f"words, not option {label}") if is_words(text) else None
+    same = match[1] == label
+    if not same and match[1].islower():
+        return None
+    return Finding(same, said, "choice", f"option {match[1]}" if same else f"option {match[1]}, not {label}")
+
+
+def _worded(wanted: Target, text: str, said: str) -> Finding:
+    gold, answer = normal(words(wanted.text)), normal(words(text))
+    gold, answer = (re.sub(r"\s*,\s*", ",", value).strip("() ") for value in (gold, answer))
+    if gold == answer or gold.replace(" ", "") == answer.replace(" ", ""):
+        return Finding(True, said, "text", "the same words")
+    if f" {gold} " in f" {answer} " and len(answer.split()) <= len(gold.split()) + 4 and " not " not in f" {answer} ":
+        return Finding(None, said, "text", "the words of the answer among others", "unread")
+    return Finding(False, said, "text", "other words")
+
+
+def _closing_words(gold: str, sentence: str) -> Finding:
+    """A closing sentence without mathematics: its last number, or the last words."""
+    wanted = target(gold)
+    if wanted.wordy:
+        sentence = sentence.rstrip(" .")
+        gold_words = normal(words(wanted.text))
+        same = normal(sentence).endswith(f" {gold_words}")
+        return Finding(same, gold_words if same else sentence[-60:], "text", "the last words")
+    numbers = read_numbers(plain(sentence))
+    if not numbers:
+        return Finding(None, None, CHECKER, "no answer is marked")
+    said = numbers[-1]
+    forms = _forms(clean(said.text.rstrip("%")))
+    outcome = min((_outcome(g, f) for g in wanted.forms for f in forms), default=Outcome.UNKNOWN)
+    return Finding(outcome is Outcome.EQUAL, said.text, CHECKER, "the last number")

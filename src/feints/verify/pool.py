@@ -76,7 +76,7 @@ class _Worker:
                 {
                     "number": number,
                     "gold": case.gold.text,
-                    "answer": case.answer,
+                    "answer": case.finding.extracted,
                     "evidence": case.finding.evidence,
                     "deadline": deadline,
                 }

@@ -18,6 +18,7 @@ _TRIGGER = re.compile(
 _LINE_ANSWER = re.compile(r"(?:^|\n)[ \t]*A[ \t]*:[ \t]*(?=\S)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{|[^\s{])")
 _NEXT_PROBLEM = re.compile(r"\n\s*(?:Q|Question|Problem)\s*\d*\s*[:.]", re.IGNORECASE)
+_SPECIAL = re.compile(r"<\|[a-z_]+\|>|</s>")
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _NEGATION = re.compile(r"\s*(?:not|never|n't)\b(?!\s+(?:equal|valid|true|plausible|sarcastic))", re.IGNORECASE)
 _JOINS = re.compile(r"[\s,;.$]*(?:(?:\\text\{)?\s*(?:and|or)\s*\}?|\\quad|\\qquad|\\[,; ()\[\]]|[\s,;$])*[\s,;.$]*")
@@ -51,7 +52,9 @@ def spoken(text: str) -> tuple[str, bool]:
 
 
 def tidy(text: str) -> str:
-    """`text` without calculator notes (<<48/2=24>>)."""
+    """`text` up to the first special token of a chat template, without calculator notes (<<48/2=24>>)."""
+    special = _SPECIAL.search(text, 1)
+    text = text[: special.start()] if special else text
     return _CALCULATOR.sub("", text) if "<<" in text else text
 
 
@@ -111,6 +114,8 @@ def _span_after(text: str, start: int) -> Span | None:
             end = text.find("\n", close) if close >= 0 else end
     end = len(text) if end < 0 else end
     span = text[start:end].rstrip()
+    if not span.strip("_.: $*"):
+        return None
     return Span(span, "phrase", start, end < len(text) or span.endswith((".", "}", "$", ")", "!"))) if span else None
 
 

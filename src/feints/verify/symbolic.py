@@ -3,20 +3,61 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
+import sympy
 from math_verify import parse, verify
 
 from feints.verify.findings import Finding
+from feints.verify.latex import readings, target
+from feints.verify.tex import clean
 
 CHECKER = "math-verify"
+_DIGITS = 50
 logging.disable(logging.CRITICAL)
 
 
 def second_opinion(gold: str, answer: str, evidence: str) -> Finding:
-    """Ask math-verify about two answers; `evidence` is what the first checker found."""
-    target = parse(f"${gold.strip('$ ')}$", parsing_timeout=None)
-    said = parse(f"${answer.strip('$ ')}$", parsing_timeout=None)
-    if not target or not said:
-        return Finding(None, answer, CHECKER, "math-verify cannot read it")
-    equal = bool(verify(target, said, timeout_seconds=None))
-    return Finding(equal, answer, CHECKER, "equal" if equal else "different")
+    """Ask math-verify about two answers our own checkers could not settle.
+
+    evidence: "different" where ours says so without proof, "unread" where ours could not read one of them.
+    """
+    wanted = _parsed(target(gold).bare)
+    if not wanted:
+        return Finding(None, answer, CHECKER, "math-verify cannot read the gold answer either")
+    equal, read = False, False
+    for reading in readings(target(gold).bare, clean(answer)):
+        said = _parsed(reading)
+        if not said:
+            continue
+        read = True
+        if verify(wanted, said, timeout_seconds=None):
+            equal = True
+            if _differ(wanted, said):
+                equal = False
+            break
+    if not read:
+        return Finding(None, answer, CHECKER, "math-verify cannot read the answer either")
+    if equal and evidence == "different":
+        return Finding(None, answer, CHECKER, "two checkers disagree: ours says different, math-verify equal")
+    if equal:
+        return Finding(True, answer, CHECKER, "equal by math-verify")
+    if evidence == "different":
+        return Finding(False, answer, CHECKER, "different by our checker and by math-verify")
+    return Finding(None, answer, CHECKER, "only one checker could read it, and says different")
+
+
+def _parsed(text: str) -> list[Any]:
+    result: list[Any] = parse(f"${text}$", parsing_timeout=None)
+    return result
+
+
+def _differ(wanted: list[Any], said: list[Any]) -> bool:
+    """Whether math-verify's own trees differ numerically although it calls them equal."""
+    trees = [next((p for p in parsed if isinstance(p, sympy.Expr)), None) for parsed in (wanted, said)]
+    if any(tree is None or tree.free_symbols for tree in trees):
+        return False
+    one, other = (sympy.N(tree, _DIGITS) for tree in trees)
+    if not (one.is_number and other.is_number):
+        return False
+    return bool(abs(one - other) > sympy.Float(10) ** -30 * max(abs(one), abs(other)))

@@ -1,0 +1,55 @@
+"""Trees of parsed answers: numbers, symbols, operations, tuples, sets, intervals, matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+class UnreadableError(Exception):
+    """The text is not mathematics of the kind our grammar knows; a second checker may know it."""
+
+
+class UnboundedError(Exception):
+    """Evaluation would take more time or memory than a comparison is worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation and what it is applied to."""
+
+    op: str
+    """num, sym, const, add, mul, pow, div, fn, fact, degree, pm, tuple, set, interval, union, matrix, base, opaque."""
+    args: tuple[Node, ...] = ()
+    """Operands; the items of a collection; the rows of a matrix, each a tuple."""
+    value: Fraction = Fraction(0)
+    """Of a num."""
+    name: str = ""
+    """Symbol, function or constant; the two brackets of an interval; the digits of a base number."""
+    decimals: int = 0
+    """Digits after the point of a num, as written."""
+
+
+def number(value: int | Fraction, decimals: int = 0) -> Node:
+    """A num."""
+    return Node("num", value=Fraction(value), decimals=decimals)
+
+
+MINUS_ONE = number(-1)
+
+
+def negative(node: Node) -> Node:
+    """The node times -1; a number stays a number."""
+    if node.op == "num":
+        return number(-node.value, node.decimals)
+    return Node("mul", (MINUS_ONE, node))
+
+
+def symbols(node: Node) -> set[str]:
+    """Free symbols of a tree."""
+    if node.op in ("sym", "opaque"):
+        return {node.name}
+    found: set[str] = set()
+    for child in node.args:
+        found |= symbols(child)
+    return found
