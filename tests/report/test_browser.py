@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -112,8 +113,11 @@ def test_all_text_has_contrast(browser: Any, page_file: Path, scheme: str) -> No
 
 
 @pytest.mark.parametrize("width", [320, 380, 800, 1280])
-def test_no_sideways_scroll_and_no_overlap(browser: Any, page_file: Path, width: int) -> None:
-    with Visit(browser, page_file, viewport={"width": width, "height": 900}) as visit:
+def test_no_sideways_scroll_and_no_overlap(browser: Any, made_up: ModuleType, tmp_path: Path, width: int) -> None:
+    run = made_up.run()
+    long = [replace(score, solver=score.solver + "_with_a_very_long_name") for score in run.scores]
+    path = write_page(replace(run, scores=(*run.scores, *long)), tmp_path / "page.html")
+    with Visit(browser, path, viewport={"width": width, "height": 900}) as visit:
         visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
         overlaps = visit.page.evaluate(

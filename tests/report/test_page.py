@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -159,3 +161,9 @@ def test_a_run_with_nothing_has_a_page(made_up: ModuleType) -> None:
 
 def test_the_same_run_gives_the_same_page(made_up: ModuleType) -> None:
     assert render_page(made_up.run()) == render_page(made_up.run())
+
+
+def test_the_report_needs_no_torch() -> None:
+    asked = "import sys, feints.report.page, feints.report.table; print({'torch', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "set()"
