@@ -34,13 +34,13 @@ class MistakeSettings:
 
     regime: Literal["systematic", "slips"] = "systematic"
     """systematic: features of a step decide where, again and again; slips: every sample by itself."""
-    logical: float = 0.06
+    logical: float = 0.10
     """Probability per step that can be got wrong in this way, at temperature 0.7."""
-    knowledge: float = 0.2
+    knowledge: float = 0.25
     """The same, per step that rests on a unit fact."""
-    calculation: float = 0.06
+    calculation: float = 0.07
     """The same; programs, equations and constraints leave the arithmetic to others and never slip here."""
-    misunderstanding: float = 0.06
+    misunderstanding: float = 0.08
     """The same, per step of a problem with irrelevant numbers."""
     strength: float = 0.6
     """Systematic only: probability of the mistake where its trigger is met, at temperature 0.7."""

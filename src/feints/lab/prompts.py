@@ -51,7 +51,7 @@ class Wanted:
 
 
 _NEGATED = re.compile(r"\b(?:do not|don't|never|without|instead of|rather than|no need to)\b[^.;,:\n]*", re.I)
-_LABEL = re.compile(r"^\W*[A-Za-z][A-Za-z0-9 #']{0,30}[:.)]\s+")
+_LABEL = re.compile(r"^\W*(?:[A-Za-z][A-Za-z #'\d]{0,30}:|[A-Z]?\d+[.)])\s+")
 _NUMBER = r"[$]?(-?\d[\d,]*)"
 _HINTS = (
     re.compile(

@@ -142,7 +142,7 @@ class LabTeacher:
                 label=said.label,
                 text=said.text,
             )
-            for said in self._said(asked, seed)
+            for said in self._said(asked, seed, counting=True)
         )
 
     def _seed(self, asked: Asked) -> tuple[int | None, int]:
@@ -152,7 +152,7 @@ class LabTeacher:
         self._unseeded[key] += 1
         return None, self._unseeded[key] - 1
 
-    def _said(self, asked: Asked, seed: tuple[int | None, int]) -> Sequence[Said]:
+    def _said(self, asked: Asked, seed: tuple[int | None, int], counting: bool = False) -> Sequence[Said]:
         wanted = _understood(asked.turns)
         reading = read_or_none(wanted.question) if wanted else None
         if wanted is None or reading is None:
@@ -160,9 +160,9 @@ class LabTeacher:
         if asked.temperature == 0:
             # Greedy: nothing but the messages decides.
             rng = random.Random(content_hash("lab teacher", TEACHER_VERSION, asked.turns))
-            return [self._author.say(wanted, reading, rng, 0.0)] * asked.n
+            return [self._author.say(wanted, reading, rng, 0.0, counting)] * asked.n
         draws = (
             random.Random(content_hash("lab teacher", TEACHER_VERSION, asked.turns, *seed, index))
             for index in range(asked.n)
         )
-        return [self._author.say(wanted, reading, rng, asked.temperature) for rng in draws]
+        return [self._author.say(wanted, reading, rng, asked.temperature, counting) for rng in draws]

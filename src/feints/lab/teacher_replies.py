@@ -48,8 +48,10 @@ class Author:
         self.settings = settings
         self.bungler = bungler
 
-    def say(self, wanted: Wanted, reading: Reading, rng: random.Random, temperature: float) -> Said:
-        """The reply to one request."""
+    def say(
+        self, wanted: Wanted, reading: Reading, rng: random.Random, temperature: float, counting: bool = False
+    ) -> Said:
+        """The reply to one request; `counting` fills in `chances`."""
         # What happens at all is drawn before what depends on it: raising a rate then leaves other draws alone.
         scale = self.settings.mistakes.scale(temperature)
         variety = max(_PLAINEST_VARIETY, min(1.0, temperature / 0.7))
@@ -61,7 +63,7 @@ class Author:
             return Said(text=text, label=letters)
         if fails < self.settings.failure * scale:
             return self._fail(wanted, reading, rng, kind, variety)
-        worked, extra = self._worked(wanted, reading, rng, scale)
+        worked, extra = self._worked(wanted, reading, rng, scale, counting)
         said = self._written(wanted, reading, worked, rng, variety, answered=True)
         return Said(
             text=f"{extra} {said}" if extra else said,
@@ -71,7 +73,9 @@ class Author:
             compensated=worked.compensated,
         )
 
-    def _worked(self, wanted: Wanted, reading: Reading, rng: random.Random, scale: float) -> tuple[Worked, str]:
+    def _worked(
+        self, wanted: Wanted, reading: Reading, rng: random.Random, scale: float, counting: bool
+    ) -> tuple[Worked, str]:
         """The steps of this reply, and what is said before them."""
         exact = wanted.form is not Form.COT
         if wanted.ask is Ask.WRONG:
@@ -85,7 +89,9 @@ class Author:
         else:
             careful = scale / 2 if wanted.ask is Ask.TAILORED else scale
             seen = _distractors(wanted, reading)
-            worked = self.bungler.work(reading, rng, scale=careful, exact_arithmetic=exact, distractors=seen)
+            worked = self.bungler.work(
+                reading, rng, scale=careful, exact_arithmetic=exact, distractors=seen, counting=counting
+            )
             lucky = rng.random() < self.settings.lucky
             if lucky and not worked.mistakes and not exact:
                 worked = self.bungler.compensate(reading, rng) or worked

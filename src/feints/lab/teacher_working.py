@@ -33,7 +33,7 @@ class Worked:
     mistakes: tuple[Mistake, ...] = ()
     """In the order of the story."""
     chances: tuple[Mistake, ...] = ()
-    """Every (kind, step) that could have gone wrong: the denominator of the rates."""
+    """Every (kind, step) that could have gone wrong when its turn came: the denominator of the rates."""
     compensated: bool = False
     """Whether two mistakes were made so as to cancel."""
 
@@ -60,18 +60,18 @@ class _Ledger:
 
 def _fits(reading: Reading, ledger: _Ledger, after: int, bent: Bent) -> bool:
     """Whether the rest can be worked through in whole positive numbers, correctly from here on."""
-    trial = _Ledger(dict(ledger.current))
-    trial.current[after] = bent.stands_in
-    if bent.stands_in.value < 1:
+    values = {index: operand.value for index, operand in ledger.current.items()}
+    values[after] = bent.stands_in.value
+    if values[after] < 1:
         return False
     for step in reading.steps[after + 1 :]:
+        numbers = tuple(values.get(o.index, o.value) if o.origin == "step" else o.value for o in step.operands)
         try:
-            inserted = trial.insert(step)
+            values[step.index] = evaluate(numbers, step.operators)
         except DataError:
             return False
-        if inserted.result < 1:
+        if values[step.index] < 1:
             return False
-        trial.enter(inserted)
     return True
 
 
@@ -90,6 +90,7 @@ class Bungler:
         scale: float = 1.0,
         exact_arithmetic: bool = False,
         distractors: tuple[Fact, ...] | None = None,
+        counting: bool = False,
     ) -> Worked:
         """Work a problem through.
 
@@ -99,49 +100,62 @@ class Bungler:
             scale: factor on every rate.
             exact_arithmetic: whether somebody else reckons (programs, equations).
             distractors: irrelevant facts in sight; all of the problem's when None.
+            counting: whether to fill in `chances`, which takes time and changes nothing else.
         """
         seen = tuple(f for f in reading.irrelevant if f.numbers) if distractors is None else distractors
         kinds = [kind for kind in MistakeKind if not (exact_arithmetic and kind is MistakeKind.CALCULATION)]
-        ledger, written = _Ledger(), dict[int, Step]()
+        ledger, written = _Ledger(), list[Step]()
         mistakes, chances = list[Mistake](), list[Mistake]()
         for step in reading.steps:
             inserted = ledger.insert(step)
             chosen: Bent | None = None
             for kind in kinds:
-                ways = (
-                    way for way in ways_of(reading, inserted, kind, seen) if _fits(reading, ledger, step.index, way)
-                )
-                first = next(ways, None)
-                if first is None:
+                place = self._strike(reading, inserted, kind, seen, rng, scale)
+                if place is None and not counting:
                     continue
-                chances.append(Mistake(kind, step.index))
-                place = self._strike(trigger(reading, inserted, kind, seen), kind, rng, scale)
-                if place is not None and chosen is None:
+                ways = (w for w in ways_of(reading, inserted, kind, seen) if _fits(reading, ledger, step.index, w))
+                if place is None:
+                    chances += [Mistake(kind, step.index)] if next(ways, None) else []
+                    continue
+                fitting = list(ways)
+                if fitting:
                     # The likelier ways stand first; squaring leans towards them.
-                    fitting = [first, *ways]
                     chosen = fitting[int(place * place * len(fitting))]
                     mistakes.append(Mistake(kind, step.index))
+                    chances.append(Mistake(kind, step.index))
+                    break
             bent = chosen or as_bent(inserted)
             ledger.current[step.index] = bent.stands_in
             if bent.step is not None:
-                written[step.index] = bent.step
+                written.append(bent.step)
         final = ledger.current[len(reading.steps) - 1]
         return Worked(
-            steps=tuple(written.values()),
+            steps=tuple(written),
             answer=final.value,
             answered_by=final,
             mistakes=tuple(mistakes),
             chances=tuple(chances),
         )
 
-    def _strike(self, features: tuple[str, ...], kind: MistakeKind, rng: random.Random, scale: float) -> float | None:
+    def _strike(
+        self,
+        reading: Reading,
+        step: Step,
+        kind: MistakeKind,
+        seen: tuple[Fact, ...],
+        rng: random.Random,
+        scale: float,
+    ) -> float | None:
         """Which way (in [0, 1)) this step goes wrong now, None where it goes right; always two draws."""
         draw, pick = rng.random(), rng.random()
         rate = self.settings.rate(kind)
         if self.settings.regime == "slips":
             return pick if draw < rate * scale else None
         strength = self.settings.strength
-        if strength == 0 or share_of(self.version, *features) >= rate / strength or draw >= strength * scale:
+        if rate == 0 or draw >= strength * scale:
+            return None
+        features = trigger(reading, step, kind, seen)
+        if share_of(self.version, *features) >= rate / strength:
             return None
         return share_of(self.version, "way", *features)
 
@@ -176,7 +190,11 @@ class Bungler:
             ways = [w for w in calculation_ways(reading.steps[first]) if _fits(reading, truth, first, w)]
             for way in ways[:6]:
                 both = (Mistake(MistakeKind.CALCULATION, first), Mistake(MistakeKind.CALCULATION, second))
-                forced = _carry(reading, {first: way}, both, {second: reading.steps[second].result})
+                try:
+                    forced = _carry(reading, {first: way}, both, {second: reading.steps[second].result})
+                except DataError:
+                    # Another branch still carries the first mistake into a division.
+                    continue
                 if forced.answer == reading.answer:
                     return replace(forced, compensated=True)
         return None
