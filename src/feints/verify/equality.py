@@ -154,13 +154,20 @@ def _unordered(gold: Sequence[Node], said: Sequence[Node]) -> Outcome:
 
 def _relation_and_value(gold: Node, said: Node) -> Outcome:
     relation, other = (gold, said) if gold.op == "rel" else (said, gold)
-    if is_assignment(relation):
+    if is_assignment(relation) or _identity(relation):
         candidates = values(relation)
         pairs = [(value, other) if relation is gold else (other, value) for value in candidates]
         return min(compare(one, two) for one, two in pairs)
     if regions.is_region(relation) and (regions.is_region(other) or other.op in ("tuple", "sym", "list")):
         return _regions(gold, said)
     return UNLIKE
+
+
+def _identity(relation: Node) -> bool:
+    """Whether a chain of equations merely rewrites its last side: 2 + 3 = 5, -ab + ab = 0."""
+    if set(relation.name.split()) != {"="} or relation.args[0].op == "rel":
+        return False
+    return compare(relation.args[0], relation.args[-1]) is EQUAL
 
 
 def _listed_relations(gold: Node, said: Node) -> Outcome:
@@ -271,7 +278,9 @@ def _matrices(gold: Node, said: Node) -> Outcome:
         flat = [[entry for row in rows for entry in row] for rows in (one, other)]
         vectors = all(1 in (len(rows), len(rows[0])) for rows in (one, other))
         matrices = gold.op == "matrix" and said.op == "matrix"
-        return _ordered(flat[0], flat[1]) if vectors and not matrices else DIFFERENT
+        if matrices or not vectors or _ordered(flat[0], flat[1]) is not EQUAL:
+            return DIFFERENT
+        return UNKNOWN  # a point for a vector, or a row for a column: the asker must say
     return _ordered([e for row in one for e in row], [e for row in other for e in row])
 
 

@@ -308,8 +308,8 @@ class _Reader:
             return self.function(_FUNCTIONS[token])
         if token in _GREEK:
             return Node("sym", name=token)
-        if token in ("\\dots", "\\aleph"):
-            return Node("opaque", name=token)
+        if token == "\\aleph":
+            return Node("sym", name=token)
         if token in ("\\angle", "\\overleftrightarrow", "\\overarc", "\\widehat"):
             return Node("sym", name=token + self.capitals())
         if token in ("\\emptyset",):
@@ -336,6 +336,12 @@ class _Reader:
         inner = self.group() if self.peek() == "{" else self.primary()
         return Node("fn", (inner, index), name="root")
 
+    def base(self) -> Node:
+        """Of a logarithm: a group, ten, or one character, as TeX reads it."""
+        if self.peek() == "{":
+            return self.group()
+        return self.primary() if self.peek() == "10" else self.argument()
+
     def function(self, name: str) -> Node:
         """A function and its argument; without brackets the argument is the product that follows, up to a sign."""
         power, base = None, None
@@ -343,7 +349,7 @@ class _Reader:
             if self.take() == "^":
                 power = self.exponent()
             else:
-                base = self.group() if self.peek() == "{" else self.primary()
+                base = self.base()
         if self.peek() in ("(", "{", "["):
             inner = self.primary()
             if self.peek() in ("!", "\\degree"):

@@ -15,6 +15,7 @@ from feints.verify.nodes import Node, UnboundedError, UnreadableError
 from feints.verify.quantities import plain, read_numbers
 from feints.verify.tex import clean, has_thousands, is_words, without_units, words
 from feints.verify.wording import normal
+from feints.verify.words import read_words
 
 CHECKER = "latex"
 SHORT = 400
@@ -33,6 +34,9 @@ _OPTION = re.compile(
     r"[\s\\.:~]*(?=[^\s)])"
 )
 _OPTION_AFTER = re.compile(r"[\s\\]*(?:\\(?:text|textbf|mathrm)\s*\{\s*\(?[A-H]\)?[.:]?\s*\}|\([A-H]\))\s*$")
+
+
+_LETTERS = re.compile(r"[A-Za-z]|[A-Z]{2,4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ def compare(gold: str, answer: str, question: str, *, conclusion: bool) -> Findi
 
 def readings(gold: str, said: str) -> list[str]:
     """What a cleaned answer may mean: without units, and without the letter of an option before or after it."""
-    found = [words(said)] if re.fullmatch(r"\\(?:text|mbox|textbf)\s*\{\s*[A-Za-z]\s*\}", said) else []
+    found = [words(said)] if _LETTERS.fullmatch(words(said)) else []
     found.append(without_units(said, gold))
     for pattern in (_OPTION, _OPTION_AFTER):
         rest = pattern.sub("", said)
@@ -138,6 +142,11 @@ def readings(gold: str, said: str) -> list[str]:
 
 def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding:
     best, form = None, None
+    if is_words(text) and not _LETTERS.fullmatch(words(text)):
+        number = read_words(words(text))
+        if number is None:
+            return _words_for_mathematics(wanted, said)
+        text = str(number)
     for reading in readings(wanted.bare, text):
         if _squeezed(reading) == _squeezed(wanted.bare):
             return Finding(True, said, CHECKER, "the same but for units")
@@ -155,6 +164,15 @@ def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding
     if best is Outcome.UNLIKE:
         return Finding(None, said, CHECKER, "different to sixty digits", "different")
     return Finding(None, said, CHECKER, "not in our grammar", "unread")
+
+
+def _words_for_mathematics(wanted: Target, said: str) -> Finding:
+    """ "none" is not 19; but it may be the empty set or zero, and "infinite" infinity."""
+    forms = {form.op if form.op != "num" else str(form.value) for form in wanted.forms}
+    names = {form.name for form in wanted.forms}
+    if not forms or forms & {"0", "set", "interval", "union", "rel"} or names & {"oo"} or "\\mathbb" in wanted.text:
+        return Finding(None, said, "text", "words where mathematics was expected", "unread")
+    return Finding(False, said, "text", "words where mathematics was expected")
 
 
 def _outcome(gold: Node, said: Node) -> Outcome:
@@ -213,6 +231,7 @@ def _closing_words(gold: str, sentence: str) -> Finding:
         same = normal(sentence).endswith(f" {gold_words}")
         return Finding(same, gold_words if same else sentence[-60:], "text", "the last words")
     numbers = read_numbers(plain(sentence))
+    numbers = [number for number in numbers if re.search(r"\d", number.text)] or numbers
     if not numbers:
         return Finding(None, None, CHECKER, "no answer is marked")
     said = numbers[-1]

@@ -19,7 +19,8 @@ class Node:
     """One operation and what it is applied to."""
 
     op: str
-    """num, sym, const, add, mul, pow, div, fn, fact, degree, pm, tuple, set, interval, union, matrix, base, opaque."""
+    """num, sym, const, base, text; add, mul, pow, div, fn, fact, degree, pm; tuple, set, list, interval, union, matrix;
+    rel."""
     args: tuple[Node, ...] = ()
     """Operands; the items of a collection; the rows of a matrix, each a tuple."""
     value: Fraction = Fraction(0)
@@ -47,7 +48,7 @@ def negative(node: Node) -> Node:
 
 def symbols(node: Node) -> set[str]:
     """Free symbols of a tree."""
-    if node.op in ("sym", "opaque"):
+    if node.op == "sym":
         return {node.name}
     found: set[str] = set()
     for child in node.args:

@@ -112,7 +112,7 @@ def evaluate(node: Node, values: Mapping[str, str], context: Any, *, degrees: bo
     op = node.op
     if op == "num":
         return context.mpf(node.value.numerator) / node.value.denominator
-    if op in ("sym", "opaque"):
+    if op == "sym":
         return context.mpf(values[node.name])
     if op == "const":
         return {"pi": +context.pi, "e": +context.e, "i": context.mpc(0, 1), "oo": context.inf}[node.name]

@@ -117,8 +117,6 @@ def _ratio(node: Node) -> Ratio:
         return Ratio({((node.name if node.op == "sym" else "i", 1),): Fraction(1)}, _ONE)
     if node.op == "const" and node.name in ("pi", "e"):
         return Ratio({((f"\\{node.name}", 1),): Fraction(1)}, _ONE)
-    if node.op == "opaque" and node.name == "\\aleph":
-        return Ratio({((node.name, 1),): Fraction(1)}, _ONE)
     if node.op == "base":
         try:
             value = int(node.name, int(node.args[0].value))

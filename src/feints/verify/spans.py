@@ -19,6 +19,7 @@ _LINE_ANSWER = re.compile(r"(?:^|\n)[ \t]*A[ \t]*:[ \t]*(?=\S)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{|[^\s{])")
 _NEXT_PROBLEM = re.compile(r"\n\s*(?:Q|Question|Problem)\s*\d*\s*[:.]", re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[a-z_]+\|>|</s>")
+_COURTESY = re.compile(r"\s*\b(?:I hope (?:it|this) (?:is correct|helps)|Let me know if [^.!?\n]*)[.!]*\s*$")
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _NEGATION = re.compile(r"\s*(?:not|never|n't)\b(?!\s+(?:equal|valid|true|plausible|sarcastic))", re.IGNORECASE)
 _JOINS = re.compile(r"[\s,;.$]*(?:(?:\\text\{)?\s*(?:and|or)\s*\}?|\\quad|\\qquad|\\[,; ()\[\]]|[\s,;$])*[\s,;.$]*")
@@ -160,10 +161,12 @@ def _braced(text: str, start: int) -> tuple[str, int]:
 
 def last_sentence(text: str) -> str:
     """The last sentence of `text`, decimals and abbreviations of one letter left whole."""
+    text = _COURTESY.sub("", text.strip())
     return re.split(r"(?<=[a-z0-9)\]}$%][.!?])\s+(?=[A-Z\"($\\])|\n+", text.strip())[-1]
 
 
 def complete(text: str) -> bool:
     """Whether `text` ends as a finished text does, or is a bare answer of a few words."""
     stripped = text.rstrip()
-    return stripped.endswith((".", "!", "?", "}", "$", ")", "]", '"', "'", "*", "%")) or len(stripped.split()) <= 4
+    ended = stripped.endswith((".", "!", "?", "}", "$", ")", "]", '"', "'", "*", "%"))
+    return ended or len(stripped.rpartition("\n")[2].split()) <= 4

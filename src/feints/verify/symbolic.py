@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import sympy
-from math_verify import parse, verify
+from math_verify import LatexExtractionConfig, parse, verify
 
 from feints.verify.findings import Finding
 from feints.verify.latex import readings, target
@@ -48,7 +48,10 @@ def second_opinion(gold: str, answer: str, evidence: str) -> Finding:
 
 
 def _parsed(text: str) -> list[Any]:
-    result: list[Any] = parse(f"${text}$", parsing_timeout=None)
+    """Trees of `text` read as LaTeX; never as the stray number that the default settings fall back to."""
+    result: list[Any] = parse(
+        f"${text}$", extraction_config=[LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None
+    )
     return result
 
 

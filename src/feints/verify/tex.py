@@ -64,6 +64,8 @@ _UNITS = frozenset(
     )
 )
 _NAMED = re.compile(r"(?<![\\A-Za-z])(sqrt|sin|cos|tan|cot|sec|csc|ln|log|pi|infinity|infty|exp|cup)(?![A-Za-z])")
+_ORDINAL = re.compile(r"(?<=\d)\s*\^?\s*\{?\s*(?:\\(?:text|textsuperscript|mathrm)\s*\{)?(?:th|st|nd|rd)\b\}{0,2}")
+_ROW_SPACE = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:ex|em|pt|mm|cm|in)\s*\]")
 _MIXED = re.compile(r"(?<![\d/^_{.])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d/.])")
 
 
@@ -74,9 +76,10 @@ def clean(text: str) -> str:
     if "\\begin" not in text:
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)
     text = re.sub(r"\\begin\{(?:align|equation|gather)\*?\}|\\end\{(?:align|equation|gather)\*?\}|(?<!\\)&=", " ", text)
+    text = _ORDINAL.sub("", _ROW_SPACE.sub(r"\\\\", text))
     text = re.sub(r"(?<=\d),(?:\\!|\{\})\s?(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"\\[()\[\]]", " ", text).replace("{,}", ",").replace("\\!", "").replace("\\$", "").replace("$", " ")
-    text = re.sub(r"\\(?:boxed|fbox)\s*", "", text)
+    text = re.sub(r"\\(?:boxed|fbox)\s*", "", text).replace('\\"', " ")
     for pattern, plain in _SYNONYMS:
         text = pattern.sub(plain, text)
     for _ in range(3):
