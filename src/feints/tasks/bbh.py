@@ -55,7 +55,7 @@ SUB_TASKS = (
     "word_sorting",
 )
 NUMBERS = ("multistep_arithmetic_two", "object_counting")
-_OPTION_LINE = re.compile(r"\(([A-Z])\) ?(.*)")
+_OPTION = re.compile(r"^\(([A-Z])\)(.*?)(?=^\([A-Z]\)|\Z)", re.DOTALL | re.MULTILINE)
 
 
 class Config(TaskConfig):
@@ -109,11 +109,7 @@ def problem_of(row: Row, place: Place) -> Problem:
     """Options stand in the text under "Options:"; what kind of answer it is shows in the target."""
     question, _, listed = str(row["input"]).partition("\nOptions:\n")
     target = str(row["target"]).strip()
-    choices = tuple(
-        Choice(label=match.group(1), text=match.group(2).strip())
-        for match in map(_OPTION_LINE.fullmatch, listed.splitlines())
-        if match
-    )
+    choices = tuple(Choice(label=label, text=text.strip()) for label, text in _OPTION.findall(listed))
     kind = _kind(target, place.topic, choices)
     return Problem(
         id=f"bbh/{place.topic}/{place.index}",

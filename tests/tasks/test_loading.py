@@ -1,0 +1,218 @@
+"""Loading: every unusable input has its one clear error; splits, limits and draws are stable."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import EntryPoint
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from feints import tasks
+from feints.errors import DataError, SettingsError, UnknownNameError
+from feints.records import AnswerKind, Choice, Problem
+from feints.tasks import bbh
+from feints.tasks import file as own
+from feints.tasks.loading.assemble import shuffled
+from feints.tasks.loading.layouts import clean_solution, level_of, number_text, options_of
+
+
+def row(number: int, **fields):
+    return {"id": f"r{number}", "question": f"{number}?", "answer": str(number), "answer_type": "number", **fields}
+
+
+def written(tmp_path, rows, name="rows.jsonl"):
+    path = tmp_path / name
+    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows), encoding="utf-8")
+    return str(path)
+
+
+def load(path, **more):
+    return own.load(own.Config(path=path, **more))
+
+
+def test_names_and_near_matches():
+    assert {"gsm8k", "math", "math500", "bbh", "file"} <= set(tasks.names())
+    assert "loading" not in tasks.names()
+    with pytest.raises(UnknownNameError, match="did you mean gsm8k"):
+        tasks.find("gms8k")
+
+
+def test_other_packages_add_tasks(monkeypatch):
+    points = [EntryPoint("mine", "feints.tasks.file", "feints.tasks"), EntryPoint("broken", "json", "feints.tasks")]
+    monkeypatch.setattr(tasks, "entry_points", lambda group: points if group == "feints.tasks" else [])
+    assert "mine" in tasks.names()
+    assert tasks.find("mine") is own
+    with pytest.raises(SettingsError, match="has no Config"):
+        tasks.find("broken")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "holds no rows"),
+        (["{"], "line 1: not valid JSON"),
+        ([row(1, split="train"), "[1]"], "line 2: holds a list"),
+        ([{"text": "x"}], "has the columns text"),
+        ([row(1)], "has no field split"),
+        ([row(1, split="train"), {"id": "x", "split": "train", "question": "?"}], "row 2: has no column 'answer_type'"),
+        ([row(1, split="train"), row(1, split="train")], "1 ids occur more than once, the first 'r1'"),
+        ([row(1, split="train", answer_type="poem")], "answer_type 'poem' is none of"),
+        ([row(1, split="train", question=" ")], "question is empty"),
+        ([row(1, split="train", answer=" ")], "1 of 1 gold answers cannot be read"),
+    ],
+)
+def test_each_unusable_file_has_its_one_error(tmp_path, rows, message):
+    with pytest.raises(DataError, match=message):
+        load(written(tmp_path, rows))
+
+
+def test_missing_and_unknown_files(tmp_path):
+    with pytest.raises(DataError, match="no data file at"):
+        load(str(tmp_path / "nowhere.jsonl"))
+    with pytest.raises(DataError, match="cannot read files of this kind"):
+        load(written(tmp_path, ["a,b"], "rows.csv"))
+    with pytest.raises(DataError, match="not a readable Parquet file"):
+        load(written(tmp_path, ["PAR1"], "rows.parquet"))
+    with pytest.raises(DataError, match="cannot be read as UTF-8"):
+        load(written(tmp_path, ["not gzip"], "rows.jsonl.gz"))
+    with pytest.raises(SettingsError, match="give the file as `path`"):
+        own.load(own.Config())
+    with pytest.raises(DataError, match="none of the 1 rows"):
+        load(written(tmp_path, [row(1, split="train", dataset="x")]), dataset="y")
+
+
+def test_unparsable_gold_answers_can_be_left_out_and_are_reported(tmp_path):
+    path = written(tmp_path, [row(1, split="train"), row(2, split="train", answer="")])
+    problems = load(path, skip_unparsable=True)
+    assert [p.id for p in problems.train] == ["r1"]
+    assert [id_ for id_, _ in problems.unparsable] == ["r2"]
+    assert "1 of 2 gold answers unparsable" in problems.notice()
+
+
+def test_roles_by_row_and_by_mapping(tmp_path):
+    rows = [row(1, split="train"), row(2, split="dev"), row(3, split="test"), row(4, split="longer")]
+    problems = load(written(tmp_path, rows))
+    assert [p.id for p in problems.train] == ["r1"]
+    assert [p.id for p in problems.validation] == ["r2"]
+    assert {name: [p.id for p in found] for name, found in problems.tests.items()} == {"test": ["r3"], "longer": ["r4"]}
+    mapped = load({"train": written(tmp_path, rows[:2], "a.jsonl"), "hard": [written(tmp_path, rows[2:], "b.jsonl")]})
+    assert [p.id for p in mapped.train] == ["r1", "r2"]
+    assert mapped.validation is None
+    assert [p.split for p in mapped.tests["hard"]] == ["hard", "hard"]
+    assert len(mapped) == 4
+
+
+def test_own_columns_can_be_named(tmp_path):
+    rows = [{"q": "Fly?", "a": True, "why": "Wings.", "topic": "birds", "level": "Level 3"}]
+    config = own.Config(
+        path={"train": written(tmp_path, rows)},
+        question_column="q",
+        answer_column="a",
+        solution_column="why",
+        answer_kind="boolean",
+        name="birds",
+    )
+    (problem,) = own.load(config).train
+    assert problem == Problem(
+        id="birds/rows/train/0",
+        question="Fly?",
+        answer="yes",
+        answer_kind=AnswerKind.BOOLEAN,
+        task="birds",
+        split="train",
+        solution="Wings.",
+        topic="birds",
+        level=3,
+    )
+
+
+def test_limits_are_nested_and_reported(tmp_path):
+    path = written(tmp_path, [row(i, split="train" if i % 2 else "test") for i in range(100)])
+    small, large = load(path, limit=5, seed=3), load(path, limit=20, seed=3)
+    assert (len(small.train), len(small.tests["test"])) == (5, 5)
+    assert set(small.train) < set(large.train)
+    assert len(small.left_out) + len(small) == 100
+    assert load(path, limit=5, seed=4).train != small.train
+
+
+def test_a_set_in_one_piece_can_be_split(tmp_path):
+    path = written(tmp_path, [row(i, split="test") for i in range(200)])
+    problems = load(path, test_share=0.25)
+    assert 25 < len(problems.tests["test"]) < 75
+    assert len(problems.train) + len(problems.tests["test"]) == 200
+    assert {p.split for p in problems.train} == {"train"}
+
+
+def test_the_bbh_split_has_the_sizes_of_the_paper():
+    sizes = [250] * 24 + [187, 178, 146]
+    problems = [
+        Problem(
+            id=f"{topic}/{i}",
+            question="?",
+            answer="1",
+            answer_kind=AnswerKind.NUMBER,
+            task="bbh",
+            split="test",
+            topic=str(topic),
+        )
+        for topic, size in enumerate(sizes)
+        for i in range(size)
+    ]
+    split = bbh.split_each_topic(problems, 0.8, seed=0)
+    assert [p.id for p in split] == [p.id for p in problems]
+    assert sum(p.split == "train" for p in split) == 5207
+    assert sum(p.split == "test" for p in split) == 1304
+    assert bbh.split_each_topic(problems, 0.8, seed=1) != split
+    assert len(bbh.SUB_TASKS) == 27
+
+
+def test_unknown_sub_tasks_and_settings_are_refused():
+    with pytest.raises(SettingsError, match="no sub-task is called snark"):
+        bbh.load(bbh.Config(sub_tasks=("snark",)))
+    with pytest.raises(ValidationError, match="train_shar"):
+        bbh.Config(train_shar=0.5)
+
+
+CHOICES = tuple(Choice(label="ABCDE"[i], text=f"text {i}") for i in range(5))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 4), st.integers(0, 50), st.text(max_size=5))
+def test_shuffling_moves_texts_never_labels_or_the_right_text(right, seed, name):
+    problem = Problem(
+        id=name,
+        question="?",
+        answer="ABCDE"[right],
+        answer_kind=AnswerKind.CHOICE,
+        task="t",
+        split="s",
+        choices=CHOICES,
+    )
+    mixed = shuffled(problem, seed)
+    assert [c.label for c in mixed.choices] == list("ABCDE")
+    assert sorted(c.text for c in mixed.choices) == [c.text for c in CHOICES]
+    assert next(c.text for c in mixed.choices if c.label == mixed.answer) == f"text {right}"
+    assert shuffled(problem, seed) == mixed
+
+
+def test_small_readers():
+    assert [(c.label, c.text) for c in options_of(["A)21", "(B) 1.5", "C. x"])] == [
+        ("A", "21"),
+        ("B", "1.5"),
+        ("C", "x"),
+    ]
+    assert [c.text for c in options_of(["1.5", "B.C. 40"])] == ["1.5", "C. 40"]
+    assert options_of(None) == ()
+    assert [number_text(x) for x in (145.0, "145.00", "1,080", "2.50", "1/2", 10)] == [
+        "145",
+        "145",
+        "1080",
+        "2.50",
+        "1/2",
+        "10",
+    ]
+    assert clean_solution("2+3=<<2+3=5>>5\n#### 5") == "2+3=5"
+    assert [level_of(x) for x in ("Level 4", 2, None, "Level ?")] == [4, 2, None, None]
