@@ -65,7 +65,7 @@ _WRONG_HEADS = re.compile(
     r"^\W*[^\n:.]{0,40}\b(?:wrong|incorrect|mistaken|student(?:'s)?)\b[^\n:.]{0,40}:", re.I | re.M
 )
 _RIGHT_HEADS = re.compile(r"^\W*[^\n:.]{0,40}\b(?:right|correct)\b[^\n:.]{0,40}:", re.I | re.M)
-_ANY_HEAD = re.compile(r"^\W*[A-Z][^\n:.?]{0,60}:", re.M)
+_ANY_HEAD = re.compile(r"\n\W*[A-Z][A-Za-z' ]{0,60}:")
 
 _MAKES = re.compile(r"\b(?:make|create|write|generate|compose|produce|design|invent|rewrite|give|propose)\b", re.I)
 _NEW = re.compile(

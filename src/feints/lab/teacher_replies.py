@@ -16,7 +16,7 @@ from feints.lab.world import generate
 from feints.records import Form
 
 _PLAINEST_VARIETY = 0.25
-_TRIES = 60
+_TRIES = 250
 _MOST_STEPS = 4
 """Of a new problem: more would be the world's `longer` test set."""
 
