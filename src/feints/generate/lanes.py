@@ -1,0 +1,315 @@
+"""Lanes of a running decode: one row per text, keys and values in room made beforehand, rows joining and leaving.
+
+Torch-side: imports torch and transformers at the top, so nothing of the core imports this file at load.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from transformers import Cache, DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import DynamicLayer
+
+from feints.errors import StudentError
+
+_HEADROOM = 128
+"""Columns made at a time beyond those in use."""
+_PLAIN_ATTENTION = {"full_attention", "sliding_attention"}
+
+
+class Lanes(Protocol):
+    """What the decode loop needs of a model: open rows, advance all of them, keep some."""
+
+    joins: bool
+    """Whether rows may be opened while others run."""
+    rows: int
+    """Lanes there are, running or not."""
+
+    def open(self, slots: Sequence[int], prompts: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        """Start `prompts` in the lanes `slots`, equal prompts computed once; next-token logits [len(slots), V]."""
+        ...
+
+    def step(self, tokens: torch.Tensor, running: np.ndarray) -> torch.Tensor:
+        """Append one token to every lane [rows]; next-token logits [rows, V] (meaningless where not `running`)."""
+        ...
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Drop every other lane."""
+        ...
+
+
+def context_of(model: Any) -> int | None:
+    """Most tokens the model can hold, prompt and completion together; None where positions are relative."""
+    config = model.config.get_text_config(decoder=True)
+    length = getattr(config, "max_position_embeddings", None)
+    return int(length) if isinstance(length, int) and length > 0 else None
+
+
+def cache_bytes_per_token(model: Any) -> int:
+    """Upper bound of the key and value bytes one token of one row takes."""
+    config = model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)
+
+
+def open_lanes(model: Any, rows: int, pad: int, *, seq2seq: bool) -> Lanes:
+    """Empty lanes for `rows` texts.
+
+    Raises:
+        StudentError: the model keeps a state that cannot be shared or dropped row by row.
+    """
+    config = model.config.get_text_config(decoder=True)
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if kinds - _PLAIN_ATTENTION:
+        raise StudentError(
+            f"{model.config.model_type} has layers of kind {', '.join(sorted(kinds - _PLAIN_ATTENTION))}, whose state "
+            "the local decoder cannot keep; serve the model with vLLM and name its endpoint as the source"
+        )
+    return _SeqToSeqLanes(model, rows, pad) if seq2seq else _CausalLanes(model, rows, pad)
+
+
+class _Window:
+    """Which columns of the room are in use: [low, end)."""
+
+    def __init__(self) -> None:
+        self.low = self.end = self.room = 0
+
+
+class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    """One layer's keys and values [rows, heads, room, size]; a step writes a column and copies nothing."""
+
+    def __init__(self, window: _Window, rows: int) -> None:
+        super().__init__()
+        self.window, self.rows = window, rows
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the new columns and return all that are in use, as views."""
+        if self.keys is None:
+            self.make(key_states, value_states)
+        low, end = self.window.low, self.window.end
+        new = end + key_states.shape[-2]
+        self.keys[:, :, end:new] = key_states
+        self.values[:, :, end:new] = value_states
+        return self.keys[:, :, low:new], self.values[:, :, low:new]
+
+    def make(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Room in the shape of `keys` and `values`; zeros, since what is masked must still be finite."""
+        self.keys, self.values = (
+            like.new_zeros(self.rows, like.shape[1], self.window.room, like.shape[3]) for like in (keys, values)
+        )
+
+    def write(self, slots: torch.Tensor, which: torch.Tensor, other: Any) -> None:
+        """Put rows `which` of another layer into lanes `slots`, their last column against the end in use."""
+        if self.keys is None:
+            self.make(other.keys, other.values)
+        end = self.window.end
+        start = end - other.keys.shape[2]
+        self.keys[slots, :, start:end] = other.keys[which]
+        self.values[slots, :, start:end] = other.values[which]
+
+    def move(self, kept: torch.Tensor, end: int, room: int) -> None:
+        """Rows `kept` in room of another size, the columns in use now ending at `end`."""
+        low, old = self.window.low, self.window.end
+        self.rows = len(kept)
+        for name in ("keys", "values"):
+            from_ = getattr(self, name)
+            into = from_.new_zeros(len(kept), from_.shape[1], room, from_.shape[3])
+            into[:, :, end - (old - low) : end] = from_[kept, :, low:old]
+            setattr(self, name, into)
+
+    def get_seq_length(self) -> int:
+        """Columns in use."""
+        return self.window.end - self.window.low
+
+
+class _CausalLanes:
+    """Rows of a decoder: left-aligned nowhere, all ending at the same column, each starting at its own."""
+
+    joins = True
+
+    def __init__(self, model: Any, rows: int, pad: int) -> None:
+        self.rows = rows
+        self._model, self._pad, self._device = model, pad, model.device
+        self._context = context_of(model)
+        self._window = _Window()
+        self._layers: list[_RoomyLayer] = []
+        self._cache: Any = None
+        self._starts = np.zeros(rows, dtype=np.int64)
+        self._starts_there = torch.zeros(rows, dtype=torch.long, device=self._device)
+        accepted = inspect.signature(model.forward).parameters
+        self._takes_positions = "position_ids" in accepted
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+
+    def open(self, slots: Sequence[int], prompts: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        """See `Lanes.open`."""
+        unique = list(dict.fromkeys(prompts))
+        place = {prompt: index for index, prompt in enumerate(unique)}
+        which = torch.tensor([place[prompt] for prompt in prompts], device=self._device)
+        longest = max(map(len, unique))
+        ids = np.full((len(unique), longest), self._pad, dtype=np.int64)
+        for row, prompt in enumerate(unique):
+            ids[row, longest - len(prompt) :] = prompt
+        lengths = torch.tensor([len(prompt) for prompt in unique], device=self._device)
+        columns = torch.arange(longest, device=self._device)
+        seen = columns >= longest - lengths[:, None]
+        filled = DynamicCache()
+        logits = self._forward(
+            torch.as_tensor(ids, device=self._device),
+            None if bool((lengths == longest).all()) else seen.long(),
+            (columns - (longest - lengths[:, None])).clamp(min=0),
+            filled,
+        )
+        self._admit(slots, which, filled, longest)
+        self._starts[list(slots)] = self._window.end - lengths.cpu().numpy()[which.cpu().numpy()]
+        self._starts_there = torch.as_tensor(self._starts, device=self._device)
+        return logits[which]
+
+    def step(self, tokens: torch.Tensor, running: np.ndarray) -> torch.Tensor:
+        """See `Lanes.step`."""
+        window = self._window
+        starts = self._starts[running]
+        window.low = int(starts.min())
+        if window.end == window.room:
+            self._move(np.arange(self.rows), window.end - window.low)
+            starts = self._starts[running]
+        low, end = window.low, window.end
+        mask = None
+        if int(starts.max()) > low:
+            columns = torch.arange(low, end + 1, device=self._device)
+            mask = (columns >= self._starts_there[:, None]).long()
+        positions = (end - self._starts_there)[:, None]
+        if self._context:
+            positions = positions.clamp(max=self._context - 1)
+        logits = self._forward(tokens[:, None], mask, positions, self._cache)
+        window.end += 1
+        return logits
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """See `Lanes.keep`."""
+        self._window.low = int(self._starts[list(slots)].min())
+        self._move(np.asarray(slots), self._window.end - self._window.low)
+
+    def _admit(self, slots: Sequence[int], which: torch.Tensor, filled: Any, longest: int) -> None:
+        """Copy freshly computed prompts into their lanes."""
+        window = self._window
+        if self._cache is None:
+            window.end, window.room = longest, longest + _HEADROOM
+            self._layers = [_RoomyLayer(window, self.rows) for _ in filled.layers]
+            self._cache = Cache(layers=self._layers)
+        elif longest > window.end:
+            self._move(np.arange(self.rows), longest)
+        where = torch.tensor(list(slots), device=self._device)
+        for layer, other in zip(self._layers, filled.layers, strict=True):
+            if other.keys is not None:
+                layer.write(where, which, other)
+
+    def _move(self, kept: np.ndarray, end: int) -> None:
+        """Make new room in which the columns in use end at `end`, for the lanes `kept`."""
+        window = self._window
+        end = max(end, window.end - window.low)
+        there = torch.as_tensor(kept, device=self._device)
+        for layer in self._layers:
+            if layer.keys is not None:
+                layer.move(there, end, end + _HEADROOM)
+        self._starts = np.maximum(self._starts[kept] - window.end + end, 0)
+        self._starts_there = torch.as_tensor(self._starts, device=self._device)
+        self.rows = len(kept)
+        window.low, window.end, window.room = end - (window.end - window.low), end, end + _HEADROOM
+
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: Any
+    ) -> torch.Tensor:
+        """Logits after the last column [rows, V]."""
+        given: dict[str, Any] = dict(self._last_only)
+        if mask is not None:
+            given["attention_mask"] = mask
+        if self._takes_positions:
+            given["position_ids"] = positions
+        out = self._model(input_ids=ids, past_key_values=cache, use_cache=True, return_dict=True, **given)
+        logits: torch.Tensor = out.logits[:, -1]
+        return logits
+
+
+class _SeqToSeqLanes:
+    """Rows of an encoder-decoder: the encoder runs once per prompt; all rows start together."""
+
+    joins = False
+
+    def __init__(self, model: Any, rows: int, pad: int) -> None:
+        self.rows = rows
+        self._model, self._pad, self._device = model, pad, model.device
+        start = getattr(model.config, "decoder_start_token_id", None)
+        if start is None:
+            start = getattr(model.generation_config, "decoder_start_token_id", None)
+        if start is None:
+            raise StudentError(
+                f"{model.config.model_type} names no decoder_start_token_id, so its decoder cannot begin; set it in "
+                "the model's config.json"
+            )
+        self._start = int(start)
+
+    def open(self, slots: Sequence[int], prompts: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        """See `Lanes.open`; opens all lanes at once."""
+        unique = list(dict.fromkeys(prompts))
+        place = {prompt: index for index, prompt in enumerate(unique)}
+        which = torch.tensor([place[prompt] for prompt in prompts], device=self._device)
+        longest = max(map(len, unique))
+        ids = np.full((len(unique), longest), self._pad, dtype=np.int64)
+        for row, prompt in enumerate(unique):
+            ids[row, : len(prompt)] = prompt
+        lengths = torch.tensor([len(prompt) for prompt in unique], device=self._device)
+        mask = (torch.arange(longest, device=self._device) < lengths[:, None]).long()
+        encoder = self._model.get_encoder()
+        told = encoder(input_ids=torch.as_tensor(ids, device=self._device), attention_mask=mask, return_dict=True)
+        self._told, self._mask = told.last_hidden_state[which], mask[which]
+        self.rows = len(slots)
+        self._window = _Window()
+        self._window.room = _HEADROOM
+        self._layers: list[_RoomyLayer] = []
+        own = Cache(layer_class_to_replicate=self._add_layer)
+        self._cache = EncoderDecoderCache(own, DynamicCache())
+        return self._forward(torch.full((self.rows,), self._start, device=self._device))
+
+    def step(self, tokens: torch.Tensor, running: np.ndarray) -> torch.Tensor:
+        """See `Lanes.step`."""
+        return self._forward(tokens)
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """See `Lanes.keep`."""
+        kept = torch.tensor(list(slots), device=self._device)
+        self.rows = len(kept)
+        for layer in self._layers:
+            layer.move(kept, self._window.end, self._window.room)
+        self._cache.cross_attention_cache.batch_select_indices(kept)
+        self._told, self._mask = self._told[kept], self._mask[kept]
+
+    def _add_layer(self) -> _RoomyLayer:
+        self._layers.append(_RoomyLayer(self._window, self.rows))
+        return self._layers[-1]
+
+    def _forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        window = self._window
+        if window.end == window.room:
+            everyone = torch.arange(self.rows, device=self._device)
+            for layer in self._layers:
+                layer.move(everyone, window.end, window.end + _HEADROOM)
+            window.room = window.end + _HEADROOM
+        out = self._model(
+            encoder_outputs=(self._told,),
+            attention_mask=self._mask,
+            decoder_input_ids=tokens[:, None],
+            past_key_values=self._cache,
+            use_cache=True,
+            return_dict=True,
+        )
+        window.end += 1
+        logits: torch.Tensor = out.logits[:, -1]
+        return logits
