@@ -7,55 +7,21 @@ import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from pydantic import BaseModel, ConfigDict, Field
 
 from feints.errors import SettingsError, StorageError, StudentError
 from feints.generate.rendering import Renderer
 from feints.generate.source import Message
 from feints.generate.weights import load_weights, local_folder, quiet_transformers
 from feints.records import Example, Role
+from feints.train.settings import AdapterSettings, StudentSettings
 
 STUDENT_VERSION = 1
 _ADAPTER_FOLDER = "adapter"
 _CARD = "student.json"
-
-
-class AdapterSettings(BaseModel):
-    """What is trained: every weight, or low-rank additions to some of them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["full", "lora"] = "full"
-    """`full` trains every weight, `lora` freezes them and trains low-rank additions."""
-    rank: int = Field(default=8, ge=1)
-    """Rank of each LoRA addition."""
-    alpha: float = Field(default=16.0, gt=0)
-    """LoRA additions are scaled by alpha / rank."""
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Dropout on the input of the LoRA additions."""
-    modules: tuple[str, ...] | Literal["linear"] = "linear"
-    """Names of the modules that get an addition, such as q_proj; `linear` is every linear layer but the head."""
-
-
-class StudentSettings(BaseModel):
-    """Which weights to start from and which part of them learns."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str
-    """A folder with safetensors and a tokenizer, or a hub id such as owner/model."""
-    chat: bool | None = None
-    """Use the tokenizer's chat template: true, false, or null for `where it has one`."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision the weights are held in; the precision of the arithmetic is a training setting."""
-    adapter: AdapterSettings = AdapterSettings()
-    """What is trained."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
 
 
 class Student:
