@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feints.curate.dedup import jaccard, remove_duplicates, shingles
+from feints.curate.dedup import remove_duplicates
+from feints.curate.words import marks
 from feints.errors import DataError, SettingsError
 from feints.records import AnswerKind, Problem, Rationale
 
@@ -28,6 +29,15 @@ ROWS = st.lists(
     ),
     max_size=14,
 ).map(lambda rows: [rationale(f"id{i}", *row) for i, row in enumerate(rows)])
+
+
+def shingles(text: str) -> set[tuple[str, ...]]:
+    found = marks(text)
+    return {found[i : i + 3] for i in range(len(found) - 2)} or {found}
+
+
+def jaccard(one: set[tuple[str, ...]], other: set[tuple[str, ...]]) -> float:
+    return len(one & other) / len(one | other)
 
 
 @settings(deadline=None, max_examples=150)
