@@ -121,7 +121,8 @@ def _has(node: Node, op: str) -> bool:
 def _collections(gold: Node, said: Node) -> Outcome:
     if gold.op not in _COLLECTIONS or said.op not in _COLLECTIONS:
         alone, items = (said, gold.args) if gold.op in _COLLECTIONS else (gold, said.args)
-        return UNKNOWN if all(compare(item, alone) is EQUAL for item in items) else DIFFERENT
+        zero = alone.op == "num" and not alone.value and not items  # "none" for how many
+        return UNKNOWN if zero or (items and all(compare(i, alone) is EQUAL for i in items)) else DIFFERENT
     if gold.op == "tuple":
         return UNLIKE if said.op == "set" else _ordered(gold.args, said.args)
     if gold.op == "set" and said.op == "tuple":

@@ -12,6 +12,7 @@ MAX_ITEMS = 40
 """Items of a list; a longer one is no answer."""
 _ALTERNATIVES = (",", "and", "or", "\\text{and}", "\\text{or}")
 _BASE = re.compile(r"\(?([0-9A-Z]*\d[0-9A-Z]*|[A-Z]\d*)\)?\s*_\s*\{?\s*(\d{1,2})\s*\}?")
+_BUILT = re.compile(r"\\\{\s*[A-Za-z]\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?[|:]\s*(.+?)\s*\\\}")
 _TIME = re.compile(r"(\d{1,2}):(\d{2})\s*([ap])?\.?\s*(?:m\b\.?)?", re.IGNORECASE)
 _NAME = re.compile(
     r"(?:[A-Za-z]|\\[a-z]{2,9})(?:_\s*\{?\w+\}?)?'*"
@@ -63,6 +64,9 @@ def _single(text: str) -> Node:
     time = _TIME.fullmatch(text)
     if time and (time[3] or (len(time[2]) == 2 and int(time[2]) == 0)):
         return Node("text", name=f"{int(time[1])}:{time[2]}{(time[3] or '').lower()}")
+    built = _BUILT.fullmatch(text)
+    if built:
+        return _items(built[1])
     pieces = split(text, RELATIONS)
     if len(pieces) == 1:
         return parse(text)

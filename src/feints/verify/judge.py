@@ -53,6 +53,8 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     if span is None:
         return _unmarked(gold, said, inside, finish)
     finding = compare(gold, span.text, marked=True)
+    if finding.extracted is None and gold.kind is AnswerKind.BOOLEAN:
+        finding = compare(gold, _next_line(said, span), marked=True)
     if finding.extracted is None:
         lenient = _lenient(gold, said, Judgement.NO_ANSWER)
         return _verdict(Judgement.NO_ANSWER, lenient, finding)
@@ -64,6 +66,12 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     if finding.same:
         return _verdict(Judgement.CORRECT, Judgement.CORRECT, finding)
     return _verdict(Judgement.WRONG, _lenient(gold, said, Judgement.WRONG), finding)
+
+
+def _next_line(said: str, span: Span) -> str:
+    """The first word of what follows a statement that says nothing ("the answer is followed by an explanation")."""
+    rest = said[span.start + len(span.text) :].split(maxsplit=1)
+    return rest[0].rstrip(",.:;!") if rest else ""
 
 
 def settle(open_case: Open, finding: Finding) -> Verdict:

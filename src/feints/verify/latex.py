@@ -36,6 +36,12 @@ _OPTION = re.compile(
 _OPTION_AFTER = re.compile(r"[\s\\]*(?:\\(?:text|textbf|mathrm)\s*\{\s*\(?[A-H]\)?[.:]?\s*\}|\([A-H]\))\s*$")
 
 
+_PHRASES = {
+    **dict.fromkeys(("all real numbers", "all reals", "the real numbers", "any real number"), "\\mathbb{R}"),
+    **dict.fromkeys(("empty set", "the empty set", "no solution", "no solutions", "no real solutions"), "\\emptyset"),
+    **dict.fromkeys(("infinity", "infinite"), "\\infty"),
+}
+"""Words that are mathematics."""
 _LETTERS = re.compile(r"[A-Za-z]|[A-Z]{2,4}")
 
 
@@ -144,9 +150,10 @@ def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding
     best, form = None, None
     if is_words(text) and not _LETTERS.fullmatch(words(text)):
         number = read_words(words(text))
-        if number is None:
+        phrase = _PHRASES.get(normal(words(text)))
+        if number is None and phrase is None:
             return _words_for_mathematics(wanted, said)
-        text = str(number)
+        text = phrase or str(number)
     for reading in readings(wanted.bare, text):
         if _squeezed(reading) == _squeezed(wanted.bare):
             return Finding(True, said, CHECKER, "the same but for units")
@@ -167,10 +174,10 @@ def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding
 
 
 def _words_for_mathematics(wanted: Target, said: str) -> Finding:
-    """ "none" is not 19; but it may be the empty set or zero, and "infinite" infinity."""
+    """The word none is not 19; but it may be the empty set or zero."""
     forms = {form.op if form.op != "num" else str(form.value) for form in wanted.forms}
     names = {form.name for form in wanted.forms}
-    if not forms or forms & {"0", "set", "interval", "union", "rel"} or names & {"oo"} or "\\mathbb" in wanted.text:
+    if not forms or forms & {"0", "set"} or names & {"oo"} or "\\mathbb" in wanted.text:
         return Finding(None, said, "text", "words where mathematics was expected", "unread")
     return Finding(False, said, "text", "words where mathematics was expected")
 

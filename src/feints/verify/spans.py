@@ -12,7 +12,8 @@ _TRIGGER = re.compile(
     rf"\banswers?\b(?:\s*\([^()\n]{{0,60}}\))?(?:\s+(?:to|for|of|in)\s+[^.:\n]{{1,80}}?)?\s*(?:\*\*|__)?\s*"
     rf"(?:\b(?:therefore|then|thus)\s+)?(?:{_MARKS})(?![A-Za-z])(?:\s*:)?\s*(?:\*\*|__)?\s*"
     r"|\bAnswer\s+(?=\$|\\[\[(]|[-\d])"
-    r"|####[ \t]*",
+    r"|\b(?:correct|right|best)\s+(?:option|choice)\s*(?:is|would\s+be|:)\s*(?:\*\*)?\s*"
+    r"|####[ \t]*(?=[^\n]*\s*\Z|[-+$€£]?\d[\d,.]*%?[ \t]*\n)",
     re.IGNORECASE,
 )
 _LINE_ANSWER = re.compile(r"(?:^|\n)[ \t]*A[ \t]*:[ \t]*(?=\S)")
@@ -20,6 +21,8 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{|[^\s{])")
 _NEXT_PROBLEM = re.compile(r"\n\s*(?:Q|Question|Problem)\s*\d*\s*[:.]", re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[a-z_]+\|>|</s>")
 _COURTESY = re.compile(r"\s*\b(?:I hope (?:it|this) (?:is correct|helps)|Let me know if [^.!?\n]*)[.!]*\s*$")
+_MINUS = re.compile(r"(?:=|\bis|\$|\\\(|\\\[)\s*-\s*\Z")
+_FINAL = re.compile(r"\bfinal\s+\Z", re.IGNORECASE)
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _NEGATION = re.compile(r"\s*(?:not|never|n't)\b(?!\s+(?:equal|valid|true|plausible|sarcastic))", re.IGNORECASE)
 _JOINS = re.compile(r"[\s,;.$]*(?:(?:\\text\{)?\s*(?:and|or)\s*\}?|\\quad|\\qquad|\\[,; ()\[\]]|[\s,;$])*[\s,;.$]*")
@@ -33,7 +36,7 @@ class Span:
     text: str
     """The answer as it stands there, with what follows it on the line."""
     mark: str
-    """What marks it: box, phrase, line or bare."""
+    """What marks it: box, phrase, final (a phrase that says so), line or bare."""
     start: int
     """Where it begins."""
     ends: bool
@@ -60,7 +63,7 @@ def tidy(text: str) -> str:
 
 
 def marked(text: str, *, line_answers: bool) -> Span | None:
-    """The last stated answer of `text`, or None. A box outranks an earlier phrase and the phrase around it.
+    """The last stated answer of `text`, or None. A box outranks a phrase, but for a later "final answer".
 
     line_answers: whether a line "A: 22" states an answer (not where A may be an option).
     """
@@ -69,8 +72,8 @@ def marked(text: str, *, line_answers: bool) -> Span | None:
     phrase = _last_phrase(text, line_answers)
     if box is None or phrase is None:
         return box or phrase
-    inside = _BOX.search(phrase.text) is not None
-    return phrase if phrase.start > box.start and not inside else box
+    last_word = phrase.mark == "final" and phrase.start > box.start and not _BOX.search(phrase.text)
+    return phrase if last_word else box
 
 
 def _first_problem(text: str) -> str:
@@ -86,7 +89,8 @@ def _last_phrase(text: str, line_answers: bool) -> Span | None:
     for match in _TRIGGER.finditer(text):
         span = _span_after(text, match.end())
         if span is not None and not _NEGATION.match(span.text):
-            best = span
+            final = _FINAL.search(text[max(0, match.start() - 8) : match.start()])
+            best = Span(span.text, "final", span.start, span.ends) if final else span
     if line_answers:
         for match in _LINE_ANSWER.finditer(text):
             span = _span_after(text, match.end())
@@ -105,8 +109,7 @@ def _span_after(text: str, start: int) -> Span | None:
     for opening, closing in _OPEN_MATH.items():
         if text.startswith(opening, start):
             close = text.find(closing, start + len(opening))
-            if close >= 0:
-                end = max(close + len(closing), text.find("\n", close))
+            end = text.find("\n", close) if close >= 0 else end
             break
     else:
         begin = text.find("\\begin{", start, end if end >= 0 else len(text))
@@ -138,6 +141,8 @@ def _last_box(text: str) -> Span | None:
             break
         group.insert(0, box)
     contents = list(dict.fromkeys(content for _, _, content in group)) if len(group) > 1 else [group[0][2]]
+    if len(group) == 1 and _MINUS.search(text[max(0, group[0][0] - 12) : group[0][0]]):
+        contents = [f"-{contents[0]}"]
     return Span(" , ".join(contents), "box", group[-1][0], group[-1][1] <= len(text) and text[group[-1][1] - 1] == "}")
 
 

@@ -66,6 +66,7 @@ _UNITS = frozenset(
 _NAMED = re.compile(r"(?<![\\A-Za-z])(sqrt|sin|cos|tan|cot|sec|csc|ln|log|pi|infinity|infty|exp|cup)(?![A-Za-z])")
 _ORDINAL = re.compile(r"(?<=\d)\s*\^?\s*\{?\s*(?:\\(?:text|textsuperscript|mathrm)\s*\{)?(?:th|st|nd|rd)\b\}{0,2}")
 _ROW_SPACE = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:ex|em|pt|mm|cm|in)\s*\]")
+_PERIOD = re.compile(r"(?<![\d.])(\d+\.\d*?)(\d{1,3}?)\2+\s*(?:\\(?:ldots|dots|cdots|dotsc)|\.\.\.|…)")
 _MIXED = re.compile(r"(?<![\d/^_{.])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d/.])")
 
 
@@ -79,6 +80,7 @@ def clean(text: str) -> str:
     text = _ORDINAL.sub("", _ROW_SPACE.sub(r"\\\\", text))
     text = re.sub(r"(?<=\d),(?:\\!|\{\})\s?(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"\\[()\[\]]", " ", text).replace("{,}", ",").replace("\\!", "").replace("\\$", "").replace("$", " ")
+    text = _PERIOD.sub(r"\1\\overline{\2}", text)
     text = re.sub(r"\\(?:boxed|fbox)\s*", "", text).replace('\\"', " ")
     for pattern, plain in _SYNONYMS:
         text = pattern.sub(plain, text)
@@ -90,7 +92,10 @@ def clean(text: str) -> str:
     text = _NAMED.sub(lambda m: "\\" + {"infinity": "infty"}.get(m[1], m[1]) + " ", text)
     text = re.sub(r"(?<=[\w)}])\s*\*\*\s*(?=[\w({])", "^", text).replace("**", " ")
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
-    return re.sub(r"\s+", " ", text).strip().rstrip(".,;: ").strip("`\"' ").strip()
+    text = re.sub(r"\s+", " ", text).strip().rstrip(".,;: ").strip("`\"' ").strip()
+    while text.endswith("}") and text.count("}") > text.count("{"):
+        text = text[:-1].rstrip(". ")
+    return re.sub(r"^(?:=|\\approx)\s*", "", text)
 
 
 def join_thousands(text: str) -> str:
