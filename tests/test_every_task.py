@@ -143,7 +143,9 @@ def test_every_task_on_the_shelf_is_tested():
 def test_every_task_states_where_it_comes_from(name):
     module = tasks.find(name)
     assert (module.__doc__ or "").count("\n") == 0
-    assert all(info.annotation is not None for info in module.Config.model_fields.values())
+    assert [field for field, info in module.Config.model_fields.items() if not info.description] == []
+    assert module.Config.model_config["frozen"]
+    assert module.Config.model_config["extra"] == "forbid"
     if name != "file":
         assert module.ABOUT.licence
         assert module.ABOUT.citation

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -31,6 +33,17 @@ def written(tmp_path, rows, name="rows.jsonl"):
 
 def load(path, **more):
     return own.load(own.Config(path=path, **more))
+
+
+def test_tasks_need_neither_torch_nor_the_hub():
+    code = (
+        "import sys\nfrom feints import tasks\n"
+        "assert 'feints.tasks.gsm8k' not in sys.modules\n"
+        "for name in tasks.names(): tasks.find(name)\n"
+        "print(sorted({'torch', 'datasets'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_names_and_near_matches():
