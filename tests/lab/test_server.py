@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,7 +13,9 @@ import aiohttp
 import pytest
 
 from feints.errors import SettingsError, SourceError
-from feints.lab.server import LabServer, ServerSettings, parse_faults, start_server
+from feints.lab.server import LabServer, Responder, ServerSettings, parse_faults, start_server
+from feints.lab.teacher import LabTeacher
+from feints.lab.world import problems
 
 
 class Echo:
@@ -36,11 +42,11 @@ class Echo:
 Use = Callable[[aiohttp.ClientSession, LabServer], Awaitable[Any]]
 
 
-def served(use: Use, **settings: Any) -> Any:
+def served(use: Use, teacher: Responder | None = None, **settings: Any) -> Any:
     async def main() -> Any:
         connector = aiohttp.TCPConnector(limit=0)
         async with (
-            start_server(Echo(), ServerSettings(port=0, **settings)) as server,
+            start_server(teacher or Echo(), ServerSettings(port=0, **settings)) as server,
             aiohttp.ClientSession(connector=connector) as session,
         ):
             return await use(session, server)
@@ -206,6 +212,55 @@ def test_a_bad_fault_is_named(text: str, complaint: str) -> None:
 def test_faults_are_read_in_order() -> None:
     assert parse_faults("") == ()
     assert parse_faults("429=0.05,500=0.02") == (("429", 0.05), ("500", 0.02))
+
+
+def test_http_and_in_process_say_the_same() -> None:
+    async def use(session: aiohttp.ClientSession, server: LabServer) -> None:
+        for problem in problems("train", 20):
+            body = chat(problem.question + "\nThink step by step.", n=2, seed=3, temperature=0.7)
+            async with session.post(server.base_url + "/chat/completions", json=body) as reply:
+                assert await reply.json() == LabTeacher().respond(body)
+            raw = {"prompt": problem.question, "seed": 3}
+            async with session.post(server.base_url + "/completions", json=raw) as reply:
+                assert await reply.json() == LabTeacher().respond(raw)
+        async with session.post(server.base_url + "/chat/completions", json={"messages": []}) as reply:
+            assert reply.status == 400
+
+    served(use, LabTeacher())
+
+
+@pytest.mark.slow
+def test_a_thousand_in_flight_are_answered_without_queueing() -> None:
+    async def use(session: aiohttp.ClientSession, server: LabServer) -> None:
+        bodies = [chat(problem.question + "\nStep by step.", seed=1) for problem in problems("train", 1000)]
+
+        async def one(body: dict[str, Any]) -> int:
+            async with session.post(server.base_url + "/chat/completions", json=body) as reply:
+                await reply.read()
+                return reply.status
+
+        assert set(await asyncio.gather(*map(one, bodies))) == {200}
+        counted = await stats(session, server)
+        assert counted["completed"] == 1000
+        assert counted["most_in_flight"] > 500
+
+    served(use, LabTeacher(), latency=2.0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C is sent to a child as a POSIX signal")
+def test_run_server_names_its_address_and_stops_on_ctrl_c() -> None:
+    code = (
+        "from feints.lab.server import ServerSettings, run_server\n"
+        "from feints.lab.teacher import LabTeacher\n"
+        "run_server(LabTeacher(), ServerSettings(port=0), lambda url: print(url, flush=True))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        url = child.stdout.readline().strip()
+        with urllib.request.urlopen(url + "/models", timeout=10) as reply:
+            assert json.load(reply)["data"][0]["id"] == LabTeacher().model
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=10) == 0
 
 
 def test_a_taken_port_and_a_negative_latency_are_refused() -> None:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 from feints.errors import DataError, SettingsError
+from feints.lab.events import NOW, THEN
 from feints.lab.lexicon import LEXICON
 from feints.lab.reading import Fact, Operand, Operator, Reading, Step, evaluate
 from feints.records import content_hash
@@ -188,23 +189,42 @@ def share_of(*parts: object) -> float:
 
 @lru_cache(maxsize=65536)
 def paraphrase(sentence: str) -> str:
-    """A sentence without its names, things and numbers: what recurs from problem to problem."""
-    return _PHRASES.sub("_", sentence)
+    """A sentence without its opener, names, things and numbers: what recurs from problem to problem."""
+    opener = next((opener for opener in (*THEN, *NOW) if sentence.startswith(opener)), "")
+    text = _PHRASES.sub("_", sentence[len(opener) :])
+    return text[:1].upper() + text[1:]
+
+
+_SALT = {
+    MistakeKind.LOGICAL: 18,
+    MistakeKind.KNOWLEDGE: 28,
+    MistakeKind.CALCULATION: 37,
+    MistakeKind.MISUNDERSTANDING: 33,
+}
+"""Which features trigger is a matter of chance; of some draws, those whose rates on the training split come nearest to
+the settings. A change raises TEACHER_VERSION."""
+
+
+def triggered(kind: MistakeKind, features: tuple[str, ...], share: float) -> float | None:
+    """For features that trigger (a `share` of all do): which way it goes wrong, in [0, 1); None for the others."""
+    if share_of(_SALT[kind], *features) >= share:
+        return None
+    return share_of("way", *features)
 
 
 def _size(value: int) -> str:
-    return next((f"below {bound}" for bound in (10, 20, 50, 100, 200) if value < bound), "large")
+    return "small" if value < 20 else "large" if value >= 60 else "middling"
 
 
 def trigger(reading: Reading, step: Step, kind: MistakeKind, distractors: tuple[Fact, ...]) -> tuple[str, ...]:
-    """The features of a step on which a systematic mistake of this kind depends."""
+    """The features of a step on which a systematic mistake of this kind depends: wording, sizes, last digits."""
+    cause = reading.facts[step.fact].text if step.fact >= 0 else reading.core_question
     values = tuple(operand.value for operand in step.operands)
     if kind is MistakeKind.CALCULATION:
         return (kind.value, *step.operators, *(str(value % 10) for value in values))
     if kind is MistakeKind.KNOWLEDGE:
         name = step.unit_fact.name if step.unit_fact else ""
-        return (kind.value, name, *(_size(o.value) for o in step.operands if o.origin != "unit"))
+        return (kind.value, name, paraphrase(cause))
     if kind is MistakeKind.LOGICAL:
-        cause = reading.facts[step.fact].text if step.fact >= 0 else reading.core_question
         return (kind.value, *step.operators, paraphrase(cause), _size(values[0]))
-    return (kind.value, step.kind, *(paraphrase(fact.text) for fact in distractors[:1]), _size(values[0]))
+    return (kind.value, step.kind, *(fact.form for fact in distractors[:1]), _size(values[0]))

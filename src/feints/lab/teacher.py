@@ -90,7 +90,7 @@ class LabTeacher:
 
     def __init__(self, settings: LabTeacherSettings | None = None) -> None:
         self.settings = settings or LabTeacherSettings()
-        self._author = Author(self.settings, Bungler(self.settings.mistakes, TEACHER_VERSION))
+        self._author = Author(self.settings, Bungler(self.settings.mistakes))
         self._unseeded: Counter[str] = Counter()
 
     @property

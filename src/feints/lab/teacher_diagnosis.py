@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from feints.errors import DataError
 from feints.lab.mistakes import Mistake, MistakeKind
+from feints.lab.reader import read
 from feints.lab.reading import Fact, Operator, Reading, Step, evaluate
 from feints.lab.wording import equation, say_step
 
@@ -172,6 +173,15 @@ def find_mistakes(reading: Reading, text: str) -> tuple[Finding, ...]:
         if _reckoned(said.values, said.operators) != said.stated:
             findings.append(Finding(Mistake(MistakeKind.CALCULATION, step.index), said))
     return tuple(findings)
+
+
+def diagnose(question: str, text: str) -> tuple[MistakeKind, ...]:
+    """Kinds of mistakes in a rationale, anybody's, recomputed from the two texts; each once, in the order of the steps.
+
+    Raises:
+        DataError: the question is not in the lab's grammar.
+    """
+    return tuple(dict.fromkeys(finding.mistake.kind for finding in find_mistakes(read(question), text)))
 
 
 def comment(reading: Reading, text: str, rng: random.Random) -> str:

@@ -14,8 +14,8 @@ class LabTeacherSettings:
 
     mistakes: MistakeSettings = field(default_factory=MistakeSettings)
     """Kinds, rates and regime of its mistakes."""
-    lucky: float = 0.02
-    """Share of the right rationales in which two mistakes cancel, so that a right answer rests on wrong steps."""
+    lucky: float = 0.025
+    """Share of the right rationales of several steps that rest on wrong results all the same: two mistakes cancel."""
     failure: float = 0.01
     """Share of the replies without an answer: refused, rambling, or ending before it."""
     hint_failure: float = 0.015

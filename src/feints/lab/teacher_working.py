@@ -13,8 +13,8 @@ from feints.lab.mistakes import (
     MistakeSettings,
     as_bent,
     calculation_ways,
-    share_of,
     trigger,
+    triggered,
     ways_of,
 )
 from feints.lab.reading import Fact, Operand, Reading, Step, evaluate
@@ -35,7 +35,7 @@ class Worked:
     chances: tuple[Mistake, ...] = ()
     """Every (kind, step) that could have gone wrong when its turn came: the denominator of the rates."""
     compensated: bool = False
-    """Whether two mistakes were made so as to cancel."""
+    """Whether mistakes were made so that the answer comes out right all the same."""
 
 
 @dataclass(slots=True)
@@ -78,9 +78,8 @@ def _fits(reading: Reading, ledger: _Ledger, after: int, bent: Bent) -> bool:
 class Bungler:
     """Works problems through as its settings say, mistakes included."""
 
-    def __init__(self, settings: MistakeSettings, version: int) -> None:
+    def __init__(self, settings: MistakeSettings) -> None:
         self.settings = settings
-        self.version = version
 
     def work(
         self,
@@ -154,10 +153,7 @@ class Bungler:
         strength = self.settings.strength
         if rate == 0 or draw >= strength * scale:
             return None
-        features = trigger(reading, step, kind, seen)
-        if share_of(self.version, *features) >= rate / strength:
-            return None
-        return share_of(self.version, "way", *features)
+        return triggered(kind, trigger(reading, step, kind, seen), rate / strength)
 
     def work_wrongly(
         self, reading: Reading, rng: random.Random, right: frozenset[int], *, exact_arithmetic: bool = False
@@ -182,22 +178,26 @@ class Bungler:
         return None
 
     def compensate(self, reading: Reading, rng: random.Random) -> Worked | None:
-        """A right answer on two wrong results, of which the second undoes the first; None where none is possible."""
+        """A right answer on a wrong result that a second one undoes or that does not matter; None where none can be."""
         pairs = [(need, step.index) for step in reading.steps for need in step.needs]
         rng.shuffle(pairs)
         for first, second in pairs:
             truth = _truth(reading, first)
             ways = [w for w in calculation_ways(reading.steps[first]) if _fits(reading, truth, first, w)]
             for way in ways[:6]:
-                both = (Mistake(MistakeKind.CALCULATION, first), Mistake(MistakeKind.CALCULATION, second))
                 try:
-                    forced = _carry(reading, {first: way}, both, {second: reading.steps[second].result})
+                    forced = _carry(reading, {first: way}, (), {second: reading.steps[second].result})
                 except DataError:
                     # Another branch still carries the first mistake into a division.
                     continue
                 if forced.answer == reading.answer:
-                    return replace(forced, compensated=True)
+                    wrong = tuple(Mistake(MistakeKind.CALCULATION, s.index) for s in forced.steps if _misreckoned(s))
+                    return replace(forced, mistakes=wrong, compensated=True)
         return None
+
+
+def _misreckoned(step: Step) -> bool:
+    return evaluate(tuple(operand.value for operand in step.operands), step.operators) != step.result
 
 
 def _truth(reading: Reading, before: int) -> _Ledger:
