@@ -22,6 +22,12 @@ _NAME = re.compile(
 )
 
 
+def is_time(text: str) -> bool:
+    """Whether a text is a time of day with its half."""
+    match = _TIME.fullmatch(text)
+    return match is not None and match[3] is not None
+
+
 def read(text: str, *, thousands: bool) -> Node:
     """The form of a cleaned answer.
 

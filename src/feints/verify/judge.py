@@ -18,6 +18,11 @@ _CUT = {
     Finish.MALFORMED: "the reply could not be read as the protocol says",
 }
 _TEX = re.compile(r"\\(?!\$|%|!|,|;|\s|[()\[\]]|text|mathrm|mathbf|times|cdot|boxed|[dtc]?frac|left|right|quad)|\^|√|π")
+_EXPRESSION = re.compile(
+    r"\d\s*(?:[-+*^]|\\cdot|\\times|×|·)\s*(?:[\d(\\]|[a-z](?![a-z]))(?!\s*(?:\^|\*\*))|\d!"
+    r"|\d[a-z]\s*[-+*/^]|[-+*/^]\s*\d*[a-z](?![\w'])|(?<![\w'])[a-z]\s*[-+*/^]\s*\d"
+)
+"""A sum, product, power or variable: more than a number, so the LaTeX checker reads it."""
 _OPTION_LINE = re.compile(r"\(?[A-Z][).](?:\s|$|\S).{0,80}|\(?[A-Z]\)?")
 _TWO = re.compile(r"\s*(?:or|to|-)\s*(?:else\s*)?[$\d]")
 MAX_TEXT = 200_000
@@ -98,7 +103,7 @@ def compare(gold: Gold, span: str, *, marked: bool) -> Finding:
         return wording.compare(gold.text, span)
     if gold.quantity is None:
         return latex.compare(gold.text, span, gold.question, conclusion=not marked)
-    if _TEX.search(span) and marked:
+    if marked and (_TEX.search(span) or _EXPRESSION.search(span.rpartition("=")[2])):
         return latex.compare(gold.text, span, "", conclusion=False)
     return _number(gold.quantity, span, marked)
 
@@ -147,7 +152,7 @@ def _bare(gold: Gold, said: str) -> bool:
         return latex.bare(said)
     if gold.kind is AnswerKind.TEXT:
         return "\n" not in said and len(said.split()) <= len(gold.text.split()) + 3
-    return len(said.split()) <= 4
+    return len(said.split()) <= 4 or (gold.quantity is not None and latex.bare(said, prose=1))
 
 
 def _unmarked(gold: Gold, said: str, inside: bool, finish: Finish) -> Verdict | Open:

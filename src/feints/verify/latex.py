@@ -10,7 +10,7 @@ from feints.verify.equality import Outcome
 from feints.verify.equality import compare as compare_forms
 from feints.verify.factored import as_factored
 from feints.verify.findings import Finding
-from feints.verify.forms import read
+from feints.verify.forms import is_time, read
 from feints.verify.nodes import Node, UnboundedError, UnreadableError
 from feints.verify.quantities import plain, read_numbers
 from feints.verify.tex import clean, has_thousands, is_words, without_units, words
@@ -65,7 +65,7 @@ class Target:
 def target(gold: str) -> Target:
     """Read a gold answer."""
     text = clean(statement(gold, conclusion=False) if "$" in gold or "\\(" in gold else gold)
-    bare_text = without_units(text, "") or text
+    bare_text = words(text) if is_time(words(text)) else without_units(text, "") or text
     label = _LABEL.fullmatch(text)
     return Target(text, bare_text, label[1] if label else "", is_words(text), tuple(_forms(bare_text)))
 
@@ -81,12 +81,12 @@ def gold_problem(text: str) -> str | None:
     return None
 
 
-def bare(text: str) -> bool:
-    """Whether `text` is an answer without a sentence around it."""
+def bare(text: str, *, prose: int = 10) -> bool:
+    """Whether `text` is an answer without a sentence around it, with at most `prose` words beside it."""
     outside = re.sub(r"\\(?:text|textbf|mbox)\s*\{[^{}]*\}", "", text)
     if len(text) > SHORT or (_MATH.search(text) and len(_PROSE.findall(_MATH.sub("", outside))) > 1):
         return False
-    return len(_PROSE.findall(outside)) <= 10
+    return len(_PROSE.findall(outside)) <= prose
 
 
 def statement(text: str, *, conclusion: bool) -> str:
@@ -137,7 +137,7 @@ def compare(gold: str, answer: str, question: str, *, conclusion: bool) -> Findi
 
 def readings(gold: str, said: str) -> list[str]:
     """What a cleaned answer may mean: without units, and without the letter of an option before or after it."""
-    found = [words(said)] if _LETTERS.fullmatch(words(said)) else []
+    found = [words(said)] if _LETTERS.fullmatch(words(said)) or is_time(words(said)) else []
     found.append(without_units(said, gold))
     for pattern in (_OPTION, _OPTION_AFTER):
         rest = pattern.sub("", said)
@@ -148,9 +148,10 @@ def readings(gold: str, said: str) -> list[str]:
 
 def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding:
     best, form = None, None
-    if is_words(text) and not _LETTERS.fullmatch(words(text)):
-        number = read_words(words(text))
-        phrase = _PHRASES.get(normal(words(text)))
+    plain_words = words(text)
+    number = read_words(plain_words) if re.fullmatch(r"[A-Za-z][A-Za-z -]{2,}", plain_words) else None
+    if number is not None or (is_words(text) and not _LETTERS.fullmatch(plain_words)):
+        phrase = _PHRASES.get(normal(plain_words))
         if number is None and phrase is None:
             return _words_for_mathematics(wanted, said)
         text = phrase or str(number)

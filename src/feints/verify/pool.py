@@ -151,6 +151,14 @@ class CheckerPool:
             if worker is not None:
                 worker.kill()
 
+    def warm_up(self) -> None:
+        """Start all workers and wait until they can take cases, so that a measurement does not include it."""
+        workers = [self._idle.get() or _Worker() for _ in range(self.workers)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            self._idle.put(worker)
+
     def check(self, problem: Problem, text: str, *, thinking: str = "", finish: Finish = Finish.UNKNOWN) -> Verdict:
         """Verdict on one text.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -16,7 +17,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from feints.records import AnswerKind, Choice, Finish, Judgement, Problem, Verdict
-from feints.verify import latex
 from feints.verify.gold import gold_error, whole_number
 from feints.verify.pool import DEADLINE, CheckerPool
 from feints.verify.row_files import KINDS, batches, checked, read_rows, writer
@@ -96,9 +96,10 @@ def infer_kind(gold: str, choices: tuple[Choice, ...], question: str = "") -> An
     stripped = gold.strip()
     if len(stripped.strip("()")) == 1 and stripped.strip("()").isupper() and "(B)" in question:
         return AnswerKind.CHOICE
-    if any(char in gold for char in "\\^$=<>{}()[]/*+") or any(char.isdigit() for char in gold):
-        return AnswerKind.LATEX if latex.gold_problem(gold) is None else AnswerKind.TEXT
-    return AnswerKind.TEXT
+    if not re.search(r"[\\^$=<>{}()\[\]/*+\d]", gold) and re.search(r"[A-Za-z]{2}", gold):
+        return AnswerKind.TEXT
+    problem = Problem(id="", question="", answer=gold, answer_kind=AnswerKind.LATEX, task="", split="")
+    return AnswerKind.LATEX if gold_error(problem) is None else AnswerKind.TEXT
 
 
 def _judge_batch(

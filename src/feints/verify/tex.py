@@ -181,7 +181,9 @@ def _is_unit(match: re.Match[str]) -> bool:
     if word in ("m", "s", "g", "h", "L", "F", "C", "K"):
         return before in " /"
     return (
-        len(word) >= 3 and (before in " /" or match["power"] is not None) or word.lower() in ("of", "per", "an", "is")
+        len(word) >= 3
+        and (before in " /" or match["power"] is not None)
+        or word.lower() in ("of", "per", "an", "is", "a")
     )
 
 
