@@ -69,8 +69,10 @@ _ANY_HEAD = re.compile(r"\n\W*[A-Z][A-Za-z' ]{0,60}:")
 
 _MAKES = re.compile(r"\b(?:make|create|write|generate|compose|produce|design|invent|rewrite|give|propose)\b", re.I)
 _NEW = re.compile(
-    r"\b(?:new|another|similar|harder|variant|more (?:difficult|challenging|complex))\b[^.\n]{0,60}"
-    r"\b(?:problem|question|variant|one)\b",
+    r"\b(?:new|another|similar|harder|tougher|different|more (?:difficult|challenging|complex))\s+"
+    r"(?:(?!solution|rationale|answer|response|explanation|program|way)[\w'-]+[\s,]+){0,5}?"
+    r"(?:problems?|questions?|variants?|one)\b"
+    r"|\b(?:variants? of|(?:problems?|questions?)\s+(?:similar to|like)\b)",
     re.I,
 )
 _HARDER = re.compile(r"\b(?:harder|tougher|more (?:difficult|challenging|complex|steps))\b", re.I)
@@ -80,7 +82,11 @@ _WRONG = re.compile(
     r"\b(?:wrong|incorrect|mistaken|erroneous)\s+(?:response|answer|solution|rationale|reasoning)", re.I
 )
 _CORE = re.compile(r"\bcore question", re.I)
-_INFORMATION = re.compile(r"\b(?:information|key points?|useful facts?|conditions)\b", re.I)
+_INFORMATION = re.compile(
+    r"\b(?:useful|relevant|important|key|problem[- ]solving|needed)\s+(?:information|facts?|conditions?)\b"
+    r"|\bkey points?\b|\b(?:extract|list|give|find|state|write)\b[^.\n]{0,40}\binformation\b|^\W*information\s*:",
+    re.I | re.M,
+)
 _SOLVES = re.compile(r"\b(?:solv\w*|solution|answer (?:it|the|in)|step by step|reason\w*)\b", re.I)
 _FORMS = (
     (Form.SAT, re.compile(r"\bconstraints?\b|\bdeclarative|\bsatisf\w+|\bz3\b", re.I)),
@@ -134,6 +140,10 @@ def _after_head(tail: str, heads: re.Pattern[str]) -> str:
         rest = tail[match.end() :]
         stop = _ANY_HEAD.search(rest)
         body = rest[: stop.start()] if stop else rest
+        answered = _ANSWER.search(body)
+        if answered:
+            # What follows the line with the answer belongs to the request again.
+            body = body[: answered.end()] + body[answered.end() :].split("\n", 1)[0]
         if re.search(r"\d", body):
             return body.strip()
     return ""
@@ -147,7 +157,7 @@ def _hint(text: str) -> int | None:
     return None
 
 
-def _first_line(text: str, reads: Reads) -> str:
+def _instructions(text: str, reads: Reads) -> str:
     """What stands before the first problem of a message: the instructions above any demonstrations."""
     kept = []
     for line in text.split("\n"):
@@ -183,7 +193,7 @@ def understand(
         if index != users[-1]:
             request = turns[users[-1]][1]
         else:
-            request = "\n".join((system, _first_line(text[:start], reads), text[end:]))
+            request = "\n".join((system, _instructions(text[:start], reads), text[end:]))
         return replace(_classify(question, request, tail, given(question, tail)), context=tail)
     return None
 
@@ -192,6 +202,7 @@ def _classify(question: str, request: str, tail: str, stated: tuple[bool, bool])
     plain = _NEGATED.sub(" ", request)
     form = next((form for form, pattern in _FORMS if pattern.search(plain)), Form.COT)
     hint = _hint(tail)
+    hint = _hint(request) if hint is None else hint
     wrong_text = _after_head(tail, _WRONG_HEADS)
     if _LABELS.search(plain) and wrong_text:
         return Wanted(question=question, ask=Ask.LABEL, form=form, shown=wrong_text, hint=hint)

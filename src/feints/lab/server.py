@@ -244,15 +244,20 @@ class LabServer:
         events = list(_events(response, bool(options.get("include_usage"))))
         reply = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         await reply.prepare(request)
-        for position, event in enumerate(events):
-            if fault is not None and position == len(events) // 2:
-                if fault in ("cut", "stall"):
-                    return await self._drop(request, reply, b"data: {" if fault == "cut" else b"")
-                event = event[: len(event) // 2]
-            await reply.write(b"data: " + event.encode() + b"\n\n")
-            if self.settings.gap:
-                await asyncio.sleep(self.settings.gap)
-        await reply.write(b"data: [DONE]\n\n")
+        frames = [b"data: " + event.encode() + b"\n\n" for event in events] + [b"data: [DONE]\n\n"]
+        middle = len(events) // 2
+        if fault in ("cut", "stall"):
+            await reply.write(b"".join(frames[:middle]))
+            return await self._drop(request, reply, b"data: {" if fault == "cut" else b"")
+        if fault == "garbage":
+            frames[middle] = frames[middle][: len(frames[middle]) // 2] + b"\n\n"
+        if not self.settings.gap:
+            # Without a gap the pieces travel together; the cut in the middle of one keeps readers honest.
+            whole = b"".join(frames)
+            frames = [whole[: len(whole) // 2], whole[len(whole) // 2 :]]
+        for frame in frames:
+            await reply.write(frame)
+            await asyncio.sleep(self.settings.gap)
         await reply.write_eof()
         return reply
 

@@ -62,7 +62,7 @@ class Truth:
         return tuple(dict.fromkeys(mistake.kind for mistake in self.mistakes))
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=20_000)
 def read_or_none(question: str) -> Reading | None:
     """The problem understood; None where the text is none."""
     try:
@@ -80,7 +80,7 @@ def _given(question: str, text: str) -> tuple[bool, bool]:
     return core in text.lower(), any(fact in text for fact in reading.useful)
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=5_000)
 def _understood(turns: tuple[tuple[str, str], ...]) -> Wanted | None:
     return understand(list(turns), lambda text: read_or_none(text) is not None, _given)
 
@@ -90,13 +90,14 @@ class LabTeacher:
 
     def __init__(self, settings: LabTeacherSettings | None = None) -> None:
         self.settings = settings or LabTeacherSettings()
+        self.model = self._name()
         self._author = Author(self.settings, Bungler(self.settings.mistakes))
         self._unseeded: Counter[str] = Counter()
 
-    @property
-    def model(self) -> str:
-        """Name shown by the server and sent back in replies."""
-        return f"lab-teacher-{self.settings.mistakes.regime}"
+    def _name(self) -> str:
+        """Name shown by the server and sent back in replies; it ends in a hash of the identity."""
+        mark = content_hash(self.identity, digits=6)
+        return f"lab-teacher-v{TEACHER_VERSION}-{self.settings.mistakes.regime}-{mark}"
 
     @property
     def identity(self) -> str:

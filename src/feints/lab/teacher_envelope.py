@@ -93,7 +93,7 @@ def read_body(body: Mapping[str, Any]) -> Asked:
     )
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=5_000)
 def count_tokens(text: str) -> int:
     """Tokens of a text as the lab counts them: words, single digits, single marks."""
     return len(TOKEN_PATTERN.findall(text))

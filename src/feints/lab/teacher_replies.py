@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from feints.lab.mistakes import Mistake, MistakeKind
 from feints.lab.prompts import Ask, Wanted, stated_answer
@@ -127,11 +127,14 @@ class Author:
         return keypoints(wanted.fields, reading, shown, solution)
 
     def _fail(self, wanted: Wanted, reading: Reading, rng: random.Random, kind: float, variety: float) -> Said:
-        if kind < 0.25:
+        begun = work_rightly(reading)
+        if kind < 0.25 or len(begun.steps) == 1:
             return Said(text=REFUSAL, failure="refused")
         if kind < 0.5:
             return Said(text=rambling(reading, rng), failure="rambling")
-        text = self._written(wanted, reading, work_rightly(reading), rng, variety, answered=False)
+        # The last step is missing too: its result would be read as the answer.
+        begun = replace(begun, steps=begun.steps[:-1])
+        text = self._written(wanted, reading, begun, rng, variety, answered=False)
         return Said(text=text, failure="no_answer")
 
 

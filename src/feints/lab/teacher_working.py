@@ -75,6 +75,51 @@ def _fits(reading: Reading, ledger: _Ledger, after: int, bent: Bent) -> bool:
     return True
 
 
+@dataclass(slots=True)
+class _Attempt:
+    """One sample in the making."""
+
+    settings: MistakeSettings
+    reading: Reading
+    seen: tuple[Fact, ...]
+    kinds: tuple[MistakeKind, ...]
+    scale: float
+    counting: bool
+    ledger: _Ledger = field(default_factory=_Ledger)
+    written: list[Step] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
+    chances: list[Mistake] = field(default_factory=list)
+
+    def bend(self, step: Step, rng: random.Random) -> Bent | None:
+        """How this step goes wrong in this sample, None where it goes right."""
+        for kind in self.kinds:
+            place = self._strike(step, kind, rng)
+            if place is None and not self.counting:
+                continue
+            possible = ways_of(self.reading, step, kind, self.seen)
+            ways = (way for way in possible if _fits(self.reading, self.ledger, step.index, way))
+            if place is None:
+                self.chances += [Mistake(kind, step.index)] if next(ways, None) else []
+                continue
+            fitting = list(ways)
+            if fitting:
+                self.mistakes.append(Mistake(kind, step.index))
+                self.chances.append(Mistake(kind, step.index))
+                # The likelier ways stand first; squaring leans towards them.
+                return fitting[int(place * place * len(fitting))]
+        return None
+
+    def _strike(self, step: Step, kind: MistakeKind, rng: random.Random) -> float | None:
+        """Which way (in [0, 1)) this step goes wrong now, None where it goes right; always two draws."""
+        draw, pick = rng.random(), rng.random()
+        rate, strength = self.settings.rate(kind), self.settings.strength
+        if self.settings.regime == "slips":
+            return pick if draw < rate * self.scale else None
+        if rate == 0 or draw >= strength * self.scale:
+            return None
+        return triggered(kind, trigger(self.reading, step, kind, self.seen), rate / strength)
+
+
 class Bungler:
     """Works problems through as its settings say, mistakes included."""
 
@@ -102,58 +147,22 @@ class Bungler:
             counting: whether to fill in `chances`, which takes time and changes nothing else.
         """
         seen = tuple(f for f in reading.irrelevant if f.numbers) if distractors is None else distractors
-        kinds = [kind for kind in MistakeKind if not (exact_arithmetic and kind is MistakeKind.CALCULATION)]
-        ledger, written = _Ledger(), list[Step]()
-        mistakes, chances = list[Mistake](), list[Mistake]()
+        kinds = tuple(kind for kind in MistakeKind if not (exact_arithmetic and kind is MistakeKind.CALCULATION))
+        attempt = _Attempt(self.settings, reading, seen, kinds, scale, counting)
         for step in reading.steps:
-            inserted = ledger.insert(step)
-            chosen: Bent | None = None
-            for kind in kinds:
-                place = self._strike(reading, inserted, kind, seen, rng, scale)
-                if place is None and not counting:
-                    continue
-                ways = (w for w in ways_of(reading, inserted, kind, seen) if _fits(reading, ledger, step.index, w))
-                if place is None:
-                    chances += [Mistake(kind, step.index)] if next(ways, None) else []
-                    continue
-                fitting = list(ways)
-                if fitting:
-                    # The likelier ways stand first; squaring leans towards them.
-                    chosen = fitting[int(place * place * len(fitting))]
-                    mistakes.append(Mistake(kind, step.index))
-                    chances.append(Mistake(kind, step.index))
-                    break
-            bent = chosen or as_bent(inserted)
-            ledger.current[step.index] = bent.stands_in
+            inserted = attempt.ledger.insert(step)
+            bent = attempt.bend(inserted, rng) or as_bent(inserted)
+            attempt.ledger.current[step.index] = bent.stands_in
             if bent.step is not None:
-                written.append(bent.step)
-        final = ledger.current[len(reading.steps) - 1]
+                attempt.written.append(bent.step)
+        final = attempt.ledger.current[len(reading.steps) - 1]
         return Worked(
-            steps=tuple(written),
+            steps=tuple(attempt.written),
             answer=final.value,
             answered_by=final,
-            mistakes=tuple(mistakes),
-            chances=tuple(chances),
+            mistakes=tuple(attempt.mistakes),
+            chances=tuple(attempt.chances),
         )
-
-    def _strike(
-        self,
-        reading: Reading,
-        step: Step,
-        kind: MistakeKind,
-        seen: tuple[Fact, ...],
-        rng: random.Random,
-        scale: float,
-    ) -> float | None:
-        """Which way (in [0, 1)) this step goes wrong now, None where it goes right; always two draws."""
-        draw, pick = rng.random(), rng.random()
-        rate = self.settings.rate(kind)
-        if self.settings.regime == "slips":
-            return pick if draw < rate * scale else None
-        strength = self.settings.strength
-        if rate == 0 or draw >= strength * scale:
-            return None
-        return triggered(kind, trigger(reading, step, kind, seen), rate / strength)
 
     def work_wrongly(
         self, reading: Reading, rng: random.Random, right: frozenset[int], *, exact_arithmetic: bool = False
