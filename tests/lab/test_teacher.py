@@ -229,7 +229,7 @@ def test_a_hinted_answer_is_reached_nearly_always() -> None:
         truths = TEACHER.explain(body)
         reached += sum(truth.right for truth in truths)
         total += len(truths)
-    assert reached >= 0.965 * total
+    assert reached >= 0.97 * total
     assert reached < total
 
 

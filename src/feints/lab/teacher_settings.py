@@ -18,7 +18,7 @@ class LabTeacherSettings:
     """Share of the right rationales of several steps that rest on wrong results all the same: two mistakes cancel."""
     failure: float = 0.01
     """Share of the replies without an answer: refused, rambling, or ending before it."""
-    hint_failure: float = 0.015
+    hint_failure: float = 0.01
     """Share of the hinted or tailored replies that still end elsewhere."""
     hint_forced: float = 0.03
     """Share of the hinted replies that reach the hint on wrong steps."""
