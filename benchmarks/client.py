@@ -41,15 +41,18 @@ def server(*options: str) -> Iterator[str]:
 
 
 def stats(address: str) -> dict[str, int]:
+    """What the server counted."""
     with urllib.request.urlopen(f"{address}/stats") as reply:
         return json.load(reply)
 
 
 def settings(address: str) -> TeacherSettings:
+    """Defaults, with a name that does not change with the port."""
     return TeacherSettings(base_url=f"{address}/v1", model="teacher", name="benchmark teacher")
 
 
 def requests(count: int) -> list[Request]:
+    """`count` different prompts of about 270 characters."""
     filler = "Ann has 3 bags of 12 apples and gives 5 apples to Ben. How many apples are left? " * 3
     sampling = Sampling(temperature=0.7, max_tokens=512)
     return [
@@ -117,11 +120,13 @@ def faults(count: int, latency: str) -> None:
 
 
 def child(address: str, path: str) -> None:
+    """What is killed."""
     with Ledger(path) as ledger:
         complete_all(OpenAISource(settings(address)), requests(1000), ledger)
 
 
 def main() -> None:
+    """Run the parts named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=["speed", "resume", "faults"])
     parser.add_argument("--runs", type=int, default=3)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import random
+import sys
 from collections import Counter
 from typing import Any
 
@@ -150,7 +151,8 @@ async def serve(options: argparse.Namespace) -> None:
     site = web.TCPSite(runner, "127.0.0.1", options.port, backlog=2048)
     await site.start()
     assert site._server is not None
-    print(site._server.sockets[0].getsockname()[1], flush=True)
+    sys.stdout.write(f"{site._server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
     await asyncio.Event().wait()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from feints.generate.source import Request
@@ -48,3 +49,8 @@ def request_body(
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return {name: value for name, value in body.items() if name not in omit} | dict(extra or {})
+
+
+def differ_in_index_only(one: Request, other: Request) -> bool:
+    """Whether one call can bring both, as several choices of one prompt."""
+    return replace(one, sample_index=other.sample_index) == other

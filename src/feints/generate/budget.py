@@ -122,7 +122,7 @@ class Budget:
         with self._lock:
             reserved = self._reserved.pop(key, Amount())
             self._held -= reserved
-            self._spent += amount or reserved
+            self._spent += reserved if amount is None else amount
             self._counted.add(key)
 
     def count_stored(self, keys: set[str], amount: Amount) -> None:

@@ -47,6 +47,10 @@ class Desk(Protocol):
         """A reply that cannot be read and will be asked for again: kept as evidence, charged like a lost call."""
         ...
 
+    def absent(self, request: Request, why: str) -> None:
+        """This source will never have an answer; the request is reported as not sent."""
+        ...
+
     async def pause(self, seconds: float) -> None:
         """Wait before sending again, or less long when sampling is being stopped."""
         ...

@@ -33,10 +33,12 @@ UPDATE call SET state = 'unknown', owner = NULL, unknown_calls = unknown_calls +
 WHERE state = 'sent' AND owner = ?"""
 
 _CLAIM = """
-INSERT INTO call (key, state, owner, asker, prompt, reserved_tokens, reserved_cost, changed_at)
-VALUES (?, 'sent', ?, ?, ?, ?, ?, ?)
+INSERT INTO call (key, state, owner, asker, prompt, reserved_tokens, reserved_cost, estimated_prompt_tokens, changed_at)
+VALUES (?, 'sent', ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET state = 'sent', owner = excluded.owner, changed_at = excluded.changed_at,
   reserved_tokens = excluded.reserved_tokens, reserved_cost = excluded.reserved_cost"""
+
+_STATES = "SELECT key, state, owner FROM call WHERE key IN"
 
 _CHARGES = """
 SELECT count(*) FILTER (WHERE state = 'complete'), sum(unknown_calls),
@@ -179,8 +181,6 @@ class Ledger:
         now, owner = time.time(), self._guard.owner
         with self._transaction("claiming requests") as connection:
             states = self._states(connection, [claim.key for claim in claims])
-            for key in self._forgotten(connection, states):
-                states[key] = "unknown"
             result, ours = [], []
             for claim in claims:
                 state = states.get(claim.key)
@@ -195,21 +195,21 @@ class Ledger:
             prompts = {claim.prompt_hash: claim.prompt for claim in ours}
             self._keep_prompts(connection, prompts)
             connection.executemany(
-                _CLAIM, [(c.key, owner, c.asker, c.prompt_hash, c.tokens, c.cost, now) for c in ours]
+                _CLAIM, [(c.key, owner, c.asker, c.prompt_hash, c.tokens, c.cost, c.prompt_tokens, now) for c in ours]
             )
             self._flying |= {claim.key for claim in ours}
         return result
 
-    def _forgotten(self, connection: sqlite3.Connection, keys: Collection[str]) -> set[str]:
-        """Calls marked as sent by this process that no longer are: their mark could not be taken back."""
-        mine = "SELECT key FROM call WHERE state = 'sent' AND owner = ?"
-        return {row[0] for row in connection.execute(mine, (self._guard.owner,))} & set(keys) - self._flying
+    def _states(self, connection: sqlite3.Connection, keys: Collection[str]) -> dict[str, str]:
+        """State of each call that has one.
 
-    @staticmethod
-    def _states(connection: sqlite3.Connection, keys: Collection[str]) -> dict[str, str]:
+        A call marked as sent by this process that no longer is (its mark could not be taken back) is unknown.
+        """
         states: dict[str, str] = {}
         for part, marks in _chunks(keys):
-            states |= dict(connection.execute(f"SELECT key, state FROM call WHERE key IN {marks}", part).fetchall())
+            for key, state, owner in connection.execute(f"{_STATES} {marks}", part):
+                forgotten = state == "sent" and owner == self._guard.owner and key not in self._flying
+                states[key] = "unknown" if forgotten else state
         return states
 
     @staticmethod
@@ -294,9 +294,9 @@ class Ledger:
     def in_flight(self, keys: Collection[str]) -> set[str]:
         """Those of `keys` that some living process has in flight."""
         self.bury_dead()
-        sent = {row[0] for row in self._rows("SELECT key FROM call WHERE state = 'sent' AND key IN ", keys)}
         with self._lock:
-            return sent - self._forgotten(self._connection, sent)
+            states = self._states(self._connection, keys)
+        return {key for key, state in states.items() if state == "sent"}
 
     def replies(self, keys: Collection[str]) -> dict[str, dict[str, Any]]:
         """Raw replies of `keys`, as far as they are stored."""
@@ -319,12 +319,13 @@ class Ledger:
         return total
 
     def history(self, asker: str) -> History:
-        """Mean tokens of all replies of one source."""
-        query = "SELECT count(*), avg(prompt_tokens), avg(completion_tokens) FROM call"
+        """What the replies of one source took so far."""
+        query = "SELECT count(*), avg(completion_tokens), sum(prompt_tokens), sum(estimated_prompt_tokens) FROM call"
         with self._lock:
             row = self._connection.execute(f"{query} WHERE state = 'complete' AND asker = ?", (asker,)).fetchone()
-        count, prompt, completion = row
-        return History(replies=count, prompt_tokens=prompt or 0.0, completion_tokens=completion or 0.0)
+        count, completion, stated, estimated = row
+        scale = stated / estimated if stated and estimated else 1.0
+        return History(replies=count, prompt_scale=scale, completion_tokens=completion or 0.0)
 
     def count(self) -> dict[str, int]:
         """Calls by state, and attempts of unknown fate, malformed replies and `paid_again` (0 by design)."""

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from feints.generate.budget import Amount
+from feints.generate.reply import CHARACTERS_PER_TOKEN, prompt_characters
+from feints.generate.source import Request
+from feints.records import content_hash
+
 LEDGER_VERSION = 1
 """Written into the file; a ledger of a newer version is refused."""
 APPLICATION = 0x66656E74
@@ -20,6 +25,7 @@ CREATE TABLE call (
   prompt TEXT NOT NULL,            -- hash of messages or prompt, see table prompt
   reserved_tokens INTEGER NOT NULL,
   reserved_cost REAL NOT NULL,
+  estimated_prompt_tokens INTEGER NOT NULL,
   prompt_tokens INTEGER NOT NULL DEFAULT 0,
   completion_tokens INTEGER NOT NULL DEFAULT 0,
   cost REAL NOT NULL DEFAULT 0,
@@ -59,6 +65,8 @@ class Claim:
     """Hash of the prompt, which samples share."""
     prompt: Any
     """The prompt as JSON, kept for people who look into the ledger."""
+    prompt_tokens: int = 0
+    """Estimate of the prompt's tokens from its characters."""
     tokens: int = 0
     """Tokens reserved: what an attempt of unknown fate is charged."""
     cost: float = 0.0
@@ -81,8 +89,26 @@ class Charges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Mean tokens of the replies of one source, for estimates."""
+    """What the replies of one source took, for estimates."""
 
     replies: int
-    prompt_tokens: float
+    """Replies stored."""
+    prompt_scale: float
+    """Prompt tokens stated over those estimated from characters; 1 without replies."""
     completion_tokens: float
+    """Mean per reply."""
+
+
+def claim_for(request: Request, key: str, asker: str, reserved: Amount) -> Claim:
+    """The row of `request` to the source `asker`."""
+    turns = [[turn.role, turn.content] for turn in request.messages]
+    prompt = turns if request.prompt is None else request.prompt
+    return Claim(
+        key=key,
+        asker=asker,
+        prompt_hash=content_hash(prompt),
+        prompt=prompt,
+        prompt_tokens=-(-prompt_characters(request) // CHARACTERS_PER_TOKEN),
+        tokens=reserved.tokens,
+        cost=reserved.money,
+    )

@@ -6,15 +6,16 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from feints.errors import SourceError, StorageError
 from feints.generate.account import SamplingObserver, SamplingReport
+from feints.generate.bell import Bell
+from feints.generate.body import differ_in_index_only
 from feints.generate.budget import Amount, Budget, Price, upper_bound
 from feints.generate.desk import BatchingSource, DeskSource
 from feints.generate.ledger import Ledger
-from feints.generate.ledger_tables import Claim, ClaimState
+from feints.generate.ledger_tables import ClaimState, claim_for
 from feints.generate.reply import (
     CHARACTERS_PER_TOKEN,
     COMPLETION_FIELD,
@@ -23,7 +24,6 @@ from feints.generate.reply import (
     prompt_characters,
 )
 from feints.generate.source import Completion, Request, TextSource
-from feints.records import content_hash
 
 _READ_AT_ONCE = 256
 """Stored replies read per query."""
@@ -48,6 +48,7 @@ class Session:
         self._source, self._ledger, self._observer = source, ledger, observer
         self._budget = budget or Budget()
         self._price: Price | None = getattr(source, "price", None)
+        self._free: bool = getattr(source, "free", False)
         self._asked: dict[str, Request] = {}
         self._open: dict[str, list[Request]] = {}
         self._keys: dict[Request, str] = {}
@@ -56,17 +57,17 @@ class Session:
         self._in_flight: set[str] = set()
         self._elsewhere: set[str] = set()
         self._ready: deque[tuple[Request, Completion]] = deque()
-        self._waiters: list[asyncio.Future[None]] = []
+        self._bell = Bell()
         self._holds = 0
         self._closed = False
         self._why_stopped = ""
+        self._why_absent = ""
         self._stopped = asyncio.Event()
         self._prompt_estimated = self._prompt_stated = 0
         self._worker: asyncio.Task[None] | None = None
         self.unsent: list[Request] = []
         """Requests given up, in the order they were."""
-        self.report = SamplingReport()
-        """Running account."""
+        self._counts: dict[str, float] = {}
 
     # What the caller does
 
@@ -93,7 +94,7 @@ class Session:
         self._charge_stored(set(fresh))
         if self._observer:
             self._observer.asked(len(fresh))
-        self._notify()
+        self._bell.ring()
 
     def stop(self, why: str, *, leave_elsewhere: bool = False) -> None:
         """Send nothing more; what is in flight may land, in other processes too unless `leave_elsewhere`."""
@@ -104,7 +105,7 @@ class Session:
         if leave_elsewhere:
             self._give_up([self._asked[key] for key in sorted(self._elsewhere)])
             self._elsewhere.clear()
-        self._notify()
+        self._bell.ring()
 
     def hold(self) -> None:
         """Keep the stream open although nothing is asked: the caller may still ask."""
@@ -113,7 +114,7 @@ class Session:
     def let_go(self) -> None:
         """End one `hold`."""
         self._holds -= 1
-        self._notify()
+        self._bell.ring()
 
     async def stream(self) -> AsyncGenerator[tuple[Request, Completion], None]:
         """Yield what is stored, then what arrives; closing it early marks what is in flight as lost."""
@@ -127,9 +128,9 @@ class Session:
                     break
                 else:
                     self._start_worker()
-                    await self._change()
+                    await self._bell.wait()
             self._closed = True
-            self._notify()
+            self._bell.ring()
             if self._worker:
                 await self._worker
             if self._ledger.full:
@@ -150,7 +151,7 @@ class Session:
     def _start_worker(self) -> None:
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
-            self._worker.add_done_callback(lambda _: self._notify())
+            self._worker.add_done_callback(lambda _: self._bell.ring())
 
     async def _end(self) -> None:
         """Whatever happens, no call is left in flight unmarked."""
@@ -166,20 +167,23 @@ class Session:
     # What the source does
 
     async def _work(self) -> None:
-        watcher = asyncio.create_task(self._watch_elsewhere())
+        source = self._source
+        serving = source.work(self) if isinstance(source, DeskSource) else self._work_in_lists(source)
+        tasks = [asyncio.ensure_future(serving), asyncio.ensure_future(self._watch_elsewhere())]
         try:
-            if isinstance(self._source, DeskSource):
-                await self._source.work(self)
-            else:
-                await self._work_in_lists(self._source)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work_in_lists(self, source: TextSource) -> None:
         """Serve a source that takes whole lists: everything pending at once, whole batches where it says so."""
         while await self.more():
-            requests = await self._take_all()
+            if not (requests := await self._take_all()):
+                continue
             if isinstance(source, BatchingSource):
                 wanted = set(requests)
                 batches = source.batches(list(self._asked.values()))
@@ -187,6 +191,8 @@ class Session:
             async for request, completion in source.complete(requests):
                 if self._keys[request] in self._in_flight:
                     self.arrived(request, completion_to_raw(completion))
+            if not self._in_flight.isdisjoint(self._keys[request] for request in requests):
+                return
 
     async def _take_all(self) -> list[Request]:
         first = await self.take()
@@ -197,7 +203,7 @@ class Session:
     async def more(self) -> bool:
         """See `Desk.more`."""
         while not (self._closed or self._pending):
-            await self._change()
+            await self._bell.wait()
         return not self._closed
 
     async def take(self, most: int = 1) -> tuple[Request, ...]:
@@ -206,7 +212,7 @@ class Session:
             self.stop(self._disk_message())
         while self._pending and not self._closed:
             group = [self._pending.popleft()]
-            while self._pending and len(group) < most and _are_siblings(group[0], self._pending[0]):
+            while self._pending and len(group) < most and differ_in_index_only(group[0], self._pending[0]):
                 group.append(self._pending.popleft())
             if admitted := await self.retake(group):
                 return admitted
@@ -223,7 +229,8 @@ class Session:
                 break
         if not affordable:
             return ()
-        claims = [self._claim_row(request) for request in affordable]
+        asker = self._source.identity
+        claims = [claim_for(r, self._keys[r], asker, self._amount(r)) for r in affordable]
         admitted = []
         for request, claim, state in zip(affordable, claims, self._ledger.claim(claims), strict=True):
             if state is ClaimState.OURS:
@@ -233,7 +240,7 @@ class Session:
             self._budget.release(claim.key)
             self._elsewhere.add(claim.key)
         self._count(sent=len(admitted))
-        self._notify()
+        self._bell.ring()
         return tuple(admitted)
 
     async def _afford(self, request: Request, *, wait: bool) -> bool:
@@ -247,26 +254,15 @@ class Session:
             if not self._budget.in_flight:
                 self.stop(f"the budget is used up ({self._budget})")
                 break
-            await self._change(timeout=_POLL_SECONDS)
+            await self._bell.wait(timeout=_POLL_SECONDS)
         self._give_up([request])
         return False
 
     def _amount(self, request: Request) -> Amount:
+        if self._free:
+            return Amount()
         scale = self._prompt_stated / self._prompt_estimated if self._prompt_estimated else 1.0
         return upper_bound(request, self._price, scale)
-
-    def _claim_row(self, request: Request) -> Claim:
-        turns = [[turn.role, turn.content] for turn in request.messages]
-        prompt = turns if request.prompt is None else request.prompt
-        amount = self._amount(request)
-        return Claim(
-            key=self._keys[request],
-            asker=self._source.identity,
-            prompt_hash=content_hash(prompt),
-            prompt=prompt,
-            tokens=amount.tokens,
-            cost=amount.money,
-        )
 
     def arrived(self, request: Request, raw: Mapping[str, Any]) -> None:
         """See `Desk.arrived`."""
@@ -282,7 +278,7 @@ class Session:
         )
         tokens = usage.prompt_tokens + usage.completion_tokens
         self._in_flight.discard(key)
-        self._budget.settle(key, Amount(requests=1, tokens=tokens, money=completion.cost))
+        self._budget.settle(key, Amount() if self._free else Amount(requests=1, tokens=tokens, money=completion.cost))
         if usage.prompt_tokens:
             self._prompt_stated += usage.prompt_tokens
             self._prompt_estimated += max(1, prompt_characters(request) // CHARACTERS_PER_TOKEN)
@@ -299,7 +295,7 @@ class Session:
         self._in_flight.discard(key)
         self._budget.settle(key)
         self._count(lost=1)
-        self._notify()
+        self._bell.ring()
 
     def returned(self, request: Request) -> None:
         """See `Desk.returned`."""
@@ -308,7 +304,13 @@ class Session:
         self._budget.release(key)
         self._ledger.release(key)
         self._count(returned=1)
-        self._notify()
+        self._bell.ring()
+
+    def absent(self, request: Request, why: str) -> None:
+        """See `Desk.absent`."""
+        self.returned(request)
+        self._why_absent = why
+        self._give_up([request])
 
     def malformed(self, request: Request, raw: Mapping[str, Any]) -> None:
         """See `Desk.malformed`."""
@@ -334,7 +336,7 @@ class Session:
             self._ready.append((request, completion))
         if self._observer:
             self._observer.answered(completion, stored=stored)
-        self._notify()
+        self._bell.ring()
 
     def _read_stored(self) -> None:
         keys = [self._stored.popleft() for _ in range(min(_READ_AT_ONCE, len(self._stored)))]
@@ -343,6 +345,8 @@ class Session:
             self._deliver(self._parse(self._asked[key], key, replies[key]), stored=True)
 
     def _charge_stored(self, keys: set[str]) -> None:
+        if self._free:
+            return
         fresh = self._budget.uncounted(keys)
         charges = self._ledger.charges(fresh)
         amount = Amount(requests=charges.requests, tokens=charges.tokens, money=charges.cost)
@@ -362,7 +366,7 @@ class Session:
             self._pending.extend(self._asked[key] for key in sorted(free))
             if self._why_stopped:
                 self.stop(self._why_stopped)
-            self._notify()
+            self._bell.ring()
 
     def _give_up(self, requests: Iterable[Request]) -> None:
         for request in requests:
@@ -371,32 +375,19 @@ class Session:
             given_up = self._open.pop(key, [])
             self.unsent += given_up
             self._count(unsent=bool(given_up))
+        self._bell.ring()
 
     def _count(self, **more: float) -> None:
-        values = {name: getattr(self.report, name) + value for name, value in more.items()}
-        self.report = replace(self.report, why_unsent=self._why_stopped, **values)
+        for name, value in more.items():
+            self._counts[name] = self._counts.get(name, 0) + value
+
+    @property
+    def report(self) -> SamplingReport:
+        """The account so far."""
+        return SamplingReport(**self._counts, why_unsent=self._why_stopped or self._why_absent)  # type: ignore[arg-type]
 
     def _disk_message(self) -> str:
         return (
             f"the disk of the ledger {self._ledger.path} is full; what was in flight has landed and is kept. Free some "
             "space and run again: nothing will be paid twice"
         )
-
-    def _notify(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    async def _change(self, timeout: float | None = None) -> None:
-        """Until something changes, or `timeout` seconds."""
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await asyncio.wait([waiter], timeout=timeout)
-        if not waiter.done() and waiter in self._waiters:
-            self._waiters.remove(waiter)
-
-
-def _are_siblings(one: Request, other: Request) -> bool:
-    """Whether two requests differ in their sample index only."""
-    return replace(one, sample_index=other.sample_index) == other

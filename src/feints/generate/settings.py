@@ -34,6 +34,7 @@ class TeacherSettings(Settings):
     )
     path: str | None = Field(default=None, description="File of recorded completions, .jsonl or .jsonl.gz; for replay.")
     record_model: str | None = Field(default=None, description="Only samples of this recorded model; for replay.")
+    record_method: str | None = Field(default=None, description="Only samples of this recorded method; for replay.")
     missing: Literal["error", "skip"] = Field(
         default="error", description="What to do when a request has no recorded completion; for replay."
     )
