@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- tree -->", "<!-- /tree -->"
 ORDER = (
-    "generate", "verify", "curate", "train", "evaluate", "methods", "tasks", "lab", "report",
-    "records.py", "errors.py", "config.py", "runs.py", "recipe.py", "pipeline.py", "cli.py",
+    "generate", "verify", "curate", "train", "evaluate", "bench.py", "methods", "tasks", "lab", "report",
+    "records.py", "errors.py", "config.py", "runs.py", "recipe.py", "preparation.py", "pipeline.py", "cli.py",
 )  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def test_the_manifest_names_the_current_outputs_only(tmp_path: Path) -> None:
     again = RunFolder(tmp_path / "run")
     again.start()
     again.table("0_problems", "train", Problem, [2], lambda: [PROBLEM, PROBLEM])
-    assert [label for label, _ in again.outputs("0_problems")] == ["train"]
+    assert [entry["label"] for _, entry in again.outputs("0_problems")] == ["train"]
     entry = next(iter(json.loads((tmp_path / "run/manifest.json").read_text())["outputs"].values()))
     assert entry["rows"] == 2 and entry["depends"] == [2]
 

@@ -1,16 +1,16 @@
 """Floor: every error a user can meet, as one tree. Each message says what was found, where, what to do next.
 
-    FeintsError
-    |-- SettingsError          a recipe, a flag or an environment variable cannot be used
-    |   |-- UnknownNameError   no such method, task, source ...; near matches are named
-    |-- DataError              a problem, a gold answer or a table cannot be used
-    |   |-- EmptyPileError     nothing is left to learn from
-    |   |-- VersionError       a run folder or table of another version
-    |-- SourceError            a text source cannot be reached or refuses for good
-    |   |-- BudgetError        the budget does not allow another request
-    |-- StudentError           weights or tokenizer cannot be used
-    |-- StorageError           the disk is full or a file is damaged
-    |-- MissingExtraError      an optional dependency is not installed; the command to install it
+FeintsError
+|-- SettingsError          a recipe, a flag or an environment variable cannot be used
+|   |-- UnknownNameError   no such method, task, source ...; near matches are named
+|-- DataError              a problem, a gold answer or a table cannot be used
+|   |-- EmptyPileError     nothing is left to learn from
+|   |-- VersionError       a run folder or table of another version
+|-- SourceError            a text source cannot be reached or refuses for good
+|   |-- BudgetError        the budget does not allow another request
+|-- StudentError           weights or tokenizer cannot be used
+|-- StorageError           the disk is full or a file is damaged
+|-- MissingExtraError      an optional dependency is not installed; the command to install it
 """
 
 from __future__ import annotations

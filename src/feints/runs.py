@@ -77,6 +77,7 @@ class RunFolder:
             DataError: the folder holds files that are not a run.
         """
         self.path = path
+        self._earlier: dict[str, dict[str, Any]] = {}
         manifest = path / "manifest.json"
         if manifest.exists():
             self._manifest = _read_manifest(manifest)
@@ -87,6 +88,20 @@ class RunFolder:
             with storage_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
             self._save_manifest()
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """A run that exists and has ended once.
+
+        Raises:
+            DataError: there is no run, or it never reached its report.
+        """
+        if not (path / "manifest.json").is_file():
+            raise DataError(f"{path} is not a run folder (no manifest.json); give the folder `feints run` wrote")
+        run = cls(path)
+        if "arms" not in run.manifest:
+            raise DataError(f"the run in {path} has not ended; run its recipe again to finish it, then ask again")
+        return run
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -99,11 +114,18 @@ class RunFolder:
         self._save_manifest()
 
     def table(
-        self, stage: str, label: str, record: type[Row], depends: Sequence[object], make: Callable[[], Iterable[Row]]
+        self,
+        stage: str,
+        label: str,
+        record: type[Row],
+        depends: Sequence[object],
+        make: Callable[[], Iterable[Row]],
+        **about: object,
     ) -> Stored[Row]:
         """Rows of `record` that depend on `depends` alone: read where they exist, else made and stored.
 
-        `depends` holds JSON-able values: settings, and the addresses of the tables and folders read.
+        `depends` holds JSON-able values: settings, and the addresses of the tables and folders read. `about` goes
+        into the manifest for whoever reads the run (arm, problem set, seed).
         """
         address = content_hash(RECORDS_VERSION, stage, record.__name__, list(depends))
         path = self._place(stage, label, address, ".parquet")
@@ -112,13 +134,22 @@ class RunFolder:
             rows = tuple(make())
             with storage_errors(path), atomic(path) as partial:
                 write_table(partial, record, rows)
-            self._note(path, address, depends, rows=len(rows), seconds=time.perf_counter() - started)
+            about = {**about, "seconds": round(time.perf_counter() - started, 3)}
         else:
             rows = tuple(read_table(path, record))
-            self._note(path, address, depends, rows=len(rows))
+        self._note(label, path, address, depends, rows=len(rows), **about)
         return Stored(rows, address, path)
 
-    def folder(self, stage: str, label: str, depends: Sequence[object], make: Callable[[Path], None]) -> StoredFolder:
+    def known(self, stage: str, label: str, record: type[Row], depends: Sequence[object]) -> Stored[Row] | None:
+        """The table `table` would return if it exists already, else None."""
+        address = content_hash(RECORDS_VERSION, stage, record.__name__, list(depends))
+        if not self._place(stage, label, address, ".parquet").exists():
+            return None
+        return self.table(stage, label, record, depends, tuple)
+
+    def folder(
+        self, stage: str, label: str, depends: Sequence[object], make: Callable[[Path], None], **about: object
+    ) -> StoredFolder:
         """A folder that depends on `depends` alone; `make` fills a scratch folder that survives a crash.
 
         The scratch folder is handed to `make` again after a crash, so training can resume in it.
@@ -132,15 +163,14 @@ class RunFolder:
                 scratch.mkdir(parents=True, exist_ok=True)
                 make(scratch)
                 os.replace(scratch, path)
-            self._note(path, address, depends, seconds=time.perf_counter() - started)
-        else:
-            self._note(path, address, depends)
+            about = {**about, "seconds": round(time.perf_counter() - started, 3)}
+        self._note(label, path, address, depends, **about)
         return StoredFolder(path, address)
 
-    def outputs(self, stage: str) -> list[tuple[str, Path]]:
-        """(label, path) of the outputs of a stage that the last run used, in the order they were made."""
+    def outputs(self, stage: str) -> list[tuple[Path, dict[str, Any]]]:
+        """Path and manifest entry (label, rows, what `about` said) of the outputs of a stage that the last run used."""
         return [
-            (entry["label"], self.path / name)
+            (self.path / name, entry)
             for name, entry in self._manifest["outputs"].items()
             if name.startswith(f"{stage}/")
         ]
@@ -155,13 +185,12 @@ class RunFolder:
             raise ValueError(f"no stage is called {stage!r}; known: {', '.join(STAGES)}")
         return self.path / stage / f"{label}-{address[:10]}{suffix}"
 
-    def _note(self, path: Path, address: str, depends: Sequence[object], **facts: object) -> None:
+    def _note(self, label: str, path: Path, address: str, depends: Sequence[object], **facts: object) -> None:
         name = path.relative_to(self.path).as_posix()
-        known = getattr(self, "_earlier", {}).get(name, {})
-        label = path.name.rsplit("-", 1)[0]
-        entry = {"label": label, "address": address, "depends": list(depends), **known, **facts}
-        self._manifest["outputs"][name] = entry
-        self._save_manifest()
+        entry = {"label": label, "address": address, "depends": list(depends), **self._earlier.get(name, {}), **facts}
+        if self._manifest["outputs"].get(name) != entry:
+            self._manifest["outputs"][name] = entry
+            self._save_manifest()
 
     def _save_manifest(self) -> None:
         path = self.path / "manifest.json"

@@ -20,7 +20,7 @@ from feints.generate.ledger import Ledger
 from feints.generate.prompt import STUDENT, Prompt
 from feints.generate.sample import complete_all
 from feints.generate.source import Completion, Request, Sampling, TextSource
-from feints.records import Answer, Finish, Problem, Verdict
+from feints.records import Answer, Finish, Problem, Verdict, content_hash
 from feints.verify.pool import CheckerPool
 
 SOLVER_FILE = "solver.json"
@@ -36,6 +36,11 @@ Judged = tuple[Completion, Verdict]
 @runtime_checkable
 class Solver(Protocol):
     """Answers problems. A class of solvers also has `load(folder, settings) -> Self`, see `load_solver`."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of all that decides the answers; equal identity and seed, equal answers."""
+        ...
 
     def solve(self, problems: Sequence[Problem], seed: int) -> list[Answer]:
         """One answer per problem, in order, none missing; the same seed gives the same answers."""
@@ -159,6 +164,17 @@ class OneShot:
             self._source = self._load() if isinstance(self.student, str | Path) else self.student
         return self._source
 
+    @property
+    def identity(self) -> str:
+        """See `Solver.identity`; a student's files are hashed, not loaded."""
+        if isinstance(self.student, str | Path):
+            from feints.generate.weights import local_folder, weights_identity  # noqa: PLC0415 (torch)
+
+            who = weights_identity(local_folder(self.student))
+        else:
+            who = self.student.identity
+        return content_hash("one shot", who, self.prompt.hash, asdict(self.sampling), self.source_settings)
+
     def _load(self) -> TextSource:
         from feints.generate.local import LocalSettings, LocalSource  # noqa: PLC0415 (torch)
 
@@ -254,6 +270,11 @@ class Majority:
                 "least one, and several only at a temperature above 0"
             )
         self.inner, self.samples = inner, samples
+
+    @property
+    def identity(self) -> str:
+        """See `Solver.identity`."""
+        return content_hash("majority", self.inner.identity, self.samples)
 
     def solve(self, problems: Sequence[Problem], seed: int) -> list[Answer]:
         """See `Solver.solve`."""

@@ -1,0 +1,203 @@
+"""Ceiling: the commands, in the order a user meets them: plan, run, show, solve; verify and the lab beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from feints import __version__, methods, tasks
+from feints.errors import FeintsError, SettingsError, UnknownNameError
+from feints.lab.mistakes import MistakeSettings
+from feints.lab.server import ServerSettings, parse_faults, run_server
+from feints.lab.teacher import LabTeacher
+from feints.lab.teacher_settings import LabTeacherSettings
+from feints.preparation import require_torch
+from feints.recipe import LAB, Recipe, load_recipe, recipe_schema
+from feints.report.gather import gather
+from feints.report.table import render_scores
+from feints.verify.rows import judge_rows
+
+if TYPE_CHECKING:
+    from feints.lab.pretrain import PretrainSettings
+
+app = typer.Typer(
+    name="feints",
+    help="Distil reasoning from a large language model into a small one, and learn from the wrong answers too.\n\n"
+    "A recipe (one YAML file) is a run: generate, verify, curate, train, evaluate, report. Try "
+    "`feints run recipes/quickstart.yaml`; it needs no network, key or GPU.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+lab = typer.Typer(help="The offline world: a scripted teacher behind a real endpoint, and its nano student.")
+app.add_typer(lab, name="lab")
+
+RecipeFile = Annotated[Path, typer.Argument(help="Recipe, a YAML file; see recipes/ and `feints schema`.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Change one setting: --set train.epochs=3 (repeatable).")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/NAME unless given.")]
+RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
+
+
+def _out_folder(recipe: Recipe, out: Path | None) -> Path:
+    return out or Path("runs") / recipe.name
+
+
+@app.command()
+def plan(recipe: RecipeFile, set_: Overrides = None, out: Out = None) -> None:
+    """Say what a run will ask of the teacher and cost at most, before anything is spent."""
+    from feints.pipeline import plan_recipe  # noqa: PLC0415  torch, only where a run is at hand
+
+    settings = load_recipe(recipe, set_ or ())
+    for line in plan_recipe(settings, _out_folder(settings, out)):
+        typer.echo(line)
+
+
+@app.command()
+def run(recipe: RecipeFile, set_: Overrides = None, out: Out = None) -> None:
+    """Do all a recipe says, or what is left of it; kill it at any moment and run it again."""
+    require_torch("a run with training")
+    from feints.pipeline import run_recipe  # noqa: PLC0415  torch, only where a run is at hand
+
+    settings = load_recipe(recipe, set_ or ())
+    page = run_recipe(settings, _out_folder(settings, out), Console(stderr=True))
+    _show(page.parents[1])
+    typer.echo(f"report: {page}")
+
+
+@app.command()
+def show(run_folder: RunPath) -> None:
+    """Print the result of a run: accuracies with their intervals, paired tests, funnel and cost."""
+    _show(run_folder)
+
+
+def _show(run_folder: Path) -> None:
+    Console().print(render_scores(gather(run_folder)))
+
+
+@app.command()
+def solve(
+    run_folder: RunPath,
+    question: Annotated[str, typer.Argument(help="The question, as the task words it.")],
+    arm: Annotated[str | None, typer.Option(help="Which solver of the run; the method's own unless given.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which training seed; the first unless given.")] = None,
+) -> None:
+    """Answer a question with the trained student of a run."""
+    require_torch("a student")
+    from feints.pipeline import solve_one  # noqa: PLC0415  torch, only where a student is at hand
+
+    typer.echo(solve_one(run_folder, question, arm, seed))
+
+
+@app.command()
+def verify(
+    file: Annotated[
+        Path, typer.Argument(help="JSON Lines (also .gz) of {gold, text, id?, kind?, question?, choices?}.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Where the judged rows go: .jsonl, .jsonl.gz or .parquet.")],
+    workers: Annotated[int | None, typer.Option(help="Worker processes; one per core unless given.")] = None,
+) -> None:
+    """Judge anyone's rows: keeps their fields and adds verdict, extracted, checker and reason."""
+    found = judge_rows(file, out, workers=workers)
+    counts = ", ".join(f"{count:,} {verdict}" for verdict, count in found.verdicts.items())
+    typer.echo(f"{found.rows:,} rows in {found.seconds:.1f} s ({found.per_second:,.0f} rows/s): {counts}")
+    if found.unusable_gold:
+        typer.echo(f"{found.unusable_gold:,} rows have a gold answer that cannot be read; they are not_checked")
+    typer.echo(f"judged rows: {out}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of recipes, for editors that complete and check YAML."""
+    typer.echo(json.dumps(recipe_schema(), indent=1))
+
+
+@app.command("list")
+def list_names() -> None:
+    """List the methods and the tasks this installation knows."""
+    typer.echo(f"methods: {', '.join(methods.names())}")
+    typer.echo(f"tasks:   {', '.join([LAB, *tasks.names()])}")
+
+
+# ------------------------------------------------------------------------------------------------------- the lab
+
+
+@lab.command("serve")
+def lab_serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8377,
+    latency: Annotated[float, typer.Option(help="Seconds before a reply begins.")] = 0.0,
+    fail: Annotated[str, typer.Option(help="Faults and rates: 429=0.05,500=0.02,cut=0.01,garbage=0.01")] = "",
+    regime: Annotated[
+        str, typer.Option(help="Mistakes: systematic (recurring) or slips (independent).")
+    ] = "systematic",
+    seed: Annotated[int, typer.Option(help="Of the faults.")] = 0,
+    api_key_env: Annotated[str | None, typer.Option(help="Variable with the key that callers must send.")] = None,
+) -> None:
+    """Serve the scripted teacher as an OpenAI-compatible endpoint on this computer."""
+    if regime not in ("systematic", "slips"):
+        raise UnknownNameError("regime", regime, ("systematic", "slips"))
+    mistakes = MistakeSettings(regime="slips" if regime == "slips" else "systematic")
+    key = os.environ.get(api_key_env) if api_key_env else None
+    if api_key_env and not key:
+        raise SettingsError(f"--api-key-env {api_key_env}: this variable is not set; export it first")
+    settings = ServerSettings(
+        host=host, port=port, latency=latency, faults=parse_faults(fail), fault_seed=seed, api_key=key
+    )
+    teacher = LabTeacher(LabTeacherSettings(mistakes=mistakes))
+    run_server(teacher, settings, lambda url: typer.echo(f"{teacher.model} at {url} (Ctrl+C stops)"))
+
+
+@lab.command("pretrain")
+def lab_pretrain(
+    out: Annotated[Path, typer.Option("--out", help="Folder; the student ends up in OUT/student.")],
+    set_: Overrides = None,
+) -> None:
+    """Make the nano student anew, on the lab's language and one-step arithmetic; resumes after a crash."""
+    require_torch("pretraining")
+    from feints.config import parse_document, validate  # noqa: PLC0415
+    from feints.lab.pretrain import PretrainSettings, pretrain  # noqa: PLC0415  torch
+
+    settings: PretrainSettings = validate(parse_document("", "pretraining", set_ or ()), PretrainSettings)
+    typer.echo(str(pretrain(out, settings)))
+
+
+# -------------------------------------------------------------------------------------------------------- running
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"feints {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def main() -> None:
+    """Entry point: what a user can mend is one sentence on stderr and exit status 1, never a traceback."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except FeintsError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        Console(stderr=True).print(
+            "stopped; what is finished is kept, run the same command again to go on", markup=False
+        )
+        sys.exit(130)

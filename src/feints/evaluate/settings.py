@@ -1,0 +1,24 @@
+"""What a recipe may say about exams."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from feints.config import Settings
+from feints.generate.source import Sampling
+
+
+class ExamSettings(Settings):
+    """How solvers are examined."""
+
+    sets: tuple[str, ...] | None = Field(default=None, description="Test sets to examine on; null for all of the task.")
+    limit: int | None = Field(default=None, ge=1, description="Most problems of each test set; null for all.")
+    max_tokens: int = Field(default=256, ge=1, description="Limit on new tokens of one answer.")
+    votes: int = Field(default=1, ge=1, description="Samples per answer; more than 1 is a majority vote.")
+    temperature: float = Field(default=0.7, gt=0, description="Of the samples of a vote; one sample is greedy.")
+    seed: int = Field(default=0, ge=0, description="Of the samples of a vote.")
+
+    @property
+    def sampling(self) -> Sampling:
+        """Greedy for one sample, else at the temperature of the vote."""
+        return Sampling(temperature=self.temperature if self.votes > 1 else 0.0, max_tokens=self.max_tokens)

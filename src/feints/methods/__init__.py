@@ -1,0 +1,77 @@
+"""The shelf of methods: one file each, found by name.
+
+A method file holds, top to bottom: its citation, the idea and its numbered departures from the paper (module
+docstring), a frozen `Config`, its prompts, losses and extra modules, `distil(bench, config)`, which reads like the
+paper, and `control(config)`. Dropping the file here is the whole installation. This file imports no torch, so that
+methods can be listed where only the core is installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from feints.config import Settings
+from feints.errors import SettingsError, UnknownNameError
+
+if TYPE_CHECKING:
+    from feints.bench import Bench
+    from feints.evaluate.solver import Solver
+
+ENTRY_POINTS = "feints.methods"
+"""Group under which other packages add methods: name = "package.module"."""
+PARTS = ("Config", "distil", "control", "arm")
+
+
+class Method(Protocol):
+    """What a file on this shelf offers."""
+
+    Config: type[Settings]
+    """Its settings."""
+
+    def distil(self, bench: Bench, config: Any, /) -> Solver:
+        """Everything from sampling the teacher to a solver that answers problems."""
+        ...
+
+    def control(self, config: Any, /) -> Settings | None:
+        """The same with the method's own signal switched off; None for a config that is a control itself."""
+        ...
+
+    def arm(self, config: Any, /) -> tuple[str, str]:
+        """Name and half a sentence under which this config stands in tables."""
+        ...
+
+
+def names() -> list[str]:
+    """Every method by name: the files of this folder and what other packages add."""
+    return sorted({*_own(), *_added()})
+
+
+def find(name: str) -> Method:
+    """The method called `name`; its file is imported only now. A file of this folder wins over a package's.
+
+    Raises:
+        UnknownNameError: nothing is called that.
+        SettingsError: what an installed package offers under this name is not a method.
+    """
+    if name in _own():
+        found: Any = importlib.import_module(f"{__name__}.{name}")
+    elif name in _added():
+        found = _added()[name].load()
+    else:
+        raise UnknownNameError("method", name, names())
+    for part in PARTS:
+        if not hasattr(found, part):
+            raise SettingsError(f"method {name!r} ({found}) has no {part}; a method offers {', '.join(PARTS)}")
+    method: Method = found
+    return method
+
+
+def _own() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(__path__)]
+
+
+def _added() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}

@@ -1,0 +1,144 @@
+"""Ceiling: a recipe, one YAML file that says everything a run does, composed of the settings of every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from importlib.util import find_spec
+from operator import or_
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from feints import methods, tasks
+from feints.config import Document, Settings, read_document, validate
+from feints.curate.settings import CurateSettings
+from feints.errors import SettingsError, UnknownNameError
+from feints.evaluate.settings import ExamSettings
+from feints.generate.settings import BudgetSettings, SamplingSettings, TeacherSettings
+from feints.lab.teacher_settings import LabTeacherSettings
+from feints.train.settings import StudentSettings, TrainSettings
+
+LAB = "lab"
+
+
+class LabTask(Settings):
+    """Problems of the offline world, made as many as are asked for."""
+
+    name: Literal["lab"] = "lab"
+    train: int = Field(default=1000, ge=1, description="Training problems.")
+    test: int = Field(default=1000, ge=1, description="Test problems, of one to four steps like those trained on.")
+    longer: int = Field(default=0, ge=0, description="Test problems of more steps than ever trained on.")
+    unseen: int = Field(default=0, ge=0, description="Test problems in held-out paraphrases and combinations.")
+    seed: int = Field(default=0, ge=0, description="Of the problems.")
+
+
+class _AnySettings(BaseModel):
+    """Settings of a method that cannot be imported here."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Recipe(Settings):
+    """One run. Every key not given has the default shown by `feints schema`."""
+
+    name: str = Field(description="Of the run; its folder is runs/NAME unless --out says otherwise.")
+    task: Any = Field(description="Problem set by name, with its settings.")
+    teacher: TeacherSettings = Field(description="Who writes the rationales.")
+    lab: LabTeacherSettings = Field(
+        default_factory=LabTeacherSettings, description="How good the lab's teacher is; for source lab."
+    )
+    teacher_prompt: str | None = Field(default=None, description="YAML file of a prompt instead of the method's own.")
+    sampling: SamplingSettings = Field(default=SamplingSettings(), description="How rationales are drawn.")
+    budget: BudgetSettings = Field(default=BudgetSettings(), description="The most that may be spent.")
+    decontaminate: int | None = Field(
+        default=13,
+        ge=3,
+        description="Words in a row shared with a test problem that make a leak; null: equal texts only.",
+    )
+    curate: CurateSettings = Field(default=CurateSettings(), description="What is learnt from.")
+    student: StudentSettings = Field(description="Who learns.")
+    method: Any = Field(description="Method by name, with its settings.")
+    train: TrainSettings = Field(default=TrainSettings(), description="How it learns.")
+    exam: ExamSettings = Field(default=ExamSettings(), description="How it is examined.")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="Training seeds; each trains one student.")
+    device: str = Field(default="cpu", description="Where students run: cpu, cuda, mps ...")
+    ledger: str | None = Field(
+        default=None,
+        description="Ledger of paid requests; default: ledger.sqlite beside the run folder, shared by runs.",
+    )
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe with everything it names.
+
+    Raises:
+        SettingsError: lists every mistake of the file and of --set at once.
+    """
+    document = read_document(path, overrides)
+    return validate(document, _typed(document))
+
+
+def _typed(document: Document) -> type[Recipe]:
+    """`Recipe` with the settings classes of the task and the method that the document names."""
+    mistakes: list[str] = []
+    fields: dict[str, Any] = {}
+    for section, resolve in (("task", task_settings), ("method", method_settings)):
+        given = document.values.get(section)
+        name = given.get("name") if isinstance(given, dict) else None
+        if not isinstance(name, str):
+            if section in document.values:
+                line = document.lines.get((section,), 0)
+                mistakes.append(f"line {line}: {section} must hold a name, for example {section}: {{name: ...}}")
+            continue
+        try:
+            fields[section] = (resolve(name), ...)
+        except UnknownNameError as error:
+            mistakes.append(f"line {document.lines.get((section, 'name'), 0)}: {section}.name: {error}")
+    model = cast(type[Recipe], create_model("Recipe", __base__=Recipe, **fields)) if fields else Recipe
+    if mistakes:
+        try:
+            validate(document, model)
+        except SettingsError as error:
+            mistakes += str(error).split("\n  ")[1:]
+        raise SettingsError(f"{document.source} cannot be used:\n  " + "\n  ".join(dict.fromkeys(mistakes)))
+    return model
+
+
+def task_settings(name: str) -> type[Settings]:
+    """Settings class of a task, its name included."""
+    if name == LAB:
+        return LabTask
+    try:
+        config = tasks.find(name).Config
+    except UnknownNameError:
+        raise UnknownNameError("task", name, [LAB, *tasks.names()]) from None
+    return _named(config, name)
+
+
+def method_settings(name: str) -> type[Settings]:
+    """Settings class of a method, its name included; any keys pass where torch is not installed."""
+    if name not in methods.names():
+        raise UnknownNameError("method", name, methods.names())
+    if find_spec("torch") is None:
+        # Data work needs no torch; a method's file does. Its settings are checked where it runs.
+        return _named(_AnySettings, name)
+    return _named(methods.find(name).Config, name)
+
+
+def _named(config: type[Any], name: str) -> type[Settings]:
+    fields: dict[str, Any] = {"name": (Literal[name], name)}
+    model: Any = create_model(f"{name.title().replace('_', '')}Settings", __base__=config, **fields)
+    return cast(type[Settings], model)
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON schema of recipes for editors: every task and every method this installation knows."""
+    task_models = tuple(task_settings(name) for name in [LAB, *tasks.names()])
+    method_models = tuple(method_settings(name) for name in methods.names())
+    fields: dict[str, Any] = {
+        "task": (reduce(or_, task_models), Field(discriminator="name")),
+        "method": (reduce(or_, method_models), ...),
+    }
+    return create_model("Recipe", __base__=Recipe, **fields).model_json_schema()
