@@ -6,12 +6,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from feints import __version__, methods, tasks
+from feints.config import parse_document, validate
 from feints.errors import FeintsError, SettingsError, UnknownNameError
 from feints.lab.mistakes import MistakeSettings
 from feints.lab.server import ServerSettings, parse_faults, run_server
@@ -22,9 +23,6 @@ from feints.recipe import LAB, Recipe, load_recipe, recipe_schema
 from feints.report.gather import gather
 from feints.report.table import render_scores
 from feints.verify.rows import judge_rows
-
-if TYPE_CHECKING:
-    from feints.lab.pretrain import PretrainSettings
 
 app = typer.Typer(
     name="feints",
@@ -119,6 +117,20 @@ def schema() -> None:
     typer.echo(json.dumps(recipe_schema(), indent=1))
 
 
+@app.command("new-student")
+def new_student(
+    texts: Annotated[Path, typer.Argument(help="JSON Lines (also .gz); its texts make the vocabulary.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the student.")],
+    set_: Overrides = None,
+) -> None:
+    """Make a small untrained student for dry runs where no pretrained weights can be had."""
+    require_torch("making a student")
+    from feints.train.scratch import ScratchSettings, make_scratch_student  # noqa: PLC0415  torch
+
+    settings = validate(parse_document("", "new-student", set_ or ()), ScratchSettings)
+    typer.echo(f"{make_scratch_student(texts, out, settings):,} parameters, untrained: {out}")
+
+
 @app.command("list")
 def list_names() -> None:
     """List the methods and the tasks this installation knows."""
@@ -162,10 +174,9 @@ def lab_pretrain(
 ) -> None:
     """Make the nano student anew, on the lab's language and one-step arithmetic; resumes after a crash."""
     require_torch("pretraining")
-    from feints.config import parse_document, validate  # noqa: PLC0415
     from feints.lab.pretrain import PretrainSettings, pretrain  # noqa: PLC0415  torch
 
-    settings: PretrainSettings = validate(parse_document("", "pretraining", set_ or ()), PretrainSettings)
+    settings = validate(parse_document("", "pretraining", set_ or ()), PretrainSettings)
     typer.echo(str(pretrain(out, settings)))
 
 

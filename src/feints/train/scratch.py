@@ -1,0 +1,101 @@
+"""A small untrained student made from texts of one's own: for dry runs where no pretrained weights can be had."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from feints.config import Settings
+from feints.errors import DataError
+from feints.generate.weights import quiet_transformers
+
+START, END, PAD = "<s>", "</s>", "<pad>"
+
+
+class ScratchSettings(Settings):
+    """Shape of the student."""
+
+    words: int = Field(default=32_000, ge=300, description="Size of the byte-level BPE vocabulary.")
+    hidden: int = Field(default=256, ge=16, description="Width.")
+    layers: int = Field(default=4, ge=1, description="Depth.")
+    heads: int = Field(default=4, ge=1, description="Attention heads.")
+    context: int = Field(default=2048, ge=16, description="Longest sequence, in tokens.")
+    seed: int = Field(default=0, ge=0, description="Of the weights.")
+
+
+def make_scratch_student(texts: Path, folder: Path, settings: ScratchSettings) -> int:
+    """Train a byte-level BPE on every text of a JSON Lines file and write a random Llama beside it.
+
+    Returns:
+        Number of parameters.
+
+    Raises:
+        DataError: the file cannot be read or holds no text.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.words,
+        special_tokens=[START, END, PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts_of(texts), trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=START, eos_token=END, pad_token=PAD)
+    config = LlamaConfig(
+        vocab_size=len(fast),
+        hidden_size=settings.hidden,
+        intermediate_size=settings.hidden * 8 // 3 // 16 * 16,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        max_position_embeddings=settings.context,
+        tie_word_embeddings=True,
+        bos_token_id=fast.bos_token_id,
+        eos_token_id=fast.eos_token_id,
+        pad_token_id=fast.pad_token_id,
+    )
+    with torch.random.fork_rng(), quiet_transformers():
+        torch.manual_seed(settings.seed)
+        model = LlamaForCausalLM(config)
+        model.save_pretrained(folder)
+        fast.save_pretrained(folder)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def texts_of(path: Path) -> Iterator[str]:
+    """Every text in a JSON Lines file (also .gz), however deep it lies in its rows.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not JSON.
+    """
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield from _strings(json.loads(line))
+                except ValueError as error:
+                    raise DataError(f"{path}, line {number} is not JSON ({error}); mend or remove the line") from error
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror or error}); give a .jsonl or .jsonl.gz file"
+        ) from error
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)
