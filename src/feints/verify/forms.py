@@ -13,7 +13,7 @@ MAX_ITEMS = 40
 _ALTERNATIVES = (",", "and", "or", "\\text{and}", "\\text{or}")
 _BASE = re.compile(r"\(?([0-9A-Z]*\d[0-9A-Z]*|[A-Z]\d*)\)?\s*_\s*\{?\s*(\d{1,2})\s*\}?")
 _BUILT = re.compile(r"\\\{\s*[A-Za-z]\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?[|:]\s*(.+?)\s*\\\}")
-_TIME = re.compile(r"(\d{1,2}):(\d{2})\s*([ap])?\.?\s*(?:m\b\.?)?", re.IGNORECASE)
+_TIME = re.compile(r"(\d{1,2}):(\d{2})(?:\s*([ap])\.?\s*m\.?)?", re.IGNORECASE)
 _NAME = re.compile(
     r"(?:[A-Za-z]|\\[a-z]{2,9})(?:_\s*\{?\w+\}?)?'*"
     r"|(?:[A-Za-z]|\\[a-z]{2,9})(?:_\s*\{?\w+\}?)?(?:\^\{-1\})?'*\s*\([^()=]{0,30}\)"

@@ -54,7 +54,7 @@ def gold_error(problem: Problem) -> str | None:
     return None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1 << 14)
 def _parse(identity: str, answer: str, kind: AnswerKind, choices: tuple[Choice, ...], question: str) -> Gold:
     where = f"problem {identity!r}"
     if not answer.strip():

@@ -25,8 +25,13 @@ _EXPRESSION = re.compile(
 """A sum, product, power or variable: more than a number, so the LaTeX checker reads it."""
 _OPTION_LINE = re.compile(r"\(?[A-Z][).](?:\s|$|\S).{0,80}|\(?[A-Z]\)?")
 _TWO = re.compile(r"\s*(?:or|to|-)\s*(?:else\s*)?[$\d]")
+_MAX_SPAN = 4000
 MAX_TEXT = 200_000
 """Characters; of a longer text the end is read, where an answer stands."""
+
+
+Item = tuple[Problem, str, str, Finish]
+"""A problem, a text, the thinking put apart from it, and why its author stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ def _stated(gold: Gold, said: str) -> Span | None:
     """The marked answer, or the whole text where it is nothing but an answer."""
     span = marked(said, line_answers=gold.kind is not AnswerKind.CHOICE)
     if span is not None:
-        return span
+        return span if len(span.text) <= _MAX_SPAN else Span(span.text[:_MAX_SPAN], span.mark, span.start, True)
     if gold.kind is AnswerKind.CHOICE:
         lines = said.splitlines()
         if lines and _OPTION_LINE.fullmatch(lines[-1].strip()):
@@ -157,7 +162,9 @@ def _bare(gold: Gold, said: str) -> bool:
 
 def _unmarked(gold: Gold, said: str, inside: bool, finish: Finish) -> Verdict | Open:
     """No answer is marked: a finished text may end in the right one, but what it ends in is never held against it."""
-    finding = compare(gold, last_sentence(said), marked=False) if said else Finding(None, None, gold.kind, "")
+    finding = (
+        compare(gold, last_sentence(said[-_MAX_SPAN:]), marked=False) if said else Finding(None, None, gold.kind, "")
+    )
     lenient = _judgement(finding, Judgement.NO_ANSWER)
     why = "the text ends inside its thinking" if inside else _CUT.get(finish, "")
     if not why and not said:
@@ -182,12 +189,12 @@ def _judgement(finding: Finding, default: Judgement) -> Judgement:
 def _lenient(gold: Gold, said: str, strict: Judgement) -> Judgement:
     """Any last number, letter or word of the text counts; a stated answer that was wrong stays wrong otherwise."""
     if gold.quantity is not None:
-        numbers = read_numbers(plain(said[-2000:]))
+        numbers = read_numbers(plain(said[-300:])) or read_numbers(plain(said[-4000:]))
         if not numbers:
             return strict
         right = close(gold.quantity, numbers[-1].value, numbers[-1].decimals)
     else:
-        finding = compare(gold, last_sentence(said), marked=False)
+        finding = compare(gold, last_sentence(said[-_MAX_SPAN:]), marked=False)
         if finding.extracted is None or finding.same is None:
             return strict
         right = finding.same

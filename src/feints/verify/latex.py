@@ -61,7 +61,7 @@ class Target:
     """Its readings; empty where our grammar cannot read it."""
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=1 << 13)
 def target(gold: str) -> Target:
     """Read a gold answer."""
     text = clean(statement(gold, conclusion=False) if "$" in gold or "\\(" in gold else gold)
@@ -137,7 +137,10 @@ def compare(gold: str, answer: str, question: str, *, conclusion: bool) -> Findi
 
 def readings(gold: str, said: str) -> list[str]:
     """What a cleaned answer may mean: without units, and without the letter of an option before or after it."""
-    found = [words(said)] if _LETTERS.fullmatch(words(said)) or is_time(words(said)) else []
+    plain_words = words(said)
+    if is_time(plain_words) and is_time(gold):
+        return [plain_words]
+    found = [plain_words] if _LETTERS.fullmatch(plain_words) else []
     found.append(without_units(said, gold))
     for pattern in (_OPTION, _OPTION_AFTER):
         rest = pattern.sub("", said)

@@ -4,115 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import itertools
-import json
 import os
 import queue
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
 from feints.records import Finish, Problem, Verdict
 from feints.verify.findings import Finding
-from feints.verify.judge import Open, judge, settle
+from feints.verify.gold import parse_gold
+from feints.verify.judge import Item, Open, judge, settle
+from feints.verify.process import WorkerProcess
+from feints.verify.wire import open_from, verdict_from
 
 DEADLINE = 5.0
 """Seconds a worker has for one comparison."""
-START_LIMIT = 120.0
-"""Seconds a worker has to import sympy, on a busy machine."""
 CHUNK = 16
-"""Cases sent to a worker at once, so that the round trip is not what takes the time."""
-
-
-class _Worker:
-    """One child process and the thread that reads its lines (a pipe cannot be waited on everywhere)."""
-
-    def __init__(self) -> None:
-        paths = os.pathsep.join(path for path in sys.path if path)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "feints.verify.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-            text=True,
-            encoding="utf-8",
-        )
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self._numbers = itertools.count()
-        self._ready = False
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
-        self._lines.put(None)
-
-    def _next(self, limit: float) -> dict[str, Any]:
-        """The next message; raises queue.Empty on time-out and EOFError when the process is gone."""
-        line = self._lines.get(timeout=limit)
-        if line is None:
-            raise EOFError
-        message: dict[str, Any] = json.loads(line)
-        return message
-
-    def start(self) -> None:
-        """Wait until the child can take cases; raises EOFError or queue.Empty if it cannot."""
-        if not self._ready:
-            self._ready = bool(self._next(START_LIMIT).get("ready"))
-
-    def send(self, cases: Sequence[Open], deadline: float) -> list[int]:
-        """Send cases; their numbers."""
-        numbers = [next(self._numbers) for _ in cases]
-        lines = [
-            json.dumps(
-                {
-                    "number": number,
-                    "gold": case.gold.text,
-                    "answer": case.finding.extracted,
-                    "evidence": case.finding.evidence,
-                    "deadline": deadline,
-                }
-            )
-            for number, case in zip(numbers, cases, strict=True)
-        ]
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n".join(lines) + "\n")
-        self._process.stdin.flush()
-        return numbers
-
-    def receive(self, number: int, deadline: float) -> dict[str, Any]:
-        """The message about case `number`."""
-        end = time.monotonic() + deadline
-        while True:
-            message = self._next(max(0.0, end - time.monotonic()))
-            if message.get("number") == number:
-                return message
-
-    def kill(self) -> None:
-        """End the child at once and free what it held."""
-        self._process.kill()
-        self._process.wait()
-        self._reader.join()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:  # unsent lines of a dead child
-                    continue
+"""Hard cases sent to a worker at once, so that the round trip is not what takes the time."""
+SHARE = 256
+"""Texts sent to a worker at once to be judged whole."""
+SHARE_LIMIT = 60.0
+"""Seconds a worker has for a share; every text in it is judged within bounds, so only a lost worker takes as long."""
+WORTH_STARTING = 6000
+"""Texts from which on idle cores are worth starting workers for, easy as the texts may be."""
 
 
 class CheckerPool:
     """Judges many texts: what can be decided at once is decided here, the rest by killable worker processes.
 
-    No process starts before the first comparison that needs one. Usable from threads and from asyncio.
+    No process starts before the first comparison that needs one (or thousands of texts at once). Usable from threads
+    and from asyncio.
 
     Args:
         workers: child processes at most; None is one per core this process may use.
@@ -122,10 +45,11 @@ class CheckerPool:
     def __init__(self, workers: int | None = None, deadline: float = DEADLINE) -> None:
         self.workers = max(1, workers if workers is not None else _cores())
         self.deadline = deadline
-        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
         for _ in range(self.workers):
             self._idle.put(None)
         self._closed = False
+        self._warm = False
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
@@ -152,10 +76,11 @@ class CheckerPool:
                 worker.kill()
 
     def warm_up(self) -> None:
-        """Start all workers and wait until they can take cases, so that a measurement does not include it."""
-        workers = [self._idle.get() or _Worker() for _ in range(self.workers)]
+        """Start all workers, sympy included, so that a measurement does not include it."""
+        workers = [self._idle.get() or WorkerProcess() for _ in range(self.workers)]
         for worker in workers:
-            worker.start()
+            worker.prepare()
+        self._warm = True
         for worker in workers:
             self._idle.put(worker)
 
@@ -177,29 +102,55 @@ class CheckerPool:
             return case
         return (await asyncio.wrap_future(self._executor().submit(self._settle, [case])))[0]
 
-    def check_all(self, items: Iterable[tuple[Problem, str, str, Finish]]) -> list[Verdict]:
+    def check_all(self, items: Iterable[Item]) -> list[Verdict]:
         """Verdicts on (problem, text, thinking, finish), in order.
 
         Raises:
             DataError: the gold answer of one of the problems cannot be read.
         """
-        verdicts: list[Verdict | None] = []
+        work = items if isinstance(items, Sequence) else list(items)
+        verdicts: list[Verdict | None] = [None] * len(work)
+        if self.workers == 1 or len(work) < (2 * SHARE if self._warm else WORTH_STARTING):
+            self._share_hard(
+                verdicts, ((at, judge(p, t, thinking=th, finish=f)) for at, (p, t, th, f) in enumerate(work))
+            )
+        else:
+            self._share_all(verdicts, work)
+        return [verdict for verdict in verdicts if verdict is not None]
+
+    def _share_hard(self, verdicts: list[Verdict | None], judged: Iterable[tuple[int, Verdict | Open]]) -> None:
+        """Fill in what is decided, and have the workers decide the rest while judging goes on."""
         waiting: list[tuple[int, Open]] = []
-        running = []
-        for place, (problem, text, thinking, finish) in enumerate(items):
-            case = judge(problem, text, thinking=thinking, finish=finish)
-            verdicts.append(case if isinstance(case, Verdict) else None)
-            if isinstance(case, Open):
+        running: list[tuple[list[tuple[int, Open]], Future[list[Verdict]]]] = []
+        for place, case in judged:
+            if isinstance(case, Verdict):
+                verdicts[place] = case
+            else:
                 waiting.append((place, case))
             if len(waiting) >= CHUNK:
-                running.append((waiting, self._executor().submit(self._settle, [case for _, case in waiting])))
+                running.append((waiting, self._submit(waiting)))
                 waiting = []
-        for share in _shares(waiting, self.workers):
-            running.append((share, self._executor().submit(self._settle, [case for _, case in share])))
-        for chunk, future in running:
-            for (place, _), verdict in zip(chunk, future.result(), strict=True):
+        running += [
+            (share, self._submit(share)) for at in range(self.workers) if (share := waiting[at :: self.workers])
+        ]
+        for share, future in running:
+            for (place, _), verdict in zip(share, future.result(), strict=True):
                 verdicts[place] = verdict
-        return [verdict for verdict in verdicts if verdict is not None]
+
+    def _share_all(self, verdicts: list[Verdict | None], work: Sequence[Item]) -> None:
+        """Have the workers judge whole shares; what they leave open comes back and is shared out again."""
+        for problem, _, _, _ in work:
+            parse_gold(problem)
+        starts = range(0, len(work), SHARE)
+        futures = [self._executor().submit(self._judge_share, work[at : at + SHARE]) for at in starts]
+        self._warm = True
+        judged = (
+            (at + i, case) for at, future in zip(starts, futures, strict=True) for i, case in enumerate(future.result())
+        )
+        self._share_hard(verdicts, judged)
+
+    def _submit(self, share: list[tuple[int, Open]]) -> Future[list[Verdict]]:
+        return self._executor().submit(self._settle, [case for _, case in share])
 
     def _executor(self) -> ThreadPoolExecutor:
         with self._lock:
@@ -209,26 +160,43 @@ class CheckerPool:
                 self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="checker")
             return self._threads
 
+    def _judge_share(self, share: Sequence[Item]) -> list[Verdict | Open]:
+        """Have one worker judge a share; if it is lost on the way, the share is judged here."""
+        worker = self._idle.get()
+        try:
+            worker = worker or WorkerProcess()
+            replies = worker.judge(share, SHARE_LIMIT)
+            cases: list[Verdict | Open] = []
+            for (problem, _, _, _), reply in zip(share, replies, strict=True):
+                cases.append(verdict_from(reply) if "value" in reply else open_from(parse_gold(problem), reply))
+            return cases
+        except (queue.Empty, EOFError, OSError):
+            if worker is not None:
+                worker.kill()
+            worker = None
+            return [judge(p, text, thinking=thinking, finish=finish) for p, text, thinking, finish in share]
+        finally:
+            self._idle.put(worker)
+
     def _settle(self, cases: Sequence[Open]) -> list[Verdict]:
         """Have one worker decide `cases`; it is replaced, and the case it died on given up, whenever it fails."""
         worker = self._idle.get()
         findings: list[Finding] = []
         try:
             while len(findings) < len(cases):
-                rest = cases[len(findings) :]
-                worker = worker or _Worker()
-                if not self._run(worker, rest, findings):
+                worker = worker or WorkerProcess()
+                if not self._run(worker, cases[len(findings) :], findings):
                     worker.kill()
                     worker = None
         finally:
             self._idle.put(worker)
         return [settle(case, finding) for case, finding in zip(cases, findings, strict=True)]
 
-    def _run(self, worker: _Worker, cases: Sequence[Open], findings: list[Finding]) -> bool:
+    def _run(self, worker: WorkerProcess, cases: Sequence[Open], findings: list[Finding]) -> bool:
         """Append findings until all are there or the worker fails; whether it may be used again."""
         started, before = False, len(findings)
         try:
-            worker.start()
+            worker.prepare()
             started = True
             for case, number in zip(cases, worker.send(cases, self.deadline), strict=True):
                 findings.append(_finding(case, worker.receive(number, self.deadline)))
@@ -253,11 +221,6 @@ def _finding(case: Open, message: dict[str, Any]) -> Finding:
 
 def _failed(case: Open, why: str) -> Finding:
     return Finding(None, case.finding.extracted, "pool", why)
-
-
-def _shares(waiting: list[tuple[int, Open]], workers: int) -> list[list[tuple[int, Open]]]:
-    """The last cases dealt over all workers."""
-    return [share for at in range(workers) if (share := waiting[at::workers])]
 
 
 def _cores() -> int:
@@ -289,5 +252,4 @@ def check(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     Raises:
         DataError: the gold answer cannot be read.
     """
-    case = judge(problem, text, thinking=thinking, finish=finish)
-    return case if isinstance(case, Verdict) else _default().check(problem, text, thinking=thinking, finish=finish)
+    return _default().check(problem, text, thinking=thinking, finish=finish)

@@ -26,6 +26,7 @@ _NUMBER = re.compile(
 _VARIABLE = re.compile(r"(?:\s?\*\s?)?[xyz](?![A-Za-z])")
 _TEX_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|textnormal|bold)\s*\{([^{}]*)\}")
 _TEX_FRACTION = re.compile(r"\\[dtc]?frac\s*\{\s*([-\d.,]+)\s*\}\s*\{\s*([-\d.,]+)\s*\}|\\[dtc]?frac\s*(\d)\s*(\d)")
+_MAX_DIGITS = 1000
 _FLOAT_DIGITS = 7
 """From this many decimals on, a written decimal is taken for a rounded one (0.3333333 for 1/3)."""
 
@@ -87,12 +88,14 @@ def read_numbers(text: str) -> list[Quantity]:
 
 def _dollars(text: str) -> str:
     """Mathematics written as $18$ is not money: drop the closing sign, keep the length."""
-    return re.sub(r"(?<=[\d%}])\$", " ", text)
+    return re.sub(r"(?<=[\d%}])\$", " ", text) if "$" in text else text
 
 
 def _from_match(match: re.Match[str]) -> Quantity | None:
     parts = match.groupdict()
     decimals = 0
+    if match.end() - match.start() > _MAX_DIGITS:
+        return None
     if _VARIABLE.match(match.string, match.end()) and not parts["percent"]:
         return None
     if parts["whole"] is not None:
@@ -110,7 +113,9 @@ def _from_match(match: re.Match[str]) -> Quantity | None:
         exponent = int(parts["exp"] or parts["power"] or 0)
         if abs(exponent) > MAX_EXPONENT:
             return None
-        value = _decimal(written) * Fraction(10) ** exponent
+        value = _decimal(written)
+        if exponent:
+            value *= Fraction(10) ** exponent
     if parts["scale"]:
         value *= SCALES[parts["scale"].strip().lower().removesuffix("s")]
     if "-" in (parts["sign"] or "") or parts["inner"]:
@@ -120,8 +125,8 @@ def _from_match(match: re.Match[str]) -> Quantity | None:
 
 
 def _decimal(written: str) -> Fraction:
-    whole, _, digits = written.replace(",", "").partition(".")
-    return Fraction(int((whole + digits)[:4000] or "0"), 10 ** len(digits)) if len(whole) < 4000 else Fraction(0)
+    whole, point, digits = written.replace(",", "").partition(".")
+    return Fraction(int(whole + digits), 10 ** len(digits)) if point else Fraction(int(whole))
 
 
 def same(gold: Quantity, answer: Quantity) -> bool:

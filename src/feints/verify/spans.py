@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _MARKS = (
@@ -22,10 +24,13 @@ _NEXT_PROBLEM = re.compile(r"\n\s*(?:Q|Question|Problem)\s*\d*\s*[:.]", re.IGNOR
 _SPECIAL = re.compile(r"<\|[a-z_]+\|>|</s>")
 _COURTESY = re.compile(r"\s*\b(?:I hope (?:it|this) (?:is correct|helps)|Let me know if [^.!?\n]*)[.!]*\s*$")
 _MINUS = re.compile(r"(?:=|\bis|\$|\\\(|\\\[)\s*-\s*\Z")
+_TRIGGER_WORDS = ("answer", "####", "correct", "right", "best")
+_BLANK = re.compile(r"[\s*_]*")
 _FINAL = re.compile(r"\bfinal\s+\Z", re.IGNORECASE)
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _NEGATION = re.compile(r"\s*(?:not|never|n't)\b(?!\s+(?:equal|valid|true|plausible|sarcastic))", re.IGNORECASE)
 _JOINS = re.compile(r"[\s,;.$]*(?:(?:\\text\{)?\s*(?:and|or)\s*\}?|\\quad|\\qquad|\\[,; ()\[\]]|[\s,;$])*[\s,;.$]*")
+_MAX_BOXES, _MAX_BOX = 30, 5000
 _OPEN_MATH = {"\\[": "\\]", "$$": "$$", "\\(": "\\)", "$": "$"}
 
 
@@ -78,7 +83,7 @@ def marked(text: str, *, line_answers: bool) -> Span | None:
 
 def _first_problem(text: str) -> str:
     """Cut where the author goes on with a problem of its own, if an answer was stated before."""
-    match = _NEXT_PROBLEM.search(text)
+    match = _NEXT_PROBLEM.search(text) if "\n" in text else None
     if match and (_TRIGGER.search(text, 0, match.start()) or _BOX.search(text, 0, match.start())):
         return text[: match.start()]
     return text
@@ -86,12 +91,14 @@ def _first_problem(text: str) -> str:
 
 def _last_phrase(text: str, line_answers: bool) -> Span | None:
     best: Span | None = None
-    for match in _TRIGGER.finditer(text):
-        span = _span_after(text, match.end())
+    for start in _trigger_places(text):
+        match = _TRIGGER.match(text, start)
+        span = _span_after(text, match.end()) if match else None
         if span is not None and not _NEGATION.match(span.text):
-            final = _FINAL.search(text[max(0, match.start() - 8) : match.start()])
+            final = _FINAL.search(text[max(0, start - 8) : start])
             best = Span(span.text, "final", span.start, span.ends) if final else span
-    if line_answers:
+            break
+    if line_answers and "A" in text:
         for match in _LINE_ANSWER.finditer(text):
             span = _span_after(text, match.end())
             if span is not None and (best is None or span.start > best.start):
@@ -99,10 +106,26 @@ def _last_phrase(text: str, line_answers: bool) -> Span | None:
     return best
 
 
+def _trigger_places(text: str) -> Iterator[int]:
+    """Where a trigger phrase may begin, the last first: searching for plain words is much faster than for a pattern."""
+    lowered = text.lower()
+    if len(lowered) != len(text):  # a few capitals have longer lower-case forms
+        yield from sorted((match.start() for match in _TRIGGER.finditer(text)), reverse=True)
+        return
+    ends = {word: len(text) for word in _TRIGGER_WORDS}
+    while ends:
+        places = {word: lowered.rfind(word, 0, end) for word, end in ends.items()}
+        ends = {word: place for word, place in places.items() if place >= 0}
+        if ends:
+            word = max(ends, key=lambda word: ends[word])
+            yield ends[word]
+            ends = {other: ends[other] + len(other) if other != word else ends[word] for other in ends}
+
+
 def _span_after(text: str, start: int) -> Span | None:
     """From `start` to the end of the first line with content (to the closing mark of displayed mathematics)."""
-    while start < len(text) and (text[start].isspace() or text[start] in "*_"):
-        start += 1
+    blank = _BLANK.match(text, start)
+    start = blank.end() if blank else start
     if start >= len(text):
         return None
     end = text.find("\n", start)
@@ -125,8 +148,10 @@ def _span_after(text: str, start: int) -> Span | None:
 
 def _last_box(text: str) -> Span | None:
     """The last box; boxes joined by nothing but commas, "and" or "or" are one answer."""
+    if "box" not in text:
+        return None
     boxes: list[tuple[int, int, str]] = []
-    for match in _BOX.finditer(text):
+    for match in deque(_BOX.finditer(text), maxlen=_MAX_BOXES):
         if boxes and match.start() < boxes[-1][1]:
             continue
         content, end = _braced(text, match.end())
@@ -137,7 +162,7 @@ def _last_box(text: str) -> Span | None:
     group = [boxes[-1]]
     for box in reversed(boxes[:-1]):
         gap = text[box[1] : group[0][0]]
-        if not gap.strip(" $\n") or not _JOINS.fullmatch(gap) or "\n\n" in gap:
+        if len(gap) > 40 or not gap.strip(" $\n") or not _JOINS.fullmatch(gap) or "\n\n" in gap:
             break
         group.insert(0, box)
     contents = list(dict.fromkeys(content for _, _, content in group)) if len(group) > 1 else [group[0][2]]
@@ -151,7 +176,8 @@ def _braced(text: str, start: int) -> tuple[str, int]:
     if text[start] != "{":
         return text[start], start + 1
     depth = 0
-    for at in range(start, len(text)):
+    limit = min(len(text), start + _MAX_BOX)
+    for at in range(start, limit):
         if text[at] == "\\":
             continue
         if text[at] == "{" and text[at - 1] != "\\":
@@ -160,8 +186,9 @@ def _braced(text: str, start: int) -> tuple[str, int]:
             depth -= 1
             if not depth:
                 return text[start + 1 : at], at + 1
-    end = text.find("\n", start)
-    return text[start + 1 : end if end >= 0 else len(text)].rstrip("$. "), end if end >= 0 else len(text)
+    end = text.find("\n", start, limit)
+    end = limit if end < 0 else end
+    return text[start + 1 : end].rstrip("$. "), end
 
 
 def last_sentence(text: str) -> str:

@@ -9,7 +9,10 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from typing import IO
+from typing import IO, Any
+
+from feints.verify.judge import judge
+from feints.verify.wire import item_from, reply
 
 MEMORY_LIMIT = 4 << 30
 """Bytes of address space a worker may take, where the system can limit it."""
@@ -24,21 +27,33 @@ def main() -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     _limit_memory()
-    symbolic = importlib.import_module("feints.verify.symbolic")  # slow (sympy, about a second), and only here
-    _say(out, {"ready": True})
     for line in sys.stdin:
-        case = json.loads(line)
-        faulthandler.dump_traceback_later(case["deadline"] + GRACE, exit=True, file=out)
-        try:
-            finding = asdict(symbolic.second_opinion(case["gold"], case["answer"], case["evidence"]))
-        except RecursionError:
-            finding = {"failed": "the expression is nested too deeply"}
-        except MemoryError:
-            finding = {"failed": "the expression needs too much memory"}
-        except Exception as error:  # whatever sympy raises is this case's failure, never the run's
-            finding = {"failed": f"{type(error).__name__}: {error}"[:300]}
+        message = json.loads(line)
+        number = message["number"]
+        if "items" in message:
+            judged = [judge(p, text, thinking=t, finish=f) for p, text, t, f in map(item_from, message["items"])]
+            _say(out, {"number": number, "replies": [reply(case) for case in judged]})
+        elif "prepare" in message:
+            importlib.import_module("feints.verify.symbolic")  # slow (sympy, about a second), and only here
+            _say(out, {"number": number})
+        else:
+            _say(out, {"number": number, **_settled(message, out)})
+
+
+def _settled(case: dict[str, Any], out: IO[str]) -> dict[str, Any]:
+    """The second opinion on a case; the watchdog ends a process that hangs although nobody is left to kill it."""
+    symbolic = importlib.import_module("feints.verify.symbolic")
+    faulthandler.dump_traceback_later(case["deadline"] + GRACE, exit=True, file=out)
+    try:
+        return asdict(symbolic.second_opinion(case["gold"], case["answer"], case["evidence"]))
+    except RecursionError:
+        return {"failed": "the expression is nested too deeply"}
+    except MemoryError:
+        return {"failed": "the expression needs too much memory"}
+    except Exception as error:  # whatever sympy raises is this case's failure, never the run's
+        return {"failed": f"{type(error).__name__}: {error}"[:300]}
+    finally:
         faulthandler.cancel_dump_traceback_later()
-        _say(out, {"number": case["number"], **finding})
 
 
 def _say(out: IO[str], message: dict[str, object]) -> None:

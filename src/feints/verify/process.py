@@ -1,0 +1,114 @@
+"""One worker process seen from its parent: started, spoken to in lines of JSON, killed."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from feints.verify.judge import Item, Open
+from feints.verify.wire import item_message
+
+START_LIMIT = 120.0
+"""Seconds a worker has to import sympy, on a busy machine."""
+
+
+class WorkerProcess:
+    """A child process and the thread that reads its lines (a pipe cannot be waited on everywhere).
+
+    A fresh interpreter and not a fork: nothing of the parent's threads, locks or main module goes with it.
+    """
+
+    def __init__(self) -> None:
+        paths = os.pathsep.join(path for path in sys.path if path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "feints.verify.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+            text=True,
+            encoding="utf-8",
+        )
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._numbers = itertools.count()
+        self._prepared = False
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def prepare(self) -> None:
+        """Wait until sympy is loaded; raises EOFError or queue.Empty if that fails."""
+        if not self._prepared:
+            number = next(self._numbers)
+            self._write([{"number": number, "prepare": True}])
+            self.receive(number, START_LIMIT)
+            self._prepared = True
+
+    def send(self, cases: Sequence[Open], deadline: float) -> list[int]:
+        """Send cases for a second opinion; their numbers."""
+        numbers = [next(self._numbers) for _ in cases]
+        self._write(
+            [
+                {
+                    "number": number,
+                    "gold": case.gold.text,
+                    "answer": case.finding.extracted,
+                    "evidence": case.finding.evidence,
+                    "deadline": deadline,
+                }
+                for number, case in zip(numbers, cases, strict=True)
+            ]
+        )
+        return numbers
+
+    def judge(self, items: Sequence[Item], limit: float) -> list[dict[str, Any]]:
+        """Have whole texts judged; what comes back per text is a verdict or an open case."""
+        number = next(self._numbers)
+        self._write([{"number": number, "items": [item_message(item) for item in items]}])
+        replies: list[dict[str, Any]] = self.receive(number, limit + START_LIMIT)["replies"]
+        return replies
+
+    def receive(self, number: int, limit: float) -> dict[str, Any]:
+        """The message about `number`; raises queue.Empty on time-out and EOFError when the process is gone."""
+        end = time.monotonic() + limit
+        while True:
+            line = self._lines.get(timeout=max(0.0, end - time.monotonic()))
+            if line is None:
+                raise EOFError
+            message: dict[str, Any] = json.loads(line)
+            if message.get("number") == number:
+                return message
+
+    def kill(self) -> None:
+        """End the child at once and free what it held."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # unsent lines of a dead child
+                    pipe.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _write(self, messages: Sequence[dict[str, Any]]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("".join(json.dumps(message) + "\n" for message in messages))
+        self._process.stdin.flush()
