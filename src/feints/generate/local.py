@@ -38,6 +38,8 @@ class LocalSettings:
     """Room for keys and values, GiB; fewer rows run where they would not fit at full length."""
     chat: bool | None = None
     """Whether prompts go through the chat template; None: where the tokenizer has one."""
+    dtype: str = "float32"
+    """Precision the weights are loaded in: float32, bfloat16 or float16."""
 
 
 class LocalSource:
@@ -77,17 +79,19 @@ class LocalSource:
         cls,
         path: str | Path,
         settings: LocalSettings | None = None,
-        dtype: str = "float32",
-        device: str = "cpu",
+        device: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> LocalSource:
         """Load a student or a local teacher from a folder or a hub id.
+
+        `device` None is the GPU where torch sees one, else the CPU.
 
         Raises:
             StudentError: the weights or the tokenizer cannot be used.
         """
         settings = settings or LocalSettings()
-        weights = load_weights(path, dtype=dtype, device=device)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        weights = load_weights(path, dtype=settings.dtype, device=device)
         renderer = Renderer(weights.tokenizer, settings.chat, weights.seq2seq)
         return cls(weights.model, renderer, weights.identity, settings, progress)
 
