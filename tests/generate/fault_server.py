@@ -82,7 +82,8 @@ class FaultServer:
             message = f"injected {kind}, key was {request.headers.get('Authorization', 'none')}"
             return web.json_response({"error": {"message": message}}, status=int(kind))
         if kind == "garbage":
-            return web.Response(text="<html>not what you asked for</html>", content_type="text/html")
+            page = f"<html>not what you asked for, {request.headers.get('Authorization', 'stranger')}</html>"
+            return web.Response(text=page, content_type="text/html")
         if kind == "stall":
             response = web.StreamResponse()
             await response.prepare(request)

@@ -194,13 +194,14 @@ class Exchange:
             tries.refused += 1
             self._pace.refused(sent_at, retry.wait)
             self._check_patience(retry)
-        else:
+        elif retry.evidence is None:
             tries.failed += 1
             self._check_attempts(retry, tries)
-        jitter = self._draw.uniform(1.0, 1.1)
-        if retry.wait is not None:
-            return retry.wait * jitter
-        return backoff(tries.refused if retry.is_refusal else tries.failed, self._draw)
+        pause = backoff(tries.refused if retry.is_refusal else tries.failed, self._draw)
+        if retry.wait is None:
+            return pause
+        spread = self._draw.uniform(1.0, 1.1)
+        return retry.wait * spread + (pause / 10 if retry.is_refusal else 0.0)
 
     def _check_patience(self, retry: _AgainError) -> None:
         waited = asyncio.get_running_loop().time() - self._answers_at

@@ -38,15 +38,18 @@ def backoff(attempt: int, draw: random.Random) -> float:
 class Pace:
     """Slots for calls in flight.
 
-    Each success adds one slot until the first refusal, which doubles the number each round trip. A refusal halves
-    it, once per round trip; from then on it grows by a sixteenth of the largest number reached (at least one)
-    each round trip. Where half of the latest outcomes are refusals, Retry-After holds back every call.
+    Each success adds one slot until the first refusal, which doubles the number each round trip; slots that lie
+    idle add none. A refusal halves it, once per round trip; from then on it grows by a sixteenth of the largest
+    number reached (at least one) each round trip. Where half of the latest outcomes are refusals, Retry-After
+    holds back every call.
     """
 
     def __init__(self, start: int, ceiling: int) -> None:
         self.limit = float(min(start, ceiling))
         """Calls that may be in flight now."""
         self.in_flight = 0
+        self._most_now = self._most_before = 0
+        self._outcomes = 0
         self._ceiling = float(ceiling)
         self._peak = self.limit
         self._refused_before = False
@@ -62,6 +65,7 @@ class Pace:
         if self._waiting or not self._has_room(loop.time()):
             slot = loop.create_future()
             self._waiting.append(slot)
+            self._wake()
             try:
                 await slot
             except asyncio.CancelledError:
@@ -69,7 +73,7 @@ class Pace:
                     self.release()
                 raise
         else:
-            self.in_flight += 1
+            self._give()
         return loop.time()
 
     def release(self) -> None:
@@ -80,12 +84,25 @@ class Pace:
     def succeeded(self) -> None:
         """A call was answered; its slot is still held."""
         self._latest.append(False)
-        if self.in_flight < self.limit / 2:
+        was_used = max(self._most_now, self._most_before) >= self.limit / 2
+        self._count_outcome()
+        if not was_used:
             return
         step = 1.0 if not self._refused_before else max(1.0, self._peak / 16) / self.limit
         self.limit = min(self._ceiling, self.limit + step)
         self._peak = max(self._peak, self.limit)
         self._wake()
+
+    def _count_outcome(self) -> None:
+        """Forget how many calls were in flight two round trips ago."""
+        self._outcomes += 1
+        if self._outcomes >= self.limit:
+            self._outcomes = 0
+            self._most_before, self._most_now = self._most_now, self.in_flight
+
+    def _give(self) -> None:
+        self.in_flight += 1
+        self._most_now = max(self._most_now, self.in_flight)
 
     def refused(self, sent_at: float, wait: float | None) -> None:
         """A call sent at `sent_at` was refused for load, asking for `wait` seconds, if it said."""
@@ -108,7 +125,7 @@ class Pace:
         while self._waiting and self._has_room(now):
             slot = self._waiting.popleft()
             if not slot.done():
-                self.in_flight += 1
+                self._give()
                 slot.set_result(None)
         if self._waiting and now < self._paused_until:
             if self._timer:

@@ -161,13 +161,20 @@ class ReplaySource:
             for length, anchors in self._anchors.items()
             for start in range(len(text) - length + 1)
             for question in anchors.get(text[start : start + length], ())
-            if text.startswith(question, start)
+            if text.startswith(question, start) and _stands_alone(text, start, start + len(question))
         )
         return max(found, key=len, default=None)
 
 
 def _normal(text: str) -> str:
     return " ".join(text.split())
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether the words at start and end of text[start:end] are whole: "2+2" is not found in "12+25"."""
+    cut_before = start > 0 and text[start - 1].isalnum() and text[start].isalnum()
+    cut_after = end < len(text) and text[end - 1].isalnum() and text[end].isalnum()
+    return not (cut_before or cut_after)
 
 
 def _last_turn(request: Request) -> str:
