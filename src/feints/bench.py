@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,24 +15,19 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import track
 
-from feints.curate.balance import balance
-from feints.curate.dedup import remove_duplicates
+from feints.curate.choice import Chosen, Pile, choose
 from feints.curate.examples import Built
 from feints.curate.funnel import Funnel, FunnelStep
-from feints.curate.piles import Piles, sort_piles
 from feints.curate.settings import CurateSettings
-from feints.curate.split import split_by_problem
 from feints.evaluate.settings import ExamSettings
-from feints.evaluate.solver import Majority, OneShot, Solver
-from feints.generate.adaptive import sample_adaptively
+from feints.evaluate.solver import Majority, OneShot, Sampler, Solver
 from feints.generate.budget import Budget
 from feints.generate.ledger import Ledger
 from feints.generate.progress import SamplingProgress
 from feints.generate.prompt import Prompt
-from feints.generate.rationales import rationale_from, requests_for
-from feints.generate.sample import sample_all
+from feints.generate.rationales import Asking, ask_all, rationale_from
 from feints.generate.settings import SamplingSettings
-from feints.generate.source import Completion, Request, TextSource
+from feints.generate.source import Completion, TextSource
 from feints.records import Dropped, Example, Form, Judgement, Origin, Problem, Rationale, Verdict, content_hash
 from feints.runs import RunFolder, Stored
 from feints.train.settings import StudentSettings, TrainSettings
@@ -45,27 +40,12 @@ if TYPE_CHECKING:
 
 TRAINING_VERSION = 1
 """Raised when the loop would give other weights from the same examples; students are then trained anew."""
+UNSEEN_BY_WEIGHTS = {"checkpoint_seconds", "checkpoint_steps", "trackers"}
+"""Settings of training that change neither weights nor metrics; changing them trains nothing anew."""
 JUDGED_AT_ONCE = 1000
 
-Answered = list[tuple[Problem, Request, Completion]]
 Builder = Callable[["Student", Sequence[Rationale]], Built]
 """Makes examples of rationales with a student's renderer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """What curation left, problems split into train and validation."""
-
-    piles: Piles
-    """Right and wrong rationales that may be learnt from."""
-    validation: frozenset[str]
-    """Ids of the problems held back to choose the best epoch."""
-    funnel: Funnel
-    """How many rows each step kept, from problems to right rationales."""
-    dropped: tuple[Dropped, ...]
-    """Every row left out, with its reason."""
-    address: str
-    """Content address of all this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +98,8 @@ class Bench:
     """Where progress and notices go."""
     notices: list[str] = field(default_factory=list)
     """What a reader of the report must know."""
+    stopped: dict[str, Stored[Rationale]] = field(default_factory=dict)
+    """Sampling that ended early, by what it depends on: every arm of this run learns from the same rationales."""
 
     @cached_property
     def by_id(self) -> Mapping[str, Problem]:
@@ -130,97 +112,101 @@ class Bench:
         self,
         label: str,
         prompt: Prompt,
-        problems: Sequence[Problem] | None = None,
+        asked: Iterable[Problem | Asking] | None = None,
         *,
-        filled: Mapping[str, Mapping[str, str]] | None = None,
-        parents: Mapping[str, str] | None = None,
+        source: TextSource | Path | None = None,
+        sampling: SamplingSettings | None = None,
         origin: Origin = Origin.SAMPLED,
         form: Form = Form.COT,
         round: int = 0,
     ) -> Stored[Rationale]:
-        """Ask the teacher about problems (all of them unless given), through the ledger.
+        """Ask about problems (all of them unless given), through the ledger.
 
-        Sampling that a budget or Ctrl+C ended early is stored as what it is; the next run goes on.
+        Sampling that a budget or Ctrl+C ended early is stored as what it is; the next run goes on. The budget is the
+        teacher's: another source draws without one.
 
         Args:
             label: name of the table.
-            prompt: used unless the recipe gives another.
-            problems: whom to ask about.
-            filled: per problem id, texts for the prompt's further slots.
-            parents: per problem id, the rationale that is mended, corrupted or answered.
+            prompt: the recipe's own prompt stands in for it where it asks nothing but the problem of the teacher.
+            asked: what is asked; an `Asking` fills the prompt's further slots and names a parent.
+            source: who is asked instead of the teacher; a folder is a student, loaded only if there is work.
+            sampling: instead of the recipe's.
             origin: why these are written.
             form: their shape.
             round: of a method with rounds.
         """
-        prompt = self.teacher_prompt or prompt
-        asked = list(self.problems if problems is None else problems)
+        if source is None and not prompt.slots:
+            prompt = self.teacher_prompt or prompt
+        askings = [
+            a if isinstance(a, Asking) else Asking(problem=a) for a in (self.problems if asked is None else asked)
+        ]
+        sampling = sampling or self.sampling
         depends: list[object] = [
             self.problems.address,
-            content_hash([problem.id for problem in asked]),
-            self.teacher.identity,
+            content_hash([[a.problem.id, dict(a.filled), a.parent] for a in askings]),
+            self._who(source),
             prompt.hash,
-            self.sampling.model_dump(mode="json"),
-            content_hash(filled, parents),
+            sampling.model_dump(mode="json"),
             [origin, form, round],
         ]
-        known = self.run.known("1_rationales", label, Rationale, depends)
+        key = content_hash(label, depends)
+        known = self.stopped.get(key) or self.run.known("1_rationales", label, Rationale, depends)
         if known is not None:
             return known
-        answered, unsent, why = self._sample(label, asked, prompt, filled)
+        author = self._opened(source)
+        budget = self.budget if source is None else Budget()
+        with SamplingProgress(self.console, label) as progress:
+            answered, unsent, why = ask_all(
+                author,
+                askings,
+                prompt,
+                sampling,
+                judge=self._judged,
+                ledger=self.ledger,
+                budget=budget,
+                watcher=progress,
+            )
         rows = [
             rationale_from(
-                problem,
+                asking.problem,
                 request,
                 completion,
                 prompt=prompt,
-                author=self.teacher.identity,
+                author=author.identity,
                 form=form,
                 origin=origin,
                 round=round,
-                parent=(parents or {}).get(problem.id),
+                parent=asking.parent,
             )
-            for problem, request, completion in answered
+            for asking, request, completion in answered
         ]
         if unsent:
             self.notices.append(
                 f"{label}: {unsent:,} requests were not answered ({why}); a further run goes on from here"
             )
             depends += ["stopped early", content_hash([row.id for row in rows])]
-        return self.run.table("1_rationales", label, Rationale, depends, lambda: rows)
+        stored = self.run.table("1_rationales", label, Rationale, depends, lambda: rows)
+        if unsent:
+            self.stopped[key] = stored
+        return stored
 
-    def _sample(
-        self, label: str, asked: Sequence[Problem], prompt: Prompt, filled: Mapping[str, Mapping[str, str]] | None
-    ) -> tuple[Answered, int, str]:
-        """Problems with their requests and completions; how many requests stayed unanswered, and why."""
-        adaptive = self.sampling.adaptive
-        most = adaptive.maximum if adaptive else self.sampling.n
-        pairs = requests_for(
-            asked, prompt, self.sampling.sampling(), samples=most, seed=self.sampling.seed, filled=filled
-        )
-        with SamplingProgress(self.console, label) as progress:
-            if adaptive is None:
-                sampled = sample_all(self.teacher, [r for _, r in pairs], self.ledger, self.budget, progress)
-                completions = dict(sampled.answered)
-                answered = [(p, r, completions[r]) for p, r in pairs if r in completions]
-                return answered, len(sampled.unsent), sampled.report.why_unsent
-            grouped: dict[str, list[Request]] = {}
-            for problem, request in pairs:
-                grouped.setdefault(problem.id, []).append(request)
-            by_id = {problem.id: problem for problem in asked}
+    def _who(self, source: TextSource | Path | None) -> list[object]:
+        """Who is asked, found without loading weights."""
+        if not isinstance(source, Path):
+            return [(source or self.teacher).identity]
+        from feints.generate.weights import weights_identity  # noqa: PLC0415  torch
 
-            def judge(problem_id: str, completion: Completion) -> Judgement:
-                verdict = self.pool.check(
-                    by_id[problem_id], completion.text, thinking=completion.thinking, finish=completion.finish
-                )
-                return verdict.value
+        return [weights_identity(source), self.student.chat]
 
-            found = sample_adaptively(
-                self.teacher, grouped, adaptive, judge, self.ledger, self.budget, progress, progress
-            )
-        if found.short:
-            self.notices.append(f"{label}: {len(found.short):,} problems reached the maximum of {most} samples")
-        answered = [(by_id[used.problem_id], used.request, used.completion) for used in found.used]
-        return answered, len(found.unfinished), found.report.why_unsent
+    def _opened(self, source: TextSource | Path | None) -> TextSource:
+        if not isinstance(source, Path):
+            return source or self.teacher
+        from feints.generate.local import LocalSettings, LocalSource  # noqa: PLC0415  torch
+
+        return LocalSource.from_folder(source, LocalSettings(chat=self.student.chat), device=self.device)
+
+    def _judged(self, problem: Problem, completion: Completion) -> Judgement:
+        return self.pool.check(problem, completion.text, thinking=completion.thinking, finish=completion.finish).value
 
     def judge(self, label: str, rationales: Stored[Rationale]) -> Stored[Verdict]:
         """A verdict on every rationale; judged anew when the checkers' source changed."""
@@ -238,44 +224,50 @@ class Bench:
             return verdicts
 
         depends = [rationales.address, self.problems.address, code_hash()]
-        return self.run.table("2_verdicts", label, Verdict, depends, make)
+        verdicts = self.run.table("2_verdicts", label, Verdict, depends, make)
+        self._notice_short(label, rationales, verdicts)
+        return verdicts
+
+    def _notice_short(self, label: str, rationales: Stored[Rationale], verdicts: Stored[Verdict]) -> None:
+        """Say how many problems were asked to the maximum in vain; from the tables alone, so a rerun says it too."""
+        adaptive = self.sampling.adaptive
+        if adaptive is None:
+            return
+        found: dict[str, Counter[Judgement]] = {}
+        for row, verdict in zip(rationales, verdicts, strict=True):
+            # Hinted, corrupted or own texts are asked for one verdict only, so they are never short of the other.
+            if row.origin is Origin.SAMPLED:
+                found.setdefault(row.problem_id, Counter())[verdict.value] += 1
+        short = sum(
+            counts.total() >= adaptive.maximum
+            and (counts[Judgement.CORRECT] < adaptive.wanted_right or counts[Judgement.WRONG] < adaptive.wanted_wrong)
+            for counts in found.values()
+        )
+        if short:
+            self.notices.append(f"{label}: {short:,} problems reached the maximum of {adaptive.maximum} samples")
 
     # ---------------------------------------------------------------------------------------------------- curate
 
-    def choose(self, rationales: Stored[Rationale], verdicts: Stored[Verdict]) -> Chosen:
-        """Sort into piles, remove duplicates, balance, split by problem; every row is accounted for."""
-        settings = self.curate
-        piles = sort_piles(self.problems, rationales, verdicts)
-        reasons = Counter(row.reason for row in piles.rejected)
-        reasons["wrong: kept apart as negatives"] = len(piles.wrong)
-        funnel = self.funnel.start("sampled", "rationales", len(rationales)).step("right", len(piles.right), reasons)
-        dropped = list(piles.rejected)
-        if settings.near_duplicate is not None:
-            right = remove_duplicates(piles.right, self.by_id, threshold=settings.near_duplicate)
-            wrong = remove_duplicates(piles.wrong, self.by_id, threshold=settings.near_duplicate)
-            funnel = funnel.step("after dedup", len(right.kept), right.dropped)
-            dropped += [*right.dropped, *wrong.dropped]
-            piles = replace(piles, right=right.kept, wrong=wrong.kept)
-        balanced = balance(
-            piles,
-            self.by_id,
-            right_per_problem=settings.right_per_problem,
-            wrong_per_problem=settings.wrong_per_problem,
-            seed=settings.seed,
-        )
-        funnel = funnel.step("chosen", len(balanced.piles.right), balanced.dropped_right)
-        dropped += [*balanced.dropped_right, *balanced.dropped_wrong]
-        split = split_by_problem(self.problems, validation=settings.validation, seed=settings.seed)
-        return Chosen(
-            piles=balanced.piles,
-            validation=frozenset(problem.id for problem in split.validation),
-            funnel=funnel,
-            dropped=tuple(dropped),
-            address=content_hash(rationales.address, verdicts.address, settings.model_dump(mode="json")),
-        )
+    def choose(
+        self,
+        rationales: Stored[Rationale],
+        verdicts: Stored[Verdict],
+        *,
+        pile: Pile = "right",
+        unit: str = "rationales",
+    ) -> Chosen:
+        """Sort into piles, remove duplicates, balance, split by problem; see `curate.choice.choose`."""
+        address = content_hash(rationales.address, verdicts.address, self.curate.model_dump(mode="json"), pile, unit)
+        return choose(self.by_id, rationales, verdicts, self.curate, self.funnel, pile=pile, unit=unit, address=address)
 
     def examples(
-        self, chosen: Chosen, how: Sequence[object], build: Builder, rows: Iterable[Rationale] | None = None
+        self,
+        chosen: Chosen,
+        how: Sequence[object],
+        build: Builder,
+        rows: Iterable[Rationale] | None = None,
+        *,
+        name: str = "",
     ) -> Lesson:
         """Examples of the right rationales (or of `rows`), apart for training and validation.
 
@@ -283,13 +275,16 @@ class Bench:
             chosen: what curation left.
             how: everything `build` depends on besides the student and the rows, JSON-able.
             build: makes the examples.
-            rows: instead of the right pile.
+            rows: instead of the right pile; a row learnt from twice stands here twice.
+            name: told apart from other lessons of this arm by it.
 
         Raises:
             EmptyPileError: nothing is left to learn from.
         """
         used = list(chosen.piles.right if rows is None else rows)
-        chosen.funnel.refuse_empty()
+        if not used:
+            chosen.funnel.refuse_empty()
+        label = f"{self.arm}-{name}" if name else self.arm
         depends = [
             chosen.address,
             self.student_identity,
@@ -308,31 +303,37 @@ class Bench:
             return [e for e in build_once().examples if (e.problem_id in chosen.validation) == held_back]
 
         train = self.run.table(
-            "3_examples", f"{self.arm}-train", Example, [*depends, "train"], lambda: part(False), arm=self.arm
+            "3_examples", f"{label}-train", Example, [*depends, "train"], lambda: part(False), arm=self.arm
         )
         validation = self.run.table(
-            "3_examples", f"{self.arm}-validation", Example, [*depends, "validation"], lambda: part(True), arm=self.arm
+            "3_examples", f"{label}-validation", Example, [*depends, "validation"], lambda: part(True), arm=self.arm
         )
         dropped = self.run.table(
-            "3_dropped", f"{self.arm}-rows", Dropped, depends, lambda: [*chosen.dropped, *build_once().dropped]
+            "3_dropped", f"{label}-rows", Dropped, depends, lambda: [*chosen.dropped, *build_once().dropped]
         )
         reasons = Counter(row.reason for row in dropped.rows[len(chosen.dropped) :])
         funnel = chosen.funnel.start("to learn from", "examples", len(used))
         funnel = funnel.step("examples", len(train) + len(validation), reasons)
         funnel = funnel.step("to train on", len(train), Counter({"held back for validation": len(validation)}))
         self.run.table(
-            "3_dropped", f"{self.arm}-funnel", FunnelStep, [*depends, "funnel"], lambda: funnel.steps, arm=self.arm
+            "3_dropped",
+            f"{label}-funnel",
+            FunnelStep,
+            [*depends, [asdict(step) for step in funnel.steps]],
+            lambda: funnel.steps,
+            arm=self.arm,
         )
         funnel.refuse_empty()
         return Lesson(train=train, validation=validation)
 
     # ------------------------------------------------------------------------------------------ train and solve
 
-    def fresh_student(self) -> Student:
-        """The student before any training; its adapter, if any, starts from the training seed."""
+    def fresh_student(self, start: Path | None = None) -> Student:
+        """The student before any training (or the one in a folder); its adapter starts from the training seed."""
         from feints.train.student import Student  # noqa: PLC0415  torch
 
-        return Student.load(self.student, seed=self.seed, device=self.device)
+        settings = self.student if start is None else self.student.model_copy(update={"model": str(start)})
+        return Student.load(settings, seed=self.seed, device=self.device)
 
     def fit(
         self,
@@ -341,17 +342,21 @@ class Bench:
         *,
         loss_settings: Sequence[object],
         settings: TrainSettings | None = None,
+        start: Path | None = None,
         student: Callable[[], Student] | None = None,
+        save: Callable[[Student, Path], None] | None = None,
         name: str = "",
     ) -> Path:
-        """Train a fresh student (or the one `student` makes) and return its folder; resumes after a crash.
+        """Train a fresh student and return its folder; resumes after a crash.
 
         Args:
             lesson: what it learns.
             loss: how hard each token pulls.
-            loss_settings: everything the loss and `student` depend on, JSON-able.
+            loss_settings: everything the loss, `student` and `save` depend on, JSON-able.
             settings: instead of the recipe's.
-            student: makes the student to start from.
+            start: folder of the student to go on from, such as an earlier stage or round.
+            student: makes the student to start from, where its layers are not the plain ones.
+            save: writes what was learnt, where the plain merged weights would not hold it.
             name: told apart from other students of this arm by it.
         """
         training = (settings or self.training).model_copy(update={"seed": self.seed})
@@ -360,24 +365,31 @@ class Bench:
             TRAINING_VERSION,
             lesson.train.address,
             lesson.validation.address,
-            self.student_identity,
+            self.student_identity if start is None else self._who(start),
             self.student.model_dump(mode="json", exclude={"model"}),
-            training.model_dump(mode="json"),
+            training.model_dump(mode="json", exclude=UNSEEN_BY_WEIGHTS),
             list(loss_settings),
         ]
 
         def make(folder: Path) -> None:
             from feints.train.loop import fit  # noqa: PLC0415  torch
 
-            learner = student() if student else self.fresh_student()
+            learner = student() if student else self.fresh_student(start)
             self.console.print(f"training {label} on {len(lesson.train):,} examples", highlight=False)
             fit(learner, lesson.train.rows, loss, training, folder / "training", validation=lesson.validation.rows)
-            learner.save(folder / "student")
+            (save or _save_merged)(learner, folder / "student")
 
-        stored = self.run.folder("4_student", label, depends, make, arm=self.arm, seed=self.seed)
+        stored = self.run.folder("4_student", label, depends, make, arm=self.arm, seed=self.seed, name=name)
         return stored.path / "student"
 
     def one_shot(self, student: Path, prompt: Prompt) -> Solver:
         """A solver that asks the student in a folder once, greedily, or as often as the exam's vote wants."""
-        solver = OneShot(student, prompt, self.exam.sampling, checker=self.pool)
+        return self.voting(OneShot(student, prompt, self.exam.sampling, checker=self.pool))
+
+    def voting(self, solver: Sampler) -> Solver:
+        """A solver that asks once, or as often as the exam's vote wants."""
         return Majority(solver, self.exam.votes) if self.exam.votes > 1 else solver
+
+
+def _save_merged(student: Student, folder: Path) -> None:
+    student.save(folder)

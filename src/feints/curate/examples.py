@@ -36,8 +36,8 @@ class Renderer(Protocol):
 class Prompt(Protocol):
     """How a problem is put to the student."""
 
-    def messages(self, problem: Problem, /) -> Sequence[Message]:
-        """The chat that asks this problem."""
+    def messages(self, problem: Problem, /, **filled: str) -> Sequence[Message]:
+        """The chat that asks this problem, further slots filled."""
         ...
 
 
@@ -62,6 +62,7 @@ def build_examples(
     thinking: Thinking = "keep",
     prompt_weight: float = 0.0,
     max_tokens: int | None = None,
+    filled: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Built:
     """One example per rationale, every target token weighted alike.
 
@@ -75,6 +76,7 @@ def build_examples(
         thinking: keep the hidden reasoning in the target, or drop it.
         prompt_weight: raw weight of each prompt token.
         max_tokens: longest prompt and target together, in tokens; None allows any length.
+        filled: per rationale id, texts for the prompt's further slots.
 
     Raises:
         DataError: a rationale of an unknown problem.
@@ -87,7 +89,7 @@ def build_examples(
         if not row.text.strip():
             dropped.append(Dropped(item_id=row.id, step=STEP, reason="empty text"))
             continue
-        context = tuple(renderer.prompt_ids(prompt.messages(problem)))
+        context = tuple(renderer.prompt_ids(prompt.messages(problem, **(filled or {}).get(row.id, {}))))
         target = tuple(renderer.target_ids(row.text, thinking=kept_thinking))
         if _too_long(context, target, max_tokens):
             dropped.append(Dropped(item_id=row.id, step=STEP, reason=f"longer than {max_tokens} tokens"))

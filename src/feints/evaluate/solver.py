@@ -51,6 +51,20 @@ class Solver(Protocol):
         ...
 
 
+@runtime_checkable
+class Sampler(Solver, Protocol):
+    """A solver that can draw several texts per problem, and so can vote."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How texts are drawn."""
+        ...
+
+    def sample(self, problems: Sequence[Problem], samples: int, seed: int) -> list[list[Judged]]:
+        """`samples` completions per problem with their verdicts, problems in order, samples by index."""
+        ...
+
+
 def write_solver(folder: Path, solver: Solver, settings: Mapping[str, Any]) -> None:
     """Write solver.json: the name of the class and the settings its `load` will be given.
 
@@ -184,30 +198,44 @@ class OneShot:
     def solve(self, problems: Sequence[Problem], seed: int) -> list[Answer]:
         """See `Solver.solve`."""
         judged = self.sample(problems, 1, seed)
-        return [_answer(problem, own, 0) for problem, own in zip(problems, judged, strict=True)]
+        return [answer_with(problem, own, 0) for problem, own in zip(problems, judged, strict=True)]
 
-    def sample(self, problems: Sequence[Problem], samples: int, seed: int) -> list[list[Judged]]:
-        """`samples` completions per problem with their verdicts, problems in order, samples by index.
-
-        Raises:
-            StudentError: a prompt does not fit the student's context; the problems are named.
-        """
-        requests = [
-            Request(messages=self.prompt.messages(problem), sampling=self.sampling, sample_index=index, seed=seed)
-            for problem in problems
-            for index in range(samples)
-        ]
-        self._require_room(problems, requests, samples)
-        completions = complete_all(self.source, requests, ledger=self.ledger)
-        asked = [problem for problem in problems for _ in range(samples)]
-        items = [(p, c.text, c.thinking, c.finish) for p, c in zip(asked, completions, strict=True)]
+    def sample(
+        self, problems: Sequence[Problem], samples: int, seed: int, filled: Sequence[Mapping[str, str]] | None = None
+    ) -> list[list[Judged]]:
+        """`write`, with a verdict on each completion; see `Sampler.sample`."""
+        written = self.write(problems, samples, seed, filled)
+        items = [(p, c.text, c.thinking, c.finish) for p, own in zip(problems, written, strict=True) for c in own]
         if self.checker is not None:
             verdicts = self.checker.check_all(items)
         else:
             with CheckerPool() as pool:
                 verdicts = pool.check_all(items)
-        judged = list(zip(completions, verdicts, strict=True))
-        return [judged[start : start + samples] for start in range(0, len(judged), samples)]
+        said = iter(verdicts)
+        return [[(completion, next(said)) for completion in own] for own in written]
+
+    def write(
+        self, problems: Sequence[Problem], samples: int, seed: int, filled: Sequence[Mapping[str, str]] | None = None
+    ) -> list[list[Completion]]:
+        """`samples` completions per problem, unjudged: a stage of a solver that asks several times.
+
+        Args:
+            problems: what is asked.
+            samples: texts of each.
+            seed: of the random streams.
+            filled: for each problem, texts for the prompt's further slots.
+
+        Raises:
+            StudentError: a prompt does not fit the student's context; the problems are named.
+        """
+        requests = [
+            Request(messages=self.prompt.messages(problem, **own), sampling=self.sampling, sample_index=at, seed=seed)
+            for problem, own in zip(problems, filled or [{}] * len(problems), strict=True)
+            for at in range(samples)
+        ]
+        self._require_room(problems, requests, samples)
+        completions = complete_all(self.source, requests, ledger=self.ledger)
+        return [list(completions[start : start + samples]) for start in range(0, len(completions), samples)]
 
     def _require_room(self, problems: Sequence[Problem], requests: Sequence[Request], samples: int) -> None:
         too_long = getattr(self.source, "too_long", None)
@@ -258,7 +286,7 @@ class Majority:
     gold answer decides who votes.
     """
 
-    def __init__(self, inner: OneShot, samples: int) -> None:
+    def __init__(self, inner: Sampler, samples: int) -> None:
         """Vote over `samples` texts of `inner` per problem.
 
         Raises:
@@ -290,12 +318,14 @@ class Majority:
     def load(cls, folder: Path, settings: Mapping[str, Any]) -> Self:
         """The solver `save` wrote; see `load_solver`."""
         inner = load_solver(folder / _INNER)
-        if not isinstance(inner, OneShot):
-            raise DataError(f"{folder / _INNER} holds a {type(inner).__name__}, not a OneShot; save the solver again")
+        if not isinstance(inner, Sampler):
+            raise DataError(
+                f"{folder / _INNER} holds a {type(inner).__name__}, which draws no samples; save the solver again"
+            )
         return cls(inner, int(settings["samples"]))
 
 
-def _answer(problem: Problem, judged: Sequence[Judged], chosen: int) -> Answer:
+def answer_with(problem: Problem, judged: Sequence[Judged], chosen: int) -> Answer:
     """The answer that says what sample `chosen` says."""
     completion, verdict = judged[chosen]
     several = len(judged) > 1
@@ -315,6 +345,6 @@ def _answer(problem: Problem, judged: Sequence[Judged], chosen: int) -> Answer:
 def _voted(problem: Problem, judged: Sequence[Judged]) -> Answer:
     winner = vote([answer_key(problem, verdict.extracted) for _, verdict in judged]).winner
     if winner is not None:
-        return _answer(problem, judged, winner)
+        return answer_with(problem, judged, winner)
     # No sample gave an answer: say what the first one said.
-    return replace(_answer(problem, judged, 0), extracted=None)
+    return replace(answer_with(problem, judged, 0), extracted=None)

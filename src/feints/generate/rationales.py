@@ -1,13 +1,31 @@
-"""Problems x prompt x samples -> requests, and completions -> rationales."""
+"""Problems x prompt x samples -> requests -> completions -> rationales."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
+from feints.generate.adaptive import sample_adaptively
+from feints.generate.budget import Budget
+from feints.generate.ledger import Ledger
+from feints.generate.progress import SamplingProgress
 from feints.generate.prompt import Prompt
-from feints.generate.source import Completion, Request, Sampling
-from feints.records import Form, Origin, Problem, Rationale, content_hash
+from feints.generate.sample import sample_all
+from feints.generate.settings import SamplingSettings
+from feints.generate.source import Completion, Request, Sampling, TextSource
+from feints.records import Form, Judgement, Origin, Problem, Rationale, content_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """One problem put to a text source with what the prompt says besides; a problem may be put several times."""
+
+    problem: Problem
+    """What is asked."""
+    filled: Mapping[str, str] = field(default_factory=dict)
+    """Texts for the prompt's further slots: a hint, a wrong rationale."""
+    parent: str | None = None
+    """Id of the rationale that is mended, corrupted, answered or continued."""
 
 
 def requests_for(
@@ -36,6 +54,65 @@ def requests_for(
             request = Request(messages=messages, sampling=sampling, sample_index=index, seed=seed)
             asked.append((problem, request))
     return asked
+
+
+def ask_all(
+    source: TextSource,
+    askings: Sequence[Asking],
+    prompt: Prompt,
+    settings: SamplingSettings,
+    *,
+    judge: Callable[[Problem, Completion], Judgement],
+    ledger: Ledger,
+    budget: Budget,
+    watcher: SamplingProgress,
+) -> tuple[list[tuple[Asking, Request, Completion]], int, str]:
+    """Every asking with its requests and completions; how many requests stayed unanswered, and why.
+
+    Args:
+        source: who is asked.
+        askings: what; each is sampled as often as the settings say.
+        prompt: the text around each.
+        settings: how completions are drawn.
+        judge: says whether a completion is right, where sampling is adaptive.
+        ledger: where replies are kept.
+        budget: the most that may be spent.
+        watcher: shows how far it is.
+    """
+    adaptive = settings.adaptive
+    most = adaptive.maximum if adaptive else settings.n
+    named = {f"{asking.problem.id}#{place}": asking for place, asking in enumerate(askings)}
+    requests = {name: _requests_of(asking, prompt, settings, most) for name, asking in named.items()}
+    if adaptive is None:
+        sampled = sample_all(source, [r for own in requests.values() for r in own], ledger, budget, watcher)
+        completions = dict(sampled.answered)
+        answered = [
+            (named[name], request, completions[request])
+            for name, own in requests.items()
+            for request in own
+            if request in completions
+        ]
+        return answered, len(sampled.unsent), sampled.report.why_unsent
+    found = sample_adaptively(
+        source,
+        requests,
+        adaptive,
+        lambda name, completion: judge(named[name].problem, completion),
+        ledger,
+        budget,
+        watcher,
+        watcher,
+    )
+    answered = [(named[used.problem_id], used.request, used.completion) for used in found.used]
+    return answered, len(found.unfinished), found.report.why_unsent
+
+
+def _requests_of(asking: Asking, prompt: Prompt, settings: SamplingSettings, samples: int) -> list[Request]:
+    filled = {asking.problem.id: asking.filled}
+    pairs = requests_for(
+        [asking.problem], prompt, settings.sampling(), samples=samples, seed=settings.seed, filled=filled
+    )
+    return [request for _, request in pairs]
 
 
 def rationale_from(

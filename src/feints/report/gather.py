@@ -171,7 +171,7 @@ def _renamed(value: Score, problem_set: str) -> Score:
 
 def _funnel(run: RunFolder, arm: str) -> tuple[FunnelStep, ...]:
     for path, entry in run.outputs("3_dropped"):
-        if entry["label"] == f"{arm}-funnel":
+        if entry.get("arm") == arm and entry["label"].endswith("-funnel"):
             return tuple(
                 FunnelStep(
                     name=step.name,
@@ -186,6 +186,8 @@ def _funnel(run: RunFolder, arm: str) -> tuple[FunnelStep, ...]:
 
 
 def _spend(judged: Sequence[Judged], teacher: str, recipe: dict[str, Any]) -> Spend | None:
+    # What a student wrote in an exam of its own costs no teacher.
+    judged = [row for row in judged if row.rationale.author == teacher]
     if not judged:
         return None
     counts = Counter(row.verdict.value for row in judged)
@@ -232,7 +234,11 @@ def _weighted(run: RunFolder, arms: Sequence[Arm]) -> tuple[WeightedExample, ...
 
     method = arms[0].name
     students = [path for path, entry in run.outputs("4_student") if entry["arm"] == method]
-    tables = [path for path, entry in run.outputs("3_examples") if entry["label"] == f"{method}-train"]
+    tables = [
+        path
+        for path, entry in run.outputs("3_examples")
+        if entry["arm"] == method and entry["label"].endswith("-train")
+    ]
     files = [path / "student" / "tokenizer.json" for path in students]
     if not tables or not files or not files[0].is_file():
         return ()
