@@ -15,7 +15,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from feints.errors import SettingsError
-from feints.train.batch import Packing, packing_of
+from feints.train.rows import Packing, packing_of
 
 NAME = "feints_packed"
 

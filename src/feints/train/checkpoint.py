@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -218,7 +219,7 @@ def read_tensors(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any], l
     try:
         weights = load_file(checkpoint / "weights.safetensors")
         rest = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
+    except (OSError, SafetensorError, RuntimeError, EOFError, LookupError, ValueError, UnpicklingError) as error:
         raise StorageError(f"the checkpoint {checkpoint} is damaged ({error}); remove it to start again") from error
     return weights, rest["optimizer"], rest["randoms"]
 

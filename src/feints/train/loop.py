@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from feints.errors import DataError, SettingsError, StudentError
 from feints.records import Example, content_hash
 from feints.train.attention import restore_attention, texts_stay_apart, use_packed_attention
-from feints.train.batch import Batcher, Layout, Rows, Step, Units
+from feints.train.batch import Batcher, Step, Units
 from feints.train.checkpoint import (
     Progress,
     is_sharded,
@@ -38,51 +37,15 @@ from feints.train.checkpoint import (
 )
 from feints.train.head import inner_model
 from feints.train.losses import Loss
-from feints.train.metrics import MetricsFile, Sums, TrainProgress, readable
+from feints.train.metrics import FitResult, MetricsFile, StepReport, Sums, TrainProgress, readable
+from feints.train.optimizer import make_optimizer
+from feints.train.rows import Layout, Rows
 from feints.train.settings import TrainSettings
 from feints.train.sharding import gathered, skeleton
 from feints.train.student import Student
 
 METRICS_FILE = "metrics.jsonl"
 BEST_FILE = "best.safetensors"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepReport:
-    """What `on_step` is told after each optimiser step."""
-
-    step: int
-    """Steps done, from 1."""
-    steps: int
-    """Steps in all."""
-    epoch: int
-    """Epoch the step belonged to, from 1."""
-    loss: float
-    """Sum of the loss terms of the step."""
-    gradient_norm: float | None
-    """Before clipping; None where nothing is clipped."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitResult:
-    """How a run went; the student holds the weights of the epoch that is kept."""
-
-    steps: int
-    """Optimiser steps done."""
-    epochs: int
-    """Epochs begun."""
-    best_epoch: int | None
-    """Epoch whose weights the student holds, from 1; None without validation examples (then it is the last)."""
-    loss: float
-    """Mean training loss of the last window of steps."""
-    validation: tuple[dict[str, float], ...]
-    """One record of every validation pass."""
-    tokens: int
-    """Tokens the model read, prompts included, padding not."""
-    seconds: float
-    """Time spent training, over all resumptions."""
-    metrics: Path
-    """The JSON lines."""
 
 
 def fit(
@@ -149,7 +112,7 @@ class _Run:
         self.batcher = Batcher(examples, layout)
         self.validation = Batcher(validation, layout) if validation else None
         self._skeleton = skeleton(student.model) if self.accelerator.distributed_type == "FSDP" else None
-        optimizer = _optimizer(student.model, settings, fused=self._skeleton is None)
+        optimizer = make_optimizer(student.model, settings, fused=self._skeleton is None)
         self.model, self.optimizer = self.accelerator.prepare(student.model, optimizer)
         self._held = self.model if is_sharded(self.model) else student.model
         self.epochs = self._count_steps()
@@ -419,25 +382,3 @@ class _Run:
 
 def _dropout_seed(seed: int, rank: int) -> int:
     return int(content_hash("dropout", seed, rank)[:15], 16)
-
-
-def _optimizer(model: torch.nn.Module, settings: TrainSettings, *, fused: bool) -> torch.optim.Optimizer:
-    """AdamW over what learns; biases and norms, being vectors, are not decayed.
-
-    Raises:
-        StudentError: nothing learns.
-    """
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not learning:
-        raise StudentError("the student has no trainable weights; add an adapter or choose adapter kind: full")
-    groups = [
-        {"params": [p for p in learning if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        eps=settings.epsilon,
-        fused=fused,
-    )

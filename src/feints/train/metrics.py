@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +23,44 @@ RIGHT_ROLES = (Role.RIGHT, Role.ANCHOR, Role.POSITIVE)
 """Roles whose targets are right answers; the gauge of wrong ones reads Role.WRONG alone."""
 _PLAIN_SECONDS = 10.0
 _GAUGES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """What `on_step` is told after each optimiser step."""
+
+    step: int
+    """Steps done, from 1."""
+    steps: int
+    """Steps in all."""
+    epoch: int
+    """Epoch the step belonged to, from 1."""
+    loss: float
+    """Sum of the loss terms of the step."""
+    gradient_norm: float | None
+    """Before clipping; None where nothing is clipped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitResult:
+    """How a run went; the student holds the weights of the epoch that is kept."""
+
+    steps: int
+    """Optimiser steps done."""
+    epochs: int
+    """Epochs begun."""
+    best_epoch: int | None
+    """Epoch whose weights the student holds, from 1; None without validation examples (then it is the last)."""
+    loss: float
+    """Mean training loss of the last window of steps."""
+    validation: tuple[dict[str, float], ...]
+    """One record of every validation pass."""
+    tokens: int
+    """Tokens the model read, prompts included, padding not."""
+    seconds: float
+    """Time spent training, over all resumptions."""
+    metrics: Path
+    """The JSON lines."""
 
 
 class Sums:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class AdapterSettings(BaseModel):
     """What is trained: every weight, or low-rank additions to some of them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["full", "lora"] = "full"
     """`full` trains every weight, `lora` freezes them and trains low-rank additions."""
@@ -28,7 +28,7 @@ class AdapterSettings(BaseModel):
 class StudentSettings(BaseModel):
     """Which weights to start from and which part of them learns."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str
     """A folder with safetensors and a tokenizer, or a hub id such as owner/model."""
@@ -45,7 +45,7 @@ class StudentSettings(BaseModel):
 class TrainSettings(BaseModel):
     """How a student is fitted; the same for every method."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     epochs: int = Field(default=1, ge=1)
     """Passes over the examples; not used when `max_steps` is set."""

@@ -65,7 +65,7 @@ class Student:
         if settings.adapter.kind == "lora":
             student.add_lora(settings.adapter, seed=seed)
         if settings.gradient_checkpointing:
-            student.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            _recompute_activations(student.model)
             if settings.adapter.kind == "lora":
                 student.model.enable_input_require_grads()
         return student
@@ -215,6 +215,14 @@ def merged_copy(model: Any) -> Any:
     if not isinstance(model, PeftModel):
         return model
     return copy.deepcopy(model).merge_and_unload()
+
+
+def _recompute_activations(model: Any) -> None:
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    if enable is None:  # the name before transformers 5.23
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    else:
+        enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
 
 def _has_transposed_linear(model: Any) -> bool:

@@ -1,0 +1,380 @@
+"""The loop: it learns, resumes exactly, keeps the best epoch, and refuses what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from feints.errors import DataError, EmptyPileError, SettingsError, StorageError, StudentError
+from feints.train.loop import fit
+from feints.train.losses import token_nll, weighted_nll
+from feints.train.settings import TrainSettings
+from feints.train.student import Student, StudentSettings
+
+SETTINGS = TrainSettings(
+    epochs=3, batch_examples=4, learning_rate=3e-3, warmup_steps=2, log_steps=2, clip_norm=1.0, checkpoint_steps=2
+)
+
+
+def _weights(student):
+    return {name: tensor.clone() for name, tensor in student.model.state_dict().items()}
+
+
+def _assert_equal(first, second):
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def _lines(path):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+class _KilledError(Exception):
+    pass
+
+
+def _kill_at(step):
+    def on_step(report):
+        if report.step == step:
+            raise _KilledError
+
+    return on_step
+
+
+@pytest.mark.parametrize(("family", "lora"), [("llama", False), ("qwen2", True), ("t5", False), ("gpt2", True)])
+def test_it_learns_and_reports(family, lora, make_student, make_examples, tmp_path):
+    student = make_student(family, lora=lora)
+    examples = make_examples(student, 10)
+    settings = SETTINGS.model_copy(update={"epochs": 12, "learning_rate": 2e-2})
+    result = fit(student, examples, weighted_nll(), settings, tmp_path, validation=examples[:2], show_progress=False)
+    rows = _lines(result.metrics)
+    train = [row for row in rows if row["kind"] == "train"]
+    assert result.steps == 36 == train[-1]["step"]
+    assert train[-1]["loss"] < (0.97 if lora else 0.8) * train[0]["loss"]
+    assert train[-1]["logprob_right"] > train[0]["logprob_right"]
+    assert result.tokens == 12 * sum(
+        max(len(e.prompt_ids), len(e.target_ids) + 1) if family == "t5" else len(e.prompt_ids) + len(e.target_ids)
+        for e in examples
+    )
+    assert [row["epoch"] for row in result.validation] == list(range(1, 13))
+    assert all(parameter.grad is None for parameter in student.model.parameters())
+
+
+@pytest.mark.parametrize(("family", "lora"), [("llama", False), ("gpt2", True)])
+@pytest.mark.parametrize("at", [3, 6, 7])
+def test_resumed_equals_uninterrupted_with_dropout(family, lora, at, make_student, make_examples, tmp_path):
+    examples = make_examples(make_student(family), 22)
+
+    def run(folder, on_step=None):
+        student = make_student(family, dropout=0.2, lora=lora)
+        args = (student, examples, weighted_nll(), SETTINGS, folder)
+        return fit(*args, validation=examples[:3], on_step=on_step, show_progress=False), student
+
+    whole, student = run(tmp_path / "whole")
+    with pytest.raises(_KilledError):
+        run(tmp_path / "cut", _kill_at(at))
+    torch.rand(5)
+    resumed, again = run(tmp_path / "cut")
+    _assert_equal(_weights(student), _weights(again))
+    assert _lines(whole.metrics) == _lines(resumed.metrics)
+    assert (whole.best_epoch, whole.validation, whole.tokens) == (
+        resumed.best_epoch,
+        resumed.validation,
+        resumed.tokens,
+    )
+    finished, third = run(tmp_path / "cut", _kill_at(1))
+    assert finished.steps == whole.steps
+    _assert_equal(_weights(student), _weights(third))
+
+
+def test_dropout_is_on_and_seeded(make_student, make_examples, tmp_path):
+    examples = make_examples(make_student(), 8)
+
+    def trained(dropout, seed, name):
+        student = make_student("llama", dropout=dropout)
+        settings = SETTINGS.model_copy(update={"epochs": 1, "seed": seed, "batch_examples": 8})
+        fit(student, examples, weighted_nll(), settings, tmp_path / name, show_progress=False)
+        return _weights(student)["model.layers.0.self_attn.q_proj.weight"]
+
+    first = trained(0.3, 1, "a")
+    assert torch.equal(first, trained(0.3, 1, "b"))
+    assert not torch.equal(first, trained(0.3, 2, "c"))
+    assert torch.allclose(trained(0.0, 1, "d"), trained(0.0, 2, "e"), atol=1e-6)
+
+
+SCRIPT = """
+    import os, pickle, signal, sys, warnings
+    from pathlib import Path
+    import torch
+    from feints.train.loop import fit
+    from feints.train.losses import weighted_nll
+    from feints.train.settings import TrainSettings
+    from feints.train.student import Student, StudentSettings
+
+    torch.set_num_threads(1)
+    model, data, folder, kill = sys.argv[1:]
+    student = Student.load(StudentSettings(model=model))
+    examples = pickle.loads(Path(data).read_bytes())
+    settings = TrainSettings.model_validate_json(os.environ["SETTINGS"])
+
+    def on_step(report):
+        if report.step == int(kill):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    fit(student, examples, weighted_nll(), settings, Path(folder), validation=examples[:3], on_step=on_step)
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_in_mid_epoch_and_run_again(student_folder, make_student, make_examples, tmp_path):
+    examples = make_examples(make_student(), 22)
+    (tmp_path / "data").write_bytes(pickle.dumps(examples))
+    (tmp_path / "run.py").write_text(textwrap.dedent(SCRIPT))
+    environment = {**os.environ, "SETTINGS": SETTINGS.model_dump_json(), "OMP_NUM_THREADS": "1"}
+
+    arguments = [str(student_folder("llama", 0.2)), str(tmp_path / "data"), str(tmp_path / "cut"), "5"]
+    command = [sys.executable, "-W", "error", str(tmp_path / "run.py"), *arguments]
+    killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert killed.returncode == -9, killed.stderr
+    assert [path.name for path in (tmp_path / "cut").glob("checkpoint-*")] == ["checkpoint-000000004"]
+
+    def ended(folder):
+        student = make_student("llama", dropout=0.2)
+        args = (student, examples, weighted_nll(), SETTINGS, tmp_path / folder)
+        result = fit(*args, validation=examples[:3], show_progress=False)
+        return _weights(student), _lines(result.metrics)
+
+    (first, first_lines), (second, second_lines) = ended("whole"), ended("cut")
+    _assert_equal(first, second)
+    assert first_lines == second_lines
+
+
+def test_the_best_epoch_is_kept(make_student, make_examples, tmp_path):
+    student = make_student()
+    examples = make_examples(student, 12)
+    settings = SETTINGS.model_copy(update={"epochs": 6, "learning_rate": 5e-2, "schedule": "constant"})
+    result = fit(
+        student, examples[:8], weighted_nll(), settings, tmp_path, validation=examples[8:], show_progress=False
+    )
+    losses = [row["loss"] for row in result.validation]
+    assert result.best_epoch == 1 + int(np.argmin(losses))
+    assert result.best_epoch < 6, "the learning rate is meant to overfit"
+    rest = fit(
+        student,
+        examples[8:],
+        weighted_nll(),
+        settings.model_copy(update={"learning_rate": 1e-12, "epochs": 1, "warmup_steps": 0}),
+        tmp_path / "again",
+        validation=examples[8:],
+        show_progress=False,
+    )
+    assert rest.validation[0]["loss"] == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_max_steps_runs_over_epochs_and_sets_the_schedule(make_student, make_examples, tmp_path):
+    student = make_student()
+    settings = SETTINGS.model_copy(update={"max_steps": 7, "log_steps": 1})
+    result = fit(student, make_examples(student, 10), weighted_nll(), settings, tmp_path, show_progress=False)
+    rates = [row["learning_rate"] for row in _lines(result.metrics)]
+    assert (result.steps, result.epochs) == (7, 3)
+    assert rates == pytest.approx([settings.rate(step, 7, step // 3) for step in range(7)])
+
+
+def test_the_callers_random_numbers_go_on(make_student, make_examples, tmp_path):
+    student = make_student("llama", dropout=0.1)
+    examples = make_examples(student, 4)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit(student, examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_bf16_arithmetic_keeps_float32_weights(make_student, make_examples, tmp_path):
+    student = make_student()
+    examples = make_examples(student, 8)
+    settings = SETTINGS.model_copy(update={"precision": "bf16", "epochs": 8, "learning_rate": 1e-2})
+    result = fit(student, examples, weighted_nll(), settings, tmp_path, show_progress=False)
+    rows = _lines(result.metrics)
+    assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
+    assert {parameter.dtype for parameter in student.model.parameters()} == {torch.float32}
+    full = make_student()
+    again = fit(
+        full,
+        examples,
+        weighted_nll(),
+        settings.model_copy(update={"precision": "fp32"}),
+        tmp_path / "b",
+        show_progress=False,
+    )
+    assert result.loss == pytest.approx(again.loss, rel=0.05)
+
+
+def test_gradient_checkpointing_changes_nothing(make_student, make_examples, tmp_path):
+    examples = make_examples(make_student(), 8)
+
+    def trained(checkpointing, lora):
+        student = make_student(lora=lora, gradient_checkpointing=checkpointing)
+        folder = tmp_path / f"{checkpointing}{lora}"
+        fit(student, examples, weighted_nll(), SETTINGS, folder, show_progress=False)
+        return _weights(student)
+
+    for lora in (False, True):
+        plain, spared = trained(False, lora), trained(True, lora)
+        for name, tensor in plain.items():
+            torch.testing.assert_close(tensor, spared[name], rtol=1e-4, atol=1e-5)
+
+
+def test_gauges_separate_right_from_wrong(make_student, make_examples, tmp_path):
+    student = make_student()
+    examples = make_examples(student, 8, pairs=True)
+    examples = [replace(e, weights=tuple(-0.2 * w for w in e.weights)) if e.role == "wrong" else e for e in examples]
+    student.model.eval()
+    expected = {"right": [0.0, 0], "wrong": [0.0, 0]}
+    for example in examples:
+        ids = torch.tensor([example.prompt_ids + example.target_ids])
+        with torch.no_grad():
+            logps = student.model(input_ids=ids).logits[0, :-1].log_softmax(-1).gather(1, ids[:, 1:].T)[:, 0]
+        expected[example.role][0] += logps[len(example.prompt_ids) - 1 :].sum().item()
+        expected[example.role][1] += len(example.target_ids)
+    settings = TrainSettings(batch_examples=8, max_steps=1, learning_rate=1e-9)
+    result = fit(student, examples, weighted_nll(), settings, tmp_path, validation=examples, show_progress=False)
+    for row in _lines(result.metrics):
+        for role, (total, count) in expected.items():
+            assert row[f"logprob_{role}"] == pytest.approx(total / count, rel=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_no_examples(make_student, tmp_path):
+    with pytest.raises(EmptyPileError, match="no example reached training"):
+        fit(make_student(), [], weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+
+
+def test_another_tokenizer(make_student, make_examples, tmp_path):
+    student = make_student()
+    example = replace(make_examples(student, 1)[0], tokenizer_hash="other")
+    with pytest.raises(StudentError, match="'example 0' was made with another tokenizer"):
+        fit(student, [example], weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+
+
+def test_longer_than_the_context(make_student, make_examples, tmp_path):
+    student = make_student()
+    example = make_examples(student, 1)[0]
+    long = replace(example, prompt_ids=(5,) * 130, weights=(0.0,) * 130 + (1.0,) * len(example.target_ids))
+    with pytest.raises(StudentError, match="'example 0' is longer than the student's context: prompt 130"):
+        fit(student, [long], weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+
+
+def test_a_step_with_nothing_to_learn(make_student, make_examples, tmp_path):
+    student = make_student()
+    examples = [replace(e, weights=(0.0,) * len(e.weights)) for e in make_examples(student, 4)]
+    with pytest.raises(DataError, match="step 1 has nothing to learn: all weights of its 4 examples are 0"):
+        fit(student, examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights(make_student, make_examples, tmp_path):
+    student = make_student()
+    examples = make_examples(student, 8)
+    before = _weights(student)
+
+    def broken(model, batch, counts):
+        return {"good": token_nll(model, batch).sum(), "bad": token_nll(model, batch).sum() * float("nan")}
+
+    with pytest.raises(StudentError, match=r"loss of step 1 is not a finite number \(good [\d.e+]+, bad nan\)"):
+        fit(student, examples, broken, SETTINGS, tmp_path, show_progress=False)
+    _assert_equal(before, _weights(student))
+
+
+def test_a_folder_of_another_run(make_student, make_examples, tmp_path):
+    examples = make_examples(make_student(), 8)
+    fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+    other = SETTINGS.model_copy(update={"learning_rate": 1e-5})
+    with pytest.raises(SettingsError, match="other settings, examples or weights"):
+        fit(make_student(), examples, weighted_nll(), other, tmp_path, show_progress=False)
+    relaxed = SETTINGS.model_copy(update={"log_steps": 5})
+    assert fit(make_student(), examples, weighted_nll(), relaxed, tmp_path, show_progress=False).steps == 6
+
+
+def test_a_damaged_checkpoint(make_student, make_examples, tmp_path):
+    examples = make_examples(make_student(), 8)
+    fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+    newest = max(tmp_path.glob("checkpoint-*"))
+    (newest / "state.pt").write_bytes(b"half")
+    with pytest.raises(StorageError, match="is damaged"):
+        fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+    (newest / "progress.json").write_text('{"version": 99}')
+    with pytest.raises(StorageError, match="version 99"):
+        fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+
+
+def test_a_folder_that_cannot_be_written(make_student, make_examples, tmp_path):
+    student = make_student()
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="make room or name another folder"):
+        fit(student, make_examples(student), weighted_nll(), SETTINGS, tmp_path / "file" / "run", show_progress=False)
+
+
+def test_a_full_disk_costs_no_checkpoint(make_student, make_examples, tmp_path):
+    examples = make_examples(make_student(), 8)
+    with pytest.raises(_KilledError):
+        fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, on_step=_kill_at(3), show_progress=False)
+    before = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+    try:
+        with pytest.raises(StorageError, match="make room"):
+            fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert before == sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-000000002"]
+    assert not list(tmp_path.glob(".partial*"))
+    assert fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False).steps == 6
+
+
+def test_packing_an_encoder_decoder_is_refused(make_student, make_examples, tmp_path):
+    student = make_student("t5")
+    settings = SETTINGS.model_copy(update={"rows": "packed"})
+    with pytest.raises(SettingsError, match="rows: padded"):
+        fit(student, make_examples(student), weighted_nll(), settings, tmp_path, show_progress=False)
+
+
+def test_a_frozen_student_is_refused(make_student, make_examples, tmp_path):
+    student = make_student()
+    student.model.requires_grad_(False)
+    with pytest.raises(StudentError, match="no trainable weights"):
+        fit(student, make_examples(student), weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+
+
+def test_plain_lines_when_nobody_watches(make_student, make_examples, tmp_path, capsys):
+    student = make_student()
+    fit(student, make_examples(student, 4), weighted_nll(), SETTINGS, tmp_path)
+    said = capsys.readouterr()
+    assert "training: step 3 of 3" in said.err
+    assert said.out == ""
+
+
+def test_a_trained_student_is_saved_and_loaded(make_student, make_examples, tmp_path):
+    student = make_student(lora=True)
+    fit(student, make_examples(student, 8), weighted_nll(), SETTINGS, tmp_path / "run", show_progress=False)
+    student.save(tmp_path / "student")
+    loaded = Student.load(StudentSettings(model=str(tmp_path / "student")))
+    ids = torch.tensor([[5, 6, 7, 8]])
+    student.model.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(student.model(ids).logits, loaded.model(ids).logits, rtol=1e-4, atol=1e-5)
+    assert Path(tmp_path / "student" / "model.safetensors").is_file()
