@@ -18,10 +18,8 @@ from feints.lab.mistakes import MistakeSettings
 from feints.lab.server import ServerSettings, parse_faults, run_server
 from feints.lab.teacher import LabTeacher
 from feints.lab.teacher_settings import LabTeacherSettings
-from feints.preparation import require_torch
+from feints.preparation import plan_recipe, require_torch, sample_recipe
 from feints.recipe import LAB, Recipe, load_recipe, recipe_schema
-from feints.report.gather import gather
-from feints.report.table import render_scores
 from feints.verify.rows import judge_rows
 
 app = typer.Typer(
@@ -51,10 +49,16 @@ def _out_folder(recipe: Recipe, out: Path | None) -> Path:
 @app.command()
 def plan(recipe: RecipeFile, set_: Overrides = None, out: Out = None) -> None:
     """Say what a run will ask of the teacher and cost at most, before anything is spent."""
-    from feints.pipeline import plan_recipe  # noqa: PLC0415  torch, only where a run is at hand
-
     settings = load_recipe(recipe, set_ or ())
     for line in plan_recipe(settings, _out_folder(settings, out)):
+        typer.echo(line)
+
+
+@app.command()
+def generate(recipe: RecipeFile, set_: Overrides = None, out: Out = None) -> None:
+    """Sample the teacher and judge its rationales, no more; needs no torch, and `feints run` goes on from here."""
+    settings = load_recipe(recipe, set_ or ())
+    for line in sample_recipe(settings, _out_folder(settings, out), Console(stderr=True)):
         typer.echo(line)
 
 
@@ -77,6 +81,9 @@ def show(run_folder: RunPath) -> None:
 
 
 def _show(run_folder: Path) -> None:
+    from feints.report.gather import gather  # noqa: PLC0415  statistics take half of the start-up
+    from feints.report.table import render_scores  # noqa: PLC0415
+
     Console().print(render_scores(gather(run_folder)))
 
 

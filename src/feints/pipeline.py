@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +12,10 @@ from feints.bench import Bench
 from feints.errors import DataError, UnknownNameError
 from feints.evaluate.exam import examine
 from feints.evaluate.solver import Solver, load_solver
-from feints.generate.ledger import Ledger
-from feints.generate.plan import plan
-from feints.generate.prompt import STUDENT, TEACHER, read_prompt
-from feints.generate.rationales import requests_for
+from feints.generate.prompt import STUDENT
 from feints.generate.weights import local_folder, weights_identity
 from feints.lab.nano import NANO_FOLDER, NANO_NAME
-from feints.preparation import ProblemSets, load_problems, open_ledger, open_teacher
+from feints.preparation import UNTRAINED, ProblemSets, load_problems, open_bench, open_ledger, open_run
 from feints.recipe import Recipe
 from feints.records import Answer, AnswerKind, Problem
 from feints.report.gather import gather
@@ -27,8 +23,6 @@ from feints.report.page import write_page
 from feints.runs import RunFolder, Stored, atomic, storage_errors
 from feints.verify.fingerprint import code_hash
 from feints.verify.pool import CheckerPool
-
-UNTRAINED = "untrained"
 
 
 def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
@@ -39,8 +33,7 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
     Raises:
         FeintsError: anything a user can mend, in one sentence.
     """
-    run = RunFolder(out)
-    run.start()
+    run = open_run(out)
     problems = load_problems(recipe, run)
     for notice in problems.notices:
         console.print(notice, highlight=False)
@@ -49,7 +42,8 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
     control = method.control(recipe.method)
     arms = []
     with open_ledger(recipe, out) as ledger, CheckerPool() as pool:
-        bench = open_bench(recipe, run, problems, ledger, pool, console)
+        identity = weights_identity(Path(recipe.student.model))
+        bench = open_bench(recipe, run, problems, ledger, pool, console, student_identity=identity)
         for role, config in (("method", recipe.method), ("control", control)):
             if config is None:
                 continue
@@ -91,32 +85,6 @@ def with_student_folder(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"student": recipe.student.model_copy(update={"model": str(folder)})})
 
 
-def open_bench(
-    recipe: Recipe, run: RunFolder, problems: ProblemSets, ledger: Ledger, pool: CheckerPool, console: Console
-) -> Bench:
-    """The bench of a recipe, everything on it open."""
-    return Bench(
-        run=run,
-        problems=problems.train,
-        funnel=problems.funnel,
-        teacher=open_teacher(recipe),
-        teacher_prompt=read_prompt(recipe.teacher_prompt) if recipe.teacher_prompt else None,
-        ledger=ledger,
-        budget=recipe.budget.open(),
-        pool=pool,
-        sampling=recipe.sampling,
-        curate=recipe.curate,
-        student=recipe.student,
-        student_identity=weights_identity(Path(recipe.student.model)),
-        training=recipe.train,
-        exam=recipe.exam,
-        arm=UNTRAINED,
-        seed=recipe.seeds[0],
-        device=recipe.device,
-        console=console,
-    )
-
-
 def take_exams(recipe: Recipe, bench: Bench, solver: Solver, arm: str, seed: int, problems: ProblemSets) -> None:
     """Examine one solver on every test set; an exam already taken is only read."""
     exam = recipe.exam
@@ -150,20 +118,3 @@ def solve_one(folder: Path, question: str, arm: str | None, seed: int | None) ->
         id="asked", question=question, answer="0", answer_kind=AnswerKind.NUMBER, task="asked", split="asked"
     )
     return solver.solve([problem], run.manifest["recipe"]["exam"]["seed"])[0].text
-
-
-def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
-    """What the first questions to the teacher will take at most, in lines; sends nothing.
-
-    Counts the method's first round of sampling; what a method asks in later rounds depends on the answers.
-    """
-    with tempfile.TemporaryDirectory() as scratch, open_ledger(recipe, out) as ledger:
-        problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
-        teacher = open_teacher(recipe)
-        prompt = read_prompt(recipe.teacher_prompt) if recipe.teacher_prompt else TEACHER
-        sampling = recipe.sampling
-        most = sampling.adaptive.maximum if sampling.adaptive else sampling.n
-        pairs = requests_for(problems.train, prompt, sampling.sampling(), samples=most, seed=sampling.seed)
-        price = recipe.teacher.prices.get(recipe.teacher.model)
-        found = plan([request for _, request in pairs], teacher.identity, ledger, price)
-        return [*problems.notices, f"teacher: {teacher.identity}", *found.lines()]

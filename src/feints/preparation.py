@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
 
 from feints import tasks
+from feints.bench import Bench
 from feints.curate.funnel import Funnel
 from feints.curate.leak import remove_leaks
 from feints.errors import MissingExtraError, SettingsError, UnknownNameError
 from feints.generate.ledger import Ledger
 from feints.generate.opening import check_prices, open_source
+from feints.generate.plan import plan
+from feints.generate.prompt import TEACHER, read_prompt
+from feints.generate.rationales import requests_for
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import TextSource
 from feints.lab import world
 from feints.lab.teacher import LabTeacher
 from feints.recipe import LAB, LabTask, Recipe
-from feints.records import Dropped, Problem
+from feints.records import Dropped, Judgement, Problem, content_hash
 from feints.runs import RunFolder, Stored
+from feints.verify.pool import CheckerPool
+
+UNTRAINED = "untrained"
+"""Arm of the student before any training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +49,21 @@ class ProblemSets:
     """What was found on loading."""
 
 
+def open_run(out: Path) -> RunFolder:
+    """The run folder, begun anew: it counts as unfinished until its facts are described again.
+
+    Raises:
+        SettingsError: `out` is a file.
+        DataError, VersionError: it is no run folder, or one of another version.
+    """
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"{out} is a file, and a run needs a folder; choose another --out")
+    run = RunFolder(out)
+    run.start()
+    run.manifest.pop("arms", None)
+    return run
+
+
 def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
     """Load the task, hold back its test sets, and remove leaks before anything is paid."""
     if isinstance(recipe.task, LabTask):
@@ -51,16 +78,19 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
     if not train:
         raise SettingsError(f"task {recipe.task.name!r} has no training problems; give it a path that holds some")
     clean = remove_leaks(train, tests, ngram=recipe.decontaminate)
-    settings = [recipe.task.model_dump(mode="json"), recipe.decontaminate]
-    kept = run.table("0_problems", "train", Problem, [settings, [p.id for p in clean.kept]], lambda: clean.kept)
-    run.table("3_dropped", "problems", Dropped, [kept.address], lambda: clean.dropped)
-    limit = recipe.exam.limit
+    # Tables are named by what they hold: more test problems, or another way to the same ones, train nothing anew.
+    kept = run.table("0_problems", "train", Problem, ["train", _contents(clean.kept)], lambda: clean.kept)
+    run.table("3_dropped", "problems", Dropped, [_contents(clean.dropped)], lambda: clean.dropped)
     stored = {}
     for name in wanted:
-        asked = tests[name][:limit]
-        stored[name] = run.table("0_problems", name, Problem, [settings, "test", name, limit], asked.__iter__, set=name)
+        asked = tests[name][: recipe.exam.limit]
+        stored[name] = run.table("0_problems", name, Problem, [name, _contents(asked)], asked.__iter__, set=name)
     funnel = Funnel().start("in the task", "problems", len(train)).step("not leaked", len(clean.kept), clean.dropped)
     return ProblemSets(train=kept, tests=stored, funnel=funnel, notices=(*notices, clean.notice()))
+
+
+def _contents(rows: Sequence[Problem] | Sequence[Dropped]) -> str:
+    return content_hash([asdict(row) for row in rows])
 
 
 def _lab_problems(task: LabTask) -> tuple[Sequence[Problem], Mapping[str, Sequence[Problem]], list[str]]:
@@ -111,3 +141,74 @@ def open_ledger(recipe: Recipe, out: Path) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
+
+
+def open_bench(
+    recipe: Recipe,
+    run: RunFolder,
+    problems: ProblemSets,
+    ledger: Ledger,
+    pool: CheckerPool,
+    console: Console,
+    *,
+    student_identity: str = "",
+) -> Bench:
+    """The bench of a recipe, everything on it open; without a student's identity it can ask and judge only."""
+    return Bench(
+        run=run,
+        problems=problems.train,
+        funnel=problems.funnel,
+        teacher=open_teacher(recipe),
+        teacher_prompt=read_prompt(recipe.teacher_prompt) if recipe.teacher_prompt else None,
+        ledger=ledger,
+        budget=recipe.budget.open(),
+        pool=pool,
+        sampling=recipe.sampling,
+        curate=recipe.curate,
+        student=recipe.student,
+        student_identity=student_identity,
+        training=recipe.train,
+        exam=recipe.exam,
+        arm=UNTRAINED,
+        seed=recipe.seeds[0],
+        device=recipe.device,
+        console=console,
+    )
+
+
+def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
+    """What the first questions to the teacher will take at most, in lines; sends nothing.
+
+    Counts the method's first round of sampling; what a method asks in later rounds depends on the answers.
+    """
+    with TemporaryDirectory() as scratch, open_ledger(recipe, out) as ledger:
+        problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
+        teacher = open_teacher(recipe)
+        prompt = read_prompt(recipe.teacher_prompt) if recipe.teacher_prompt else TEACHER
+        sampling = recipe.sampling
+        most = sampling.adaptive.maximum if sampling.adaptive else sampling.n
+        pairs = requests_for(problems.train, prompt, sampling.sampling(), samples=most, seed=sampling.seed)
+        price = recipe.teacher.prices.get(recipe.teacher.model)
+        found = plan([request for _, request in pairs], teacher.identity, ledger, price)
+        return [*problems.notices, f"teacher: {teacher.identity}", *found.lines()]
+
+
+def sample_recipe(recipe: Recipe, out: Path, console: Console) -> list[str]:
+    """Sample the first round and judge it, and say what came of it, in lines; needs no torch.
+
+    The tables are those a run of the same recipe makes first, so that a run in the same folder goes on from here.
+    """
+    run = open_run(out)
+    problems = load_problems(recipe, run)
+    with open_ledger(recipe, out) as ledger, CheckerPool() as pool:
+        bench = open_bench(recipe, run, problems, ledger, pool, console)
+        rationales = bench.ask("teacher", TEACHER)
+        verdicts = bench.judge("teacher", rationales)
+    counts = Counter(verdict.value.value for verdict in verdicts)
+    judged = ", ".join(f"{counts[value]:,} {value}" for value in Judgement)
+    return [
+        *dict.fromkeys((*problems.notices, *bench.notices)),
+        f"{len(rationales):,} rationales of {len(problems.train):,} problems: {judged}",
+        f"rationales: {rationales.path}",
+        f"verdicts: {verdicts.path}",
+    ]
