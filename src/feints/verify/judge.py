@@ -20,12 +20,12 @@ _CUT = {
 _TEX = re.compile(r"\\(?!\$|%|!|,|;|\s|[()\[\]]|text|mathrm|mathbf|times|cdot|boxed|[dtc]?frac|left|right|quad)|\^|√|π")
 _EXPRESSION = re.compile(
     r"\d\s*(?:[-+*^]|\\cdot|\\times|×|·)\s*(?:[\d(\\]|[a-z](?![a-z]))(?!\s*(?:\^|\*\*))|\d!"
-    r"|\d[a-z]\s*[-+*/^]|[-+*/^]\s*\d*[a-z](?![\w'])|(?<![\w'])[a-z]\s*[-+*/^]\s*\d"
+    r"|\d\s?[xyz](?!\w)|\d[a-z]\s*[-+*/^]|[-+*/^]\s*\d*[a-z](?![\w'])|(?<![\w'])[a-z]\s*[-+*/^]\s*\d"
 )
 """A sum, product, power or variable: more than a number, so the LaTeX checker reads it."""
 _OPTION_LINE = re.compile(r"\(?[A-Z][).](?:\s|$|\S).{0,80}|\(?[A-Z]\)?")
 _TWO = re.compile(r"\s*(?:or|to|-)\s*(?:else\s*)?[$\d]")
-_MAX_SPAN = 4000
+_MAX_SPAN, _MAX_BARE = 4000, 500
 MAX_TEXT = 200_000
 """Characters; of a longer text the end is read, where an answer stands."""
 
@@ -68,7 +68,8 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     if finding.extracted is None:
         lenient = _lenient(gold, said, Judgement.NO_ANSWER)
         return _verdict(Judgement.NO_ANSWER, lenient, finding)
-    if finish is Finish.LENGTH and not span.ends and finding.same is not True:
+    cut = finish is Finish.LENGTH and not span.ends and said.endswith(finding.extracted.strip())
+    if cut and finding.same is not True:
         reason = "the text was cut by the token limit inside its answer"
         return _verdict(Judgement.NO_ANSWER, _lenient(gold, said, Judgement.NO_ANSWER), replace(finding, reason=reason))
     if finding.same is None:
@@ -151,12 +152,12 @@ def _stated(gold: Gold, said: str) -> Span | None:
 
 def _bare(gold: Gold, said: str) -> bool:
     """Whether the text is an answer without a sentence around it."""
-    if not said or "\n\n" in said:
+    if not said or len(said) > _MAX_BARE or "\n\n" in said:
         return False
     if gold.kind is AnswerKind.LATEX:
         return latex.bare(said)
     if gold.kind is AnswerKind.TEXT:
-        return "\n" not in said and len(said.split()) <= len(gold.text.split()) + 3
+        return "\n" not in said and len(said.split()) <= len(gold.text.split()) + 1
     return len(said.split()) <= 4 or (gold.quantity is not None and latex.bare(said, prose=1))
 
 

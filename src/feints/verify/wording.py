@@ -20,8 +20,7 @@ def normal(text: str) -> str:
     if "\\" in text:
         text = _TEX_BOX.sub(r"\1", text).replace("\\ ", " ")
     text = re.sub(r"[\"`*$]", "", text)
-    if re.search(r"\w", text):
-        text = text.strip(" \t\n.,;:!?'")
+    text = text.strip(" \t\n.,;:!?'") if re.search(r"\w", text) else text.strip().rstrip(".")
     return re.sub(r"\s+", " ", text).strip().casefold()
 
 

@@ -1,0 +1,279 @@
+"""Verdicts on whole texts: what is a statement, what is cut, what is never searched."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feints.errors import DataError
+from feints.records import AnswerKind, Choice, Finish, Judgement, Problem
+from feints.verify import check, code_hash
+from feints.verify.gold import gold_error, parse_gold
+from feints.verify.judge import judge
+from feints.verify.words import read_words
+
+NUMBER, CHOICE, BOOLEAN, TEXT, LATEX = (
+    AnswerKind.NUMBER,
+    AnswerKind.CHOICE,
+    AnswerKind.BOOLEAN,
+    AnswerKind.TEXT,
+    AnswerKind.LATEX,
+)
+OPTIONS = (
+    Choice(label="A", text="a red kite"),
+    Choice(label="B", text="12 km"),
+    Choice(label="C", text="15 km"),
+    Choice(label="D", text="none of these"),
+)
+
+
+def problem(answer: str, kind: AnswerKind = NUMBER, choices: tuple[Choice, ...] = (), question: str = "") -> Problem:
+    return Problem(id="p", question=question, answer=answer, answer_kind=kind, task="t", split="test", choices=choices)
+
+
+def value(answer: str, text: str, kind: AnswerKind = NUMBER, choices: tuple[Choice, ...] = ()) -> str:
+    return check(problem(answer, kind, choices), text).value.value
+
+
+@pytest.mark.parametrize(
+    ("gold", "text"),
+    [
+        ("1200", "The answer is $1,200."),
+        ("1200", "#### 1200"),
+        ("1200", "So we need 1,200.00 grams.\n#### 1,200.00"),
+        ("1200", "Therefore, the answer (arabic numerals) is one thousand two hundred."),
+        ("1200", "The answer is 1.2 thousand."),
+        ("1200", "The answer is 1.2e3."),
+        ("1200", "The answer is 1.2 × 10^3."),
+        ("1200", "Answer: **1200** apples"),
+        ("1200", "We get $\\boxed{1{,}200}$."),
+        ("1200", "She needs 400 + 800 = 1200 g. The answer is 400 + 800 = 1200."),
+        ("2.5", "The answer is 2 1/2 hours."),
+        ("2.5", "The answer is 5/2."),
+        ("2.5", "The answer is two and a half."),
+        ("2.5", "The answer is $\\frac{5}{2}$."),
+        ("50%", "The answer is 50."),
+        ("50", "The answer is 50%."),
+        ("-7", "The answer is -7."),
+        ("-7", "The answer is −7 degrees."),
+        ("0.3333333333", "The answer is 1/3."),
+        ("9", "The answer is 9 weeks. Q: What else? A: 4"),
+        ("9", "The answer is 9.\n\nQ: Tom has 4 hats. How many?\nThe answer is 4."),
+        ("120", "The answer is 5!"),
+    ],
+)
+def test_right_numbers_in_many_dresses(gold: str, text: str) -> None:
+    assert value(gold, text) == "correct"
+
+
+@pytest.mark.parametrize(
+    ("gold", "text"),
+    [
+        ("1200", "The answer is 12000."),
+        ("1200", "She has 1200 g. The answer is 120."),
+        ("4", "The answer is $4\\sqrt{2}$."),
+        ("4", "The answer is 4x."),
+        ("4", "The answer is 4 or 5."),
+        ("7", "The remainder is \\boxed{-5x-7}."),
+        ("0.75", "The answer is 75%."),
+        ("1/3", "The answer is 0.33."),
+    ],
+)
+def test_wrong_numbers(gold: str, text: str) -> None:
+    assert value(gold, text) == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold", "text", "expected"),
+    [
+        (CHOICE, "B", "The answer is (B).", "correct"),
+        (CHOICE, "B", "The answer is B, 12 km.", "correct"),
+        (CHOICE, "B", "The answer is option b.", "correct"),
+        (CHOICE, "B", "The correct option is B", "correct"),
+        (CHOICE, "B", "The answer is 12 km.", "correct"),
+        (CHOICE, "A", "The answer is a red kite.", "correct"),
+        (CHOICE, "B", "So it is\n\nB) 12 km", "correct"),
+        (CHOICE, "B", "The answer is (C).", "wrong"),
+        (CHOICE, "B", "The answer is (A) and (B).", "wrong"),
+        (CHOICE, "B", "The answer is not known.", "no_answer"),
+        (BOOLEAN, "yes", "So the answer is yes.", "correct"),
+        (BOOLEAN, "no", "Therefore, the answer (Yes or No) is: No, it does not.", "correct"),
+        (BOOLEAN, "True", "So the answer is True.", "correct"),
+        (BOOLEAN, "invalid", "So the answer is not valid.", "correct"),
+        (BOOLEAN, "valid", "So the answer is invalid.", "wrong"),
+        (BOOLEAN, "yes", "The answer (Yes or No) is the same for all.", "no_answer"),
+        (BOOLEAN, "yes", "The answer (Yes or No) is unknown.", "no_answer"),
+        (TEXT, "gral", 'Therefore, the answer is "Gral".', "correct"),
+        (TEXT, "gral", "The answer is grall.", "wrong"),
+        (TEXT, "apple pear", "So the answer is apple, pear.", "correct"),
+        (TEXT, "] ) }", "So the answer is ] ) }.", "correct"),
+        (TEXT, "] ) }", "So the answer is ] ) ].", "wrong"),
+    ],
+)
+def test_other_kinds(kind: AnswerKind, gold: str, text: str, expected: str) -> None:
+    assert value(gold, text, kind, OPTIONS if kind is CHOICE else ()) == expected
+
+
+@pytest.mark.parametrize("finish", [Finish.LENGTH, Finish.REFUSAL, Finish.MALFORMED])
+def test_a_text_that_was_cut_is_never_a_negative(finish: Finish) -> None:
+    verdict = check(problem("8"), "First she buys 3, then 4, so she has 7 and then", finish=finish)
+    assert verdict.value is Judgement.NO_ANSWER
+    assert verdict.lenient is Judgement.WRONG
+
+
+def test_a_cut_text_counts_when_its_answer_is_marked_before_the_cut() -> None:
+    said = "The answer is 7. Let me check: 3 +"
+    assert check(problem("7"), said, finish=Finish.LENGTH).value is Judgement.CORRECT
+    assert check(problem("8"), said, finish=Finish.LENGTH).value is Judgement.WRONG
+
+
+def test_an_answer_that_is_itself_cut_is_no_answer() -> None:
+    assert check(problem("1234"), "The answer is 12", finish=Finish.LENGTH).value is Judgement.NO_ANSWER
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n", "I cannot help with that.", "Let x be the price of"])
+def test_texts_without_an_answer(text: str) -> None:
+    assert value("8", text) == "no_answer"
+
+
+def test_thinking_is_never_searched() -> None:
+    assert value("8", "<think>The answer is 8.") == "no_answer"
+    assert value("8", "<think>The answer is 8.</think>The answer is 9.") == "wrong"
+    assert value("8", "so the answer is 9 </think> The answer is 8.") == "correct"
+    assert check(problem("8"), "", thinking="The answer is 8.").value is Judgement.NO_ANSWER
+
+
+def test_an_unmarked_end_may_be_right_but_is_never_held_against_the_text() -> None:
+    right = check(problem("8"), "She has 3 and buys 5, so she has 8.")
+    other = check(problem("9"), "She has 3 and buys 5, so she has 8.")
+    assert (right.value, other.value, other.lenient) == (Judgement.CORRECT, Judgement.NO_ANSWER, Judgement.WRONG)
+
+
+def test_lenient_is_beside_strict_and_never_below_it() -> None:
+    verdict = check(problem("53"), "We find $x = \\boxed{52.9}$, which we round to 53.")
+    assert (verdict.value, verdict.lenient) == (Judgement.WRONG, Judgement.CORRECT)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "choices"),
+    [
+        ("", NUMBER, ()),
+        ("E", CHOICE, OPTIONS),
+        ("maybe", BOOLEAN, ()),
+        ("several", CHOICE, ()),
+        ("??", LATEX, ()),
+        ("??", NUMBER, ()),
+    ],
+)
+def test_a_bad_gold_answer_is_the_problems_fault(answer: str, kind: AnswerKind, choices: tuple[Choice, ...]) -> None:
+    bad = problem(answer, kind, choices)
+    with pytest.raises(DataError, match="gold answer"):
+        check(bad, "The answer is 5.")
+    assert gold_error(bad) is not None
+
+
+def test_options_written_into_the_question_are_read() -> None:
+    asked = problem("B", CHOICE, question="Where? Answer Choices: (A) at home (B) by the sea (C) in bed")
+    assert [choice.text for choice in parse_gold(asked).choices] == ["at home", "by the sea", "in bed"]
+    assert check(asked, "The answer is by the sea.").value is Judgement.CORRECT
+
+
+def test_the_code_hash_is_stable_and_names_the_sources() -> None:
+    assert code_hash() == code_hash()
+    assert len(code_hash()) == 32
+
+
+def _in_words(number: int) -> str:
+    ones = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+    names = [*ones.split(), "seventeen", "eighteen", "nineteen"]
+    tens = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+    if number < 20:
+        return names[number]
+    if number < 100:
+        return tens[number // 10] + (f"-{names[number % 10]}" if number % 10 else "")
+    for size, name in ((10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred")):
+        if number >= size:
+            rest = f" {_in_words(number % size)}" if number % size else ""
+            return f"{_in_words(number // size)} {name}{rest}"
+    raise AssertionError
+
+
+@given(st.integers(0, 10**12 - 1))
+def test_words_are_read_back(number: int) -> None:
+    assert read_words(_in_words(number)) == number
+
+
+@given(st.integers(-(10**15), 10**15), st.integers(-(10**15), 10**15))
+def test_numbers_are_equal_when_they_are(one: int, other: int) -> None:
+    assert value(str(one), f"The answer is {one:,}.") == "correct"
+    assert value(str(one), f"The answer is ${other:,}.") == ("correct" if one == other else "wrong")
+
+
+KIND_AND_GOLD = st.sampled_from(
+    [(NUMBER, "5"), (NUMBER, "1/3"), (BOOLEAN, "yes"), (TEXT, "gral"), (CHOICE, "B"), (LATEX, r"\frac{1}{2}")]
+)
+PIECES = st.lists(
+    st.one_of(
+        st.text(max_size=8),
+        st.sampled_from(
+            ["The answer is ", "\\boxed{", "}", "$", "\\(", "\\)", "#### ", "<think>", "</think>", "1,000", "(B)", "^{"]
+            + [
+                "\\frac",
+                "{",
+                "[",
+                "\\begin{pmatrix}",
+                "&",
+                "\\\\",
+                "\\end{pmatrix}",
+                "yes",
+                "-",
+                "!",
+                "\\pm",
+                "= ",
+                ".",
+            ]
+        ),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=400, deadline=2000)
+@given(KIND_AND_GOLD, PIECES, st.sampled_from(list(Finish)))
+def test_any_text_is_judged(kind_and_gold: tuple[AnswerKind, str], pieces: list[str], finish: Finish) -> None:
+    kind, gold = kind_and_gold
+    choices = OPTIONS if kind is CHOICE else ()
+    case = judge(problem(gold, kind, choices), "".join(pieces), finish=finish)
+    assert case == judge(problem(gold, kind, choices), "".join(pieces), finish=finish)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1" * 200_000,
+        "1," * 100_000,
+        "\\boxed{" * 30_000,
+        "The answer is " * 10_000,
+        "$" * 100_000,
+        "\\(" * 50_000,
+        "(" * 100_000,
+        "and " * 50_000,
+        "one hundred " * 20_000,
+        "The answer is $" + "(" * 3000 + "1" + ")" * 3000 + "$.",
+        "The answer is $" + "-" * 3000 + "1$.",
+        "The answer is $9^{9^{9^{9^9}}}$.",
+        "The answer is $" + "\\sqrt{" * 60 + "2" + "}" * 60 + "$.",
+        "The answer is $(((10^{10})!)!)!$.",
+        "The answer is $(x+y+z+w)^{64}(a+b+c)^{64}$.",
+        "The answer is $" + ",".join(["1"] * 300) + "$.",
+    ],
+)
+@pytest.mark.parametrize("kind", [NUMBER, LATEX, TEXT, BOOLEAN, CHOICE])
+def test_hostile_texts_take_little_time(kind: AnswerKind, text: str) -> None:
+    import time
+
+    gold = {NUMBER: "5", LATEX: r"\frac{1}{2}", TEXT: "gral", BOOLEAN: "yes", CHOICE: "B"}[kind]
+    started = time.process_time()
+    judge(problem(gold, kind), text)
+    assert time.process_time() - started < 2.0

@@ -1,0 +1,123 @@
+"""Judging files of rows: fields kept, kinds inferred, faults listed, nothing written by halves."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from feints.errors import DataError, StorageError
+from feints.records import AnswerKind, Choice
+from feints.verify.rows import infer_kind, judge_rows
+
+ROWS: list[dict[str, Any]] = [
+    {"id": 7, "gold": "18", "text": "The answer is 18.", "notes": ["kept", 1]},
+    {"gold": 18, "text": "The answer is 17.", "verdict": "of old"},
+    {"gold": "\\frac{1}{2}", "text": "\\boxed{0.5}"},
+    {"gold": "yes", "text": "So the answer is no.", "kind": "boolean"},
+    {"gold": "by the sea", "kind": "choice", "text": "The answer is (B).", "choices": [
+        {"label": "A", "text": "at home"}, {"label": "B", "text": "by the sea"}]},
+    {"gold": "", "text": "The answer is 5."},
+    {"gold": "gral", "text": "Let me see", "question": "Say it"},
+]  # fmt: skip
+EXPECTED = ["correct", "wrong", "correct", "wrong", "correct", "not_checked", "no_answer"]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    text = "\n".join(json.dumps(row) for row in rows) + "\n"
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("source", ["in.jsonl", "in.jsonl.gz"])
+def test_rows_keep_their_fields_and_gain_a_verdict(tmp_path: Path, source: str) -> None:
+    target = tmp_path / "deep" / "out.jsonl"
+    summary = judge_rows(write(tmp_path / source, ROWS), target)
+    judged = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [row["verdict"] for row in judged] == EXPECTED
+    for before, after in zip(ROWS, judged, strict=True):
+        kept = {("input_verdict" if name == "verdict" else name): value for name, value in before.items()}
+        assert {name: after[name] for name in kept} == kept
+        assert {"lenient", "extracted", "checker", "reason"} <= set(after)
+    assert (summary.rows, summary.unusable_gold, summary.verdicts["correct"]) == (7, 1, 3)
+    assert sum(summary.verdicts.values()) == 7
+    assert "empty" in judged[5]["reason"]
+
+
+def test_parquet_and_lines_hold_the_same(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", ROWS)
+    judge_rows(source, tmp_path / "out.parquet")
+    judge_rows(source, tmp_path / "out.jsonl.gz")
+    table = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    with gzip.open(tmp_path / "out.jsonl.gz", "rt") as file:
+        lines = [json.loads(line) for line in file]
+    for name in ("verdict", "extracted", "reason"):
+        assert [row[name] for row in table] == [row[name] for row in lines]
+    assert [row["gold"] for row in table][:2] == ["18", "18"]  # a column of two types is kept as text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl.gz", "out.parquet"]
+
+
+def test_bad_lines_are_all_listed_and_nothing_is_written(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    bad = ['{"gold": "1", "text": "1"}', "{oops", "[1]", '{"gold": "1"}', '{"text": "1"}', ""]
+    bad += ['{"gold": "1", "text": "1", "kind": "numbr"}', '{"gold": "A", "text": "A", "choices": ["x"]}']
+    source.write_text("\n".join(bad))
+    with pytest.raises(DataError) as caught:
+        judge_rows(source, tmp_path / "out.jsonl")
+    message = str(caught.value)
+    assert [f"line {n}:" in message for n in range(1, 9)] == [False, True, True, True, True, False, True, True]
+    assert "6 of 7 rows" in message
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", ROWS)
+    with pytest.raises(DataError, match="no file"):
+        judge_rows(tmp_path / "absent.jsonl", tmp_path / "out.jsonl")
+    with pytest.raises(DataError, match=r"name it \.jsonl"):
+        judge_rows(source, tmp_path / "out.csv")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(DataError, match="no rows"):
+        judge_rows(tmp_path / "empty.jsonl", tmp_path / "out.jsonl")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write"):
+        judge_rows(source, tmp_path / "file" / "out.jsonl")
+
+
+def test_an_earlier_result_stays_when_judging_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out.jsonl"
+    target.write_text("earlier\n")
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("feints.verify.rows._judge_batch", fail)
+    with pytest.raises(KeyboardInterrupt):
+        judge_rows(write(tmp_path / "in.jsonl", ROWS), target)
+    assert target.read_text() == "earlier\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("gold", "choices", "kind"),
+    [
+        ("18", (), AnswerKind.NUMBER),
+        ("$1,200.50", (), AnswerKind.NUMBER),
+        ("12 apples", (), AnswerKind.NUMBER),
+        ("3/4", (), AnswerKind.NUMBER),
+        (r"\frac{3}{4}", (), AnswerKind.LATEX),
+        ("x^2", (), AnswerKind.LATEX),
+        ("(1, 2)", (), AnswerKind.LATEX),
+        ("True", (), AnswerKind.BOOLEAN),
+        ("no", (), AnswerKind.BOOLEAN),
+        ("oral", (), AnswerKind.TEXT),
+        ("B", (Choice(label="A", text="x"), Choice(label="B", text="y")), AnswerKind.CHOICE),
+        ("(b)", (Choice(label="A", text="x"), Choice(label="B", text="y")), AnswerKind.CHOICE),
+    ],
+)
+def test_the_kind_is_read_off_the_gold_answer(gold: str, choices: tuple[Choice, ...], kind: AnswerKind) -> None:
+    assert infer_kind(gold, choices) is kind
