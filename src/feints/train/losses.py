@@ -62,8 +62,9 @@ def nll_and_last_hidden(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 def target_logits(model: Any, batch: Batch, function: Callable[[Tensor, slice], Tensor]) -> Tensor:
     """Join `function(logits [n, V] float32, slice of the N tokens)` over pieces that never hold all logits.
 
-    `function` returns one number for each of its n tokens. It is called again in the backward pass, so it must be pure.
-    A frozen teacher joins in by its hidden states: see `target_hidden` and `head_of`.
+    `function` returns a flat tensor, the same count of numbers for each of its n tokens. It is called again in the
+    backward pass, so it must be pure.
+    A frozen teacher joins in by its hidden states (`target_hidden`) and its output embeddings.
     """
 
     def mapped(hidden: Tensor, head: Head) -> Tensor:
