@@ -175,7 +175,7 @@ class OneShot:
             StudentError: weights or tokenizer cannot be used.
         """
         if self._source is None:
-            self._source = self._load() if isinstance(self.student, str | Path) else self.student
+            self._source = self.load_source() if isinstance(self.student, str | Path) else self.student
         return self._source
 
     @property
@@ -189,7 +189,12 @@ class OneShot:
             who = self.student.identity
         return content_hash("one shot", who, self.prompt.hash, asdict(self.sampling), self.source_settings)
 
-    def _load(self) -> TextSource:
+    def load_source(self) -> TextSource:
+        """Load the student's folder; a solver whose student has layers of its own is a subclass that overrides this.
+
+        Raises:
+            StudentError: weights or tokenizer cannot be used.
+        """
         from feints.generate.local import LocalSettings, LocalSource  # noqa: PLC0415 (torch)
 
         assert isinstance(self.student, str | Path)

@@ -237,7 +237,7 @@ def _weighted(run: RunFolder, arms: Sequence[Arm]) -> tuple[WeightedExample, ...
     tables = [
         path
         for path, entry in run.outputs("3_examples")
-        if entry["arm"] == method and entry["label"].endswith("-train")
+        if entry.get("arm") == method and entry["label"].endswith("-train")
     ]
     files = [path / "student" / "tokenizer.json" for path in students]
     if not tables or not files or not files[0].is_file():
