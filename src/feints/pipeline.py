@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 
 from feints import methods
@@ -18,8 +19,9 @@ from feints.lab.nano import NANO_FOLDER, NANO_NAME
 from feints.preparation import UNTRAINED, ProblemSets, load_problems, open_bench, open_ledger, open_run
 from feints.recipe import Recipe
 from feints.records import Answer, AnswerKind, Problem
+from feints.report.card import model_card
 from feints.report.gather import gather
-from feints.report.page import write_page
+from feints.report.page import render_page
 from feints.runs import RunFolder, Stored, atomic, storage_errors
 from feints.verify.fingerprint import code_hash
 from feints.verify.pool import CheckerPool
@@ -34,36 +36,15 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
         FeintsError: anything a user can mend, in one sentence.
     """
     run = open_run(out)
+    write_whole(out / "recipe.yaml", recipe_text(recipe))
     problems = load_problems(recipe, run)
     for notice in problems.notices:
         console.print(notice, highlight=False)
-    recipe = with_student_folder(recipe)
-    method = methods.find(recipe.method.name)
-    control = method.control(recipe.method)
-    arms = []
+    local = with_student_folder(recipe)
     with open_ledger(recipe, out) as ledger, CheckerPool() as pool:
-        identity = weights_identity(Path(recipe.student.model))
-        bench = open_bench(recipe, run, problems, ledger, pool, console, student_identity=identity)
-        for role, config in (("method", recipe.method), ("control", control)):
-            if config is None:
-                continue
-            name, explanation = method.arm(config)
-            arms.append({"name": name, "role": role, "explanation": explanation})
-            for seed in recipe.seeds:
-                solver = method.distil(replace(bench, arm=name, seed=seed), config)
-                run.folder(
-                    "4_student",
-                    f"{name}-solver-seed{seed}",
-                    [solver.identity],
-                    solver.save,
-                    arm=name,
-                    seed=seed,
-                    solver=True,
-                )
-                take_exams(recipe, bench, solver, name, seed, problems)
-        untrained = bench.one_shot(Path(recipe.student.model), STUDENT)
-        arms.append({"name": UNTRAINED, "role": "floor", "explanation": "the student before any training"})
-        take_exams(recipe, bench, untrained, UNTRAINED, recipe.seeds[0], problems)
+        identity = weights_identity(Path(local.student.model))
+        bench = open_bench(local, run, problems, ledger, pool, console, student_identity=identity)
+        arms = distil_and_examine(local, bench, problems)
     run.describe(
         name=recipe.name,
         recipe=recipe.model_dump(mode="json"),
@@ -71,12 +52,46 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
         arms=arms,
         sets=list(problems.tests),
         teacher=bench.teacher.identity,
+        data=problems.about,
         notices=list(dict.fromkeys((*problems.notices, *bench.notices))),
     )
+    contents = gather(out)
+    for folder, entry in run.outputs("4_student"):
+        if entry.get("solver"):
+            write_whole(folder / "README.md", model_card(contents, entry["arm"], entry["seed"], run.manifest))
     page = out / "6_report" / "index.html"
-    with storage_errors(page), atomic(page) as partial:
-        write_page(gather(out), partial)
+    write_whole(page, render_page(contents))
     return page
+
+
+def distil_and_examine(recipe: Recipe, bench: Bench, problems: ProblemSets) -> list[dict[str, str]]:
+    """The method and its control with every seed, and the untrained student; the arms in the order shown."""
+    method = methods.find(recipe.method.name)
+    arms = []
+    for role, config in (("method", recipe.method), ("control", method.control(recipe.method))):
+        if config is None:
+            continue
+        name, explanation = method.arm(config)
+        arms.append({"name": name, "role": role, "explanation": explanation})
+        for seed in recipe.seeds:
+            solver = method.distil(replace(bench, arm=name, seed=seed), config)
+            label = f"{name}-solver-seed{seed}"
+            bench.run.folder("4_student", label, [solver.identity], solver.save, arm=name, seed=seed, solver=True)
+            take_exams(recipe, bench, solver, name, seed, problems)
+    untrained = bench.one_shot(Path(recipe.student.model), STUDENT)
+    take_exams(recipe, bench, untrained, UNTRAINED, recipe.seeds[0], problems)
+    return [*arms, {"name": UNTRAINED, "role": "floor", "explanation": "the student before any training"}]
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe as YAML, every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    with storage_errors(path), atomic(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def with_student_folder(recipe: Recipe) -> Recipe:

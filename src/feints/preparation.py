@@ -47,6 +47,8 @@ class ProblemSets:
     """What became of the training problems."""
     notices: tuple[str, ...]
     """What was found on loading."""
+    about: Mapping[str, str]
+    """Source, licence, citation and canary of the data, for model cards."""
 
 
 def open_run(out: Path) -> RunFolder:
@@ -68,9 +70,11 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
     """Load the task, hold back its test sets, and remove leaks before anything is paid."""
     if isinstance(recipe.task, LabTask):
         train, tests, notices = _lab_problems(recipe.task)
+        about = {"source": f"the lab of feints, world {world.WORLD_VERSION}", "licence": "Apache-2.0"}
     else:
         loaded = tasks.find(recipe.task.name).load(recipe.task)
         train, tests, notices = (*loaded.train, *(loaded.validation or ())), loaded.tests, [loaded.notice()]
+        about = asdict(loaded.about)
     wanted = tuple(tests) if recipe.exam.sets is None else recipe.exam.sets
     for name in wanted:
         if name not in tests:
@@ -86,7 +90,7 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
         asked = tests[name][: recipe.exam.limit]
         stored[name] = run.table("0_problems", name, Problem, [name, _contents(asked)], asked.__iter__, set=name)
     funnel = Funnel().start("in the task", "problems", len(train)).step("not leaked", len(clean.kept), clean.dropped)
-    return ProblemSets(train=kept, tests=stored, funnel=funnel, notices=(*notices, clean.notice()))
+    return ProblemSets(train=kept, tests=stored, funnel=funnel, notices=(*notices, clean.notice()), about=about)
 
 
 def _contents(rows: Sequence[Problem] | Sequence[Dropped]) -> str:

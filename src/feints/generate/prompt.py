@@ -58,7 +58,7 @@ class Prompt:
         names = dict.fromkeys(_SLOT.findall(self.template))
         return tuple(name for name in names if name not in _OWN_SLOTS)
 
-    def messages(self, problem: Problem, **filled: str) -> tuple[Message, ...]:
+    def messages(self, problem: Problem, /, **filled: str) -> tuple[Message, ...]:
         """The turns that ask for an answer to `problem`.
 
         Args:

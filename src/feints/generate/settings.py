@@ -56,6 +56,7 @@ class TeacherSettings(Settings):
     malformed_attempts: int = Field(
         default=3, ge=1, description="Times a reply that cannot be read is asked for; the last is kept and marked."
     )
+    terms: str = Field(default="", description="Terms on the teacher's output, for the student's model card.")
     use_proxy: bool = Field(default=False, description="Use the proxy named by HTTP_PROXY and HTTPS_PROXY.")
     prices: dict[str, Price] = Field(default_factory=dict, description="Price table: what each model charges.")
 

@@ -1,0 +1,72 @@
+"""The model card that travels with a student: teacher, terms, data, recipe, scores with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from feints.report.accuracy import over_seeds, percent
+from feints.report.contents import RunContents
+from feints.report.visible import one_line
+from feints.report.words import INTERVAL_MEANING
+
+
+def model_card(contents: RunContents, arm: str, seed: int, manifest: Mapping[str, Any]) -> str:
+    """The card of one student as Markdown.
+
+    Args:
+        contents: the run it was trained in.
+        arm: which solver it is.
+        seed: its training seed.
+        manifest: of the run folder; says who the teacher is and where the data come from.
+    """
+    data, recipe = manifest["data"], manifest["recipe"]
+    terms = recipe["teacher"]["terms"] or "not stated in the recipe (teacher.terms); ask before you publish"
+    rows = [
+        f"| {name} | {percent(over_seeds([score]))} | {score.counted:,} |"
+        for name in contents.problem_sets()
+        for score in contents.scores_of(arm, name)
+        if score.seed == seed
+    ]
+    others = [
+        f"| {one_line(solver)} ({name}) | {percent(over_seeds(contents.scores_of(solver, name)))} |"
+        for name in contents.problem_sets()
+        for solver in contents.solvers()
+        if solver != arm
+    ]
+    lines = [
+        "---",
+        "library_name: transformers",
+        "tags: [feints, reasoning, distillation]",
+        "---",
+        f"# {one_line(contents.name)}: {one_line(arm)}, training seed {seed}",
+        "",
+        f"{contents.arm(arm).explanation or 'A solver'}; trained with feints (commit {contents.commit[:12]}).",
+        "",
+        f"- Student: {recipe['student']['model']}",
+        f"- Teacher: {manifest['teacher']}",
+        f"- Terms of the teacher's output: {terms}",
+        f"- Data: {data['source']}; licence: {data['licence']}",
+        f"- Citation: {data.get('citation') or 'none'}",
+        *([f"- {data['canary']}"] if data.get("canary") else []),
+        "",
+        "| test set | accuracy | problems judged |",
+        "|---|---|---|",
+        *rows,
+        "",
+        "Beside it, on the same problems:",
+        "",
+        "| solver | accuracy |",
+        "|---|---|",
+        *others,
+        "",
+        INTERVAL_MEANING,
+        "",
+        "## Recipe",
+        "",
+        "```yaml",
+        contents.recipe.strip(),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
