@@ -18,6 +18,7 @@ import torch
 import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from feints.errors import StudentError
@@ -157,7 +158,7 @@ def load_weights(path_or_id: str | Path, *, dtype: str = "float32", device: str 
             model = loader.from_pretrained(
                 folder, dtype=_DTYPES[dtype], use_safetensors=True, trust_remote_code=False, config=config
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise StudentError(f"the weights in {folder} cannot be loaded: {_first_line(error)}") from error
     model.eval()
     return Weights(model=model.to(device), tokenizer=tokenizer, seq2seq=seq2seq, identity=identity)

@@ -128,24 +128,32 @@ def load_optimizer_state(model: Any, optimizer: torch.optim.Optimizer, state: di
 
 
 def random_state() -> dict[str, Any]:
-    """State of every generator of this process."""
-    numpy_state: Any = np.random.get_state()
+    """State of every generator of this process, as plain bytes and numbers."""
+    legacy: Any = np.random.get_state()
+    name, keys, *rest = legacy
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "torch": _bytes(torch.get_rng_state()),
+        "cuda": [_bytes(state) for state in devices],
         "python": random.getstate(),
-        "numpy": (numpy_state[0], torch.from_numpy(numpy_state[1].copy()), *numpy_state[2:]),
+        "numpy": (name, keys.tolist(), *rest),
     }
 
 
 def load_random_state(state: dict[str, Any]) -> None:
     """Put `random_state` back."""
-    torch.set_rng_state(state["torch"])
+    torch.set_rng_state(torch.frombuffer(bytearray(state["torch"]), dtype=torch.uint8))
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state_all(
+            [torch.frombuffer(bytearray(device), dtype=torch.uint8) for device in state["cuda"]]
+        )
     random.setstate(state["python"])
     name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy(), *rest))
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+
+
+def _bytes(state: Tensor) -> bytes:
+    return state.cpu().numpy().tobytes()
 
 
 def write_checkpoint(

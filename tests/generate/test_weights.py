@@ -1,0 +1,113 @@
+"""Weights: folders, hub ids, safetensors only, one clear error each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+from feints.errors import StudentError
+from feints.generate.weights import load_weights, quiet_transformers, weights_identity
+
+SMALL = {"vocab_size": 12, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+
+
+def _save(folder, seq2seq=False):
+    torch.manual_seed(0)
+    if seq2seq:
+        model = T5ForConditionalGeneration(
+            T5Config(**SMALL, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0)
+        )
+    else:
+        model = LlamaForCausalLM(
+            LlamaConfig(**SMALL, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+        )
+    words = {f"w{number}": number for number in range(12)}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="w3")), pad_token="w0", eos_token="w2"
+    )
+    with quiet_transformers():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return _save(tmp_path / "model")
+
+
+@pytest.mark.parametrize("seq2seq", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_folder_is_loaded_quietly_and_in_evaluation_mode(seq2seq, dtype, tmp_path, capfd):
+    weights = load_weights(_save(tmp_path / "model", seq2seq), dtype=dtype)
+    assert weights.seq2seq is seq2seq
+    assert {parameter.dtype for parameter in weights.model.parameters()} == {getattr(torch, dtype)}
+    assert not weights.model.training
+    assert len(weights.tokenizer) == 12
+    assert capfd.readouterr() == ("", "")
+
+
+def test_identity_follows_content_and_nothing_else(folder, tmp_path):
+    identity = load_weights(folder).identity
+    twin = shutil.copytree(folder, tmp_path / "elsewhere")
+    (twin / "README.md").write_text("notes change nothing")
+    assert weights_identity(twin) == identity
+    data = bytearray((twin / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (twin / "model.safetensors").write_bytes(data)
+    assert weights_identity(twin) != identity
+    third = shutil.copytree(folder, tmp_path / "third")
+    (third / "tokenizer.json").write_text((third / "tokenizer.json").read_text() + " ")
+    assert weights_identity(third) != identity
+
+
+@pytest.mark.parametrize("missing", ["./nowhere", "/nowhere/at/all", "nowhere"])
+def test_no_such_folder(missing):
+    with pytest.raises(StudentError, match="there is no folder"):
+        load_weights(missing)
+
+
+def test_pickled_weights_are_refused(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(StudentError, match=r"only pickled weights \(pytorch_model.bin\).*convert them"):
+        load_weights(folder)
+
+
+def test_no_weights_at_all(folder):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(StudentError, match="holds no .*safetensors"):
+        load_weights(folder)
+
+
+def test_no_tokenizer(folder):
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(StudentError, match="holds no tokenizer"):
+        load_weights(folder)
+
+
+def test_damaged_weights(folder):
+    (folder / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(StudentError, match="weights in .* cannot be loaded"):
+        load_weights(folder)
+
+
+def test_code_of_its_own_is_never_run(folder, tmp_path):
+    config = json.loads((folder / "config.json").read_text())
+    marker = tmp_path / "ran"
+    (folder / "own.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass Own: pass\n")
+    config |= {"model_type": "own-model", "auto_map": {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(StudentError, match="no configuration transformers can read"):
+        load_weights(folder)
+    assert not marker.exists()
+
+
+def test_unknown_precision(folder):
+    with pytest.raises(StudentError, match="dtype 'int3' is not one of float32"):
+        load_weights(folder, dtype="int3")
