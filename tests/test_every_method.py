@@ -165,7 +165,7 @@ def _others(kind: type[Settings], name: str, field: FieldInfo) -> Iterator[Setti
     elif isinstance(value, int | float):
         values = [value + 1, value * 2, value / 100, 0] if isinstance(value, float) else [value + 1, value - 1]
     else:
-        raise NotImplementedError(f"say here how to change {name}, a {field.annotation}")
+        pytest.fail(f"say here how to change {name}, a {field.annotation}")
     for other in values:
         try:
             yield kind(**{name: other})

@@ -31,8 +31,9 @@ from feints.lab.teacher_settings import LabTeacherSettings
 from feints.lab.world import problems
 from feints.records import Example, Problem
 from feints.runs import RunFolder
-from feints.train.batch import Batcher, Layout, Rows
+from feints.train.batch import Batcher
 from feints.train.losses import Loss, weighted_nll
+from feints.train.rows import Layout, Rows
 from feints.train.settings import AdapterSettings, StudentSettings, TrainSettings
 from feints.train.student import Student
 from feints.verify.pool import CheckerPool
@@ -116,6 +117,7 @@ def tiny_bench(folder: Path, student: Path, *, lora: bool = False, **changed: An
     adapter = AdapterSettings(kind="lora", rank=2) if lora else AdapterSettings()
     settings: dict[str, Any] = {
         "teacher": ScriptedSource.from_responder(teacher.respond, teacher.model),
+        "budget": Budget(),
         "sampling": SamplingSettings(n=4, temperature=0.9),
         "curate": CurateSettings(validation=0.15, near_duplicate=None),
         "student": StudentSettings(model=str(student), adapter=adapter),
@@ -133,7 +135,6 @@ def tiny_bench(folder: Path, student: Path, *, lora: bool = False, **changed: An
                 funnel=Funnel().start("in the task", "problems", len(kept)),
                 teacher_prompt=None,
                 ledger=ledger,
-                budget=Budget(),
                 pool=pool,
                 student_identity=weights_identity(student),
                 console=Console(file=StringIO()),

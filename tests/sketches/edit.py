@@ -132,7 +132,8 @@ def key_tokens(a: Sequence[Any], b: Sequence[Any]) -> list[int]:
     marks, i, j = [0] * len(a), len(a), len(b)
     while i or j:
         if i and distance[i][j] == distance[i - 1][j] + 1:
-            i, marks[i - 1] = i - 1, 1
+            i -= 1
+            marks[i] = 1
         elif j and distance[i][j] == distance[i][j - 1] + 1:
             j -= 1
         else:

@@ -22,8 +22,8 @@ from feints.train.student import Student
 
 ASK = Prompt(
     id="kpdd_teacher",
-    template="{question}\n{choices}\n\nState the core question, list the useful information, then solve it, "
-    'step by step, under the labels "Core question:", "Useful information:" and "Solution:". End with "The answer is ...".',
+    template="{question}\n{choices}\n\nState the core question, list the useful information, then solve it step "
+    'by step, under the labels "Core question:", "Useful information:", "Solution:". End with "The answer is ...".',
 )
 STAGES = {
     "core": Prompt(id="kpdd_core", template="{question}\n{choices}\nCore question:"),
