@@ -1,0 +1,184 @@
+"""Pretrains the nano student on the lab's language and one-step arithmetic, never on a reasoning of several steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Set
+from pathlib import Path
+
+from pydantic import Field
+
+from feints.config import Settings
+from feints.generate.local import LocalSource
+from feints.generate.prompt import STUDENT
+from feints.generate.source import Message, Request, Sampling
+from feints.lab.lessons import Lesson, equations, harder_equations, looking_up, one_step, reading_back, stated_step
+from feints.lab.nano import NANO_NAME, write_untrained
+from feints.lab.vocabulary import tokens
+from feints.lab.world import WORLD_VERSION, problems
+from feints.records import AnswerKind, Example, Judgement, Problem
+from feints.runs import current_commit
+from feints.train.loop import fit
+from feints.train.losses import weighted_nll
+from feints.train.metrics import FitResult
+from feints.train.settings import StudentSettings, TrainSettings
+from feints.train.student import Student
+from feints.verify import check
+
+CARD = "card.json"
+EXAM = 500
+"""Problems of one step that the card's accuracy is measured on."""
+
+
+class Round(Settings):
+    """How much of each kind of lesson is read in one go, and how fast."""
+
+    one_step: int = Field(ge=0, description="Problems of one step, with that step.")
+    stated_step: int = Field(ge=0, description="Stories of which one step is asked, all it needs told.")
+    reading_back: int = Field(default=0, ge=0, description="Stories of which numbers told are read back.")
+    looking_up: int = Field(default=0, ge=0, description="Lists of facts whose numbers are looked up.")
+    equations: int = Field(default=0, ge=0, description="Texts of eight equations each.")
+    harder_equations: int = Field(
+        default=0, ge=0, description="Texts of eight equations, longer sums and larger factors."
+    )
+    learning_rate: float = Field(gt=0, description="Peak learning rate.")
+
+
+class PretrainSettings(Settings):
+    """How the nano student is made; the defaults made the one that ships."""
+
+    rounds: tuple[Round, ...] = Field(
+        default=(
+            Round(one_step=45_000, stated_step=40_000, reading_back=10_000, equations=50_000, learning_rate=1e-3),
+            Round(one_step=15_000, stated_step=20_000, reading_back=12_000, equations=8_000, learning_rate=5e-4),
+            Round(one_step=35_000, stated_step=45_000, looking_up=14_000, harder_equations=18_000, learning_rate=1e-3),
+        ),
+        min_length=1,
+        description="One after the other, each of fresh lessons.",
+    )
+    hidden: int = Field(default=128, ge=16, description="Width of the student.")
+    layers: int = Field(default=5, ge=1, description="Depth of the student.")
+    heads: int = Field(default=4, ge=1, description="Attention heads.")
+    batch_tokens: int = Field(default=512, ge=1, description="Tokens of one optimiser step.")
+    question_weight: float = Field(default=0.05, ge=0, description="Weight of the tokens of a question.")
+    seed: int = Field(default=0, ge=0, description="Of the weights, the data and their order.")
+
+
+def lessons(amounts: Round, seed: int) -> Iterator[Lesson]:
+    """The lessons of a round; another seed, other lessons."""
+    kinds: tuple[tuple[int, Callable[[int, int], Lesson | None]], ...] = (
+        (amounts.one_step, one_step),
+        (amounts.stated_step, stated_step),
+        (amounts.reading_back, reading_back),
+        (amounts.looking_up, looking_up),
+        (amounts.equations, equations),
+        (amounts.harder_equations, harder_equations),
+    )
+    for count, make in kinds:
+        for index in range(count):
+            lesson = make(index, seed)
+            if lesson is not None:
+                yield lesson
+
+
+def example(student: Student, lesson: Lesson, question_weight: float) -> Example:
+    """The ids of a lesson, each piece with its own weight, end of sequence learnt."""
+    prompt = student.renderer.prompt_ids(_messages(lesson))
+    target = student.renderer.target_ids(" ".join(text for text, _ in lesson.parts))
+    weights = [weight for text, weight in lesson.parts for _ in tokens(text)]
+    weights += weights[-1:]
+    return Example(
+        id=lesson.name,
+        problem_id="",
+        rationale_id="",
+        prompt_ids=prompt,
+        target_ids=target,
+        weights=(question_weight,) * len(prompt) + tuple(weights),
+        tokenizer_hash=student.renderer.tokenizer_hash,
+    )
+
+
+def _messages(lesson: Lesson) -> tuple[Message, ...]:
+    if not lesson.question:
+        return (Message(role="user", content=""),)
+    return STUDENT.messages(
+        Problem(
+            id=lesson.name,
+            question=lesson.question,
+            answer="",
+            answer_kind=AnswerKind.NUMBER,
+            task="lab",
+            split="pretraining",
+        )
+    )
+
+
+def pretrain(folder: Path, settings: PretrainSettings) -> FitResult:
+    """Make the nano student from nothing and write it, with its card, to `folder/student`; resumes after a crash.
+
+    Returns what training told of the last round.
+    """
+    start = folder / "random"
+    if not (start / "config.json").exists():
+        write_untrained(start, seed=settings.seed, hidden=settings.hidden, layers=settings.layers, heads=settings.heads)
+    student = Student.load(StudentSettings(model=str(start)), seed=settings.seed)
+    shown: set[str] = set()
+    results: list[FitResult] = []
+    for place, amounts in enumerate(settings.rounds):
+        read = list(lessons(amounts, settings.seed + place))
+        shown |= {lesson.question for lesson in read}
+        results.append(_learn(student, read, settings, amounts.learning_rate, folder / f"round_{place + 1}"))
+    student.save(folder / "student")
+    accuracy = one_step_accuracy(student, settings.seed + len(settings.rounds), shown)
+    write_card(folder / "student" / CARD, student, settings, results, accuracy)
+    return results[-1]
+
+
+def _learn(student: Student, read: list[Lesson], settings: PretrainSettings, rate: float, folder: Path) -> FitResult:
+    examples = [example(student, lesson, settings.question_weight) for lesson in read]
+    training = TrainSettings(
+        batch_tokens=settings.batch_tokens,
+        micro_tokens=512,
+        rows="padded",
+        learning_rate=rate,
+        warmup_steps=200,
+        schedule="cosine",
+        weight_decay=0.01,
+        clip_norm=1.0,
+        betas=(0.9, 0.99),
+        log_steps=100,
+        seed=settings.seed,
+    )
+    return fit(student, examples, weighted_nll("absolute_weight"), training, folder)
+
+
+def write_card(
+    path: Path, student: Student, settings: PretrainSettings, results: list[FitResult], accuracy: tuple[int, int]
+) -> None:
+    """Write down what the student is, how it was made and how well it solves problems of one step."""
+    card = {
+        "name": NANO_NAME,
+        "world_version": WORLD_VERSION,
+        "commit": current_commit(),
+        "settings": settings.model_dump(mode="json"),
+        "parameters": sum(parameter.numel() for parameter in student.model.parameters()),
+        "tokens": sum(result.tokens for result in results),
+        "steps": sum(result.steps for result in results),
+        "final_loss": round(results[-1].loss, 4),
+        "one_step_accuracy": dict(zip(("right", "total"), accuracy, strict=True)),
+    }
+    path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def one_step_accuracy(student: Student, seed: int, shown: Set[str]) -> tuple[int, int]:
+    """Problems of one step solved greedily, of those whose questions were not shown: (right, asked)."""
+    drawn = problems("one_step", EXAM, seed=seed)
+    asked = {STUDENT.messages(problem): problem for problem in drawn if problem.question not in shown}
+    source = LocalSource(student.model, student.renderer, student.identity)
+    requests = [Request(messages=turns, sampling=Sampling(max_tokens=64)) for turns in asked]
+    right = sum(
+        check(asked[request.messages], completion.text).value is Judgement.CORRECT
+        for ended in source.decode_all(requests)
+        for request, completion in ended
+    )
+    return right, len(requests)

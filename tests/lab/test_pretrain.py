@@ -1,0 +1,153 @@
+"""Pretraining of the nano student: what it reads, and a tiny run that resumes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from feints.errors import DataError, StorageError
+from feints.lab.lessons import Lesson, equations, one_step, reading_back, stated_step
+from feints.lab.nano import write_untrained
+from feints.lab.pretrain import PretrainSettings, Round, example, lessons, pretrain
+from feints.lab.reader import read
+from feints.lab.vocabulary import tokens
+from feints.lab.world import lab_problems
+from feints.train.settings import StudentSettings
+from feints.train.student import Student
+
+_STEP = re.compile(r"(\d+(?: [-+*/] \d+)+) = (\d+)")
+_IN_WORDS = re.compile(r"(?:add|multiply|divide|take away) [\w ,]+ and get \d+")
+_SMALL = Round(one_step=300, stated_step=300, reading_back=150, equations=50, learning_rate=1e-3)
+_FEW = Round(one_step=12, stated_step=12, reading_back=6, equations=6, learning_rate=1e-3)
+_TINY = PretrainSettings(rounds=(_FEW, _FEW), hidden=16, layers=1, heads=2, batch_tokens=256)
+
+
+def text_of(lesson: Lesson) -> str:
+    return " ".join(part for part, _ in lesson.parts)
+
+
+@pytest.fixture(scope="module")
+def all_lessons() -> list[Lesson]:
+    return list(lessons(_SMALL, 1))
+
+
+def test_names_are_unique_and_lessons_come_again_alike(all_lessons: list[Lesson]) -> None:
+    assert len({lesson.name for lesson in all_lessons}) == len(all_lessons)
+    assert list(lessons(_SMALL, 1)) == all_lessons
+
+
+def test_no_lesson_solves_in_more_than_one_step(all_lessons: list[Lesson]) -> None:
+    for lesson in all_lessons:
+        found = _STEP.findall(text_of(lesson))
+        if lesson.name.startswith("equations/"):
+            # Unrelated equations with no problem before them.
+            assert lesson.question == ""
+        elif lesson.name.startswith("reading_back/"):
+            assert not found
+        else:
+            assert len(found) + len(_IN_WORDS.findall(text_of(lesson))) == 1, text_of(lesson)
+        assert not _STEP.search(lesson.question)
+
+
+def test_every_equation_is_true(all_lessons: list[Lesson]) -> None:
+    checked = 0
+    for lesson in all_lessons:
+        for left, right in _STEP.findall(text_of(lesson)):
+            assert eval(left) == int(right), lesson
+            checked += 1
+    assert checked > 500
+
+
+@pytest.mark.slow
+def test_no_lesson_is_a_problem_of_another_split(all_lessons: list[Lesson]) -> None:
+    taught = {lesson.question for lesson in all_lessons}
+    for split in ("train", "validation", "test", "longer", "unseen"):
+        assert not taught & {problem.question for problem in lab_problems(split, 500)}
+
+
+def test_a_stated_step_rests_on_values_told_in_its_story() -> None:
+    seen = 0
+    for index in range(200):
+        lesson = stated_step(index, 7)
+        if lesson is None:
+            continue
+        seen += 1
+        ((left, _),) = _STEP.findall(text_of(lesson)) or [("", "")]
+        told = set(re.findall(r"\d+", lesson.question))
+        # Not told in digits: halves, twice, percents, the number of people in an average, and unit facts.
+        untold = [number for number in re.findall(r"\d+", left) if number not in told]
+        assert len(untold) <= 1, lesson
+    assert seen > 80
+
+
+def test_a_question_of_one_step_reads_as_one_step() -> None:
+    for index in range(100):
+        assert len(read(one_step(index, 3).question).steps) == 1
+
+
+def test_numbers_read_back_are_those_told() -> None:
+    for index in range(100):
+        lesson = reading_back(index, 5)
+        if lesson is not None:
+            assert set(re.findall(r"\d+", text_of(lesson))) <= set(re.findall(r"\d+", lesson.question))
+
+
+def test_weights_fall_on_results_and_the_end_is_learnt(tmp_path: Path) -> None:
+    write_untrained(tmp_path / "nano", seed=0, hidden=16, layers=1, heads=2)
+    student = Student.load(StudentSettings(model=str(tmp_path / "nano")))
+    lesson = equations(0, 0)
+    made = example(student, lesson, 0.05)
+    tail = made.weights[len(made.prompt_ids) :]
+    assert len(tail) == len(made.target_ids)
+    assert made.target_ids[-1] == student.renderer.end_id
+    assert tail[-1] == 1.0
+    learnt = [token for token, weight in zip(made.target_ids[:-1], tail[:-1], strict=True) if weight]
+    assert len(learnt) == sum(len(tokens(part)) for part, weight in lesson.parts if weight)
+
+
+def test_one_student_prompt_for_pretraining_and_examination(tmp_path: Path) -> None:
+    write_untrained(tmp_path / "nano", seed=0, hidden=16, layers=1, heads=2)
+    student = Student.load(StudentSettings(model=str(tmp_path / "nano")))
+    made = example(student, one_step(0, 0), 0.05)
+    assert student.renderer.decode(made.prompt_ids)[0].strip().endswith("Let's think step by step.")
+
+
+@pytest.mark.slow
+def test_a_run_that_broke_goes_on_and_a_further_call_redoes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as broken, pytest.raises(StorageError):
+        broken.setattr(Student, "save", full_disk)
+        pretrain(tmp_path, _TINY)
+    metrics = (tmp_path / "round_2" / "metrics.jsonl").read_bytes()
+    first = pretrain(tmp_path, _TINY)
+    weights = (tmp_path / "student" / "model.safetensors").read_bytes()
+    again = pretrain(tmp_path, _TINY)
+    assert first.steps == again.steps > 0
+    assert (tmp_path / "round_2" / "metrics.jsonl").read_bytes() == metrics
+    assert (tmp_path / "student" / "model.safetensors").read_bytes() == weights
+    assert (tmp_path / "random" / "model.safetensors").read_bytes() != weights
+    card = json.loads((tmp_path / "student" / "card.json").read_text(encoding="utf-8"))
+    assert card["settings"] == _TINY.model_dump(mode="json")
+    assert card["steps"] > first.steps
+
+
+@pytest.mark.slow
+def test_the_weights_are_a_function_of_the_settings(tmp_path: Path) -> None:
+    pretrain(tmp_path / "a", _TINY)
+    pretrain(tmp_path / "b", _TINY)
+    a, b = ((tmp_path / name / "student" / "model.safetensors").read_bytes() for name in "ab")
+    assert a == b
+
+
+def test_reading_needs_a_whole_problem() -> None:
+    with pytest.raises(DataError):
+        read("Tom has 3 apples.")
