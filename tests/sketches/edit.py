@@ -110,11 +110,8 @@ def _key_steps(
         for number, pair in enumerate(pairs):
             (right,) = _plain(bench, Role.RIGHT)(student, [by_id[pair.right_id]]).examples
             (wrong,) = _plain(bench, Role.WRONG)(student, [by_id[pair.wrong_id]]).examples
-            ours, theirs = (
-                key_tokens(right.target_ids, wrong.target_ids),
-                key_tokens(wrong.target_ids, right.target_ids),
-            )
-            for side, keys, weight in ((right, ours, config.alpha), (wrong, theirs, -config.beta)):
+            for side, other, weight in ((right, wrong, config.alpha), (wrong, right, -config.beta)):
+                keys = key_tokens(side.target_ids, other.target_ids)
                 weights = (0.0,) * len(side.prompt_ids) + tuple(weight * key for key in keys)
                 made.append(replace(side, id=f"{number}-{side.role}", group=f"pair {number}", weights=weights))
         return Built(examples=tuple(made), dropped=())

@@ -13,6 +13,7 @@ from feints.curate.funnel import Funnel
 from feints.curate.piles import Piles, sort_piles
 from feints.curate.settings import CurateSettings
 from feints.curate.split import split_by_problem
+from feints.errors import DataError
 from feints.records import Dropped, Problem, Rationale, Verdict, content_hash
 
 Pile = Literal["right", "wrong"]
@@ -37,8 +38,12 @@ class Chosen:
     def joined(self, other: Chosen) -> Chosen:
         """Both as one, where a method learns from rationales of several origins or rounds.
 
-        `other` must have been chosen as a unit of its own, so that the funnel can tell the two apart.
+        Raises:
+            DataError: `other` was not chosen as a unit of its own, so the funnel could not tell the two apart.
         """
+        unit = other.funnel.steps[-1].unit
+        if unit in {step.unit for step in self.funnel.steps}:
+            raise DataError(f"two choices both count {unit!r}; give the second one a unit of its own when choosing it")
         shared = 0
         while self.funnel.steps[: shared + 1] == other.funnel.steps[: shared + 1] and shared < len(other.funnel.steps):
             shared += 1
