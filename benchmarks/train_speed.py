@@ -5,7 +5,7 @@
 
 Every measurement is a process of its own, sides alternate, and the ratio is paired: ours over TRL's best setting of the
 same round. Both train the same model on the same examples, with the same examples an optimiser step, for the same
-steps; speed counts real tokens (padding is nobody's merit) after two warm-up steps; both final losses are measured by
+steps; speed counts real tokens (padding is nobody's merit) after a warm-up step; both final losses are measured by
 the same function on the same held-out examples.
 """
 
@@ -25,11 +25,11 @@ from types import SimpleNamespace
 from typing import Any
 
 CASES: dict[str, dict[str, Any]] = {
-    "large": {"vocabulary": 32_000, "hidden": 384, "inner": 1024, "layers": 6, "heads": 6, "lengths": (60, 400)},
+    "large": {"vocabulary": 32_000, "hidden": 256, "inner": 704, "layers": 4, "heads": 4, "lengths": (60, 300)},
     "nano": {"vocabulary": 512, "hidden": 128, "inner": 384, "layers": 4, "heads": 4, "lengths": (40, 160)},
 }
 TRL_SETTINGS = ("padded", "grouped", "packed")
-BATCH, WARM, PROMPT_SHARE = 32, 2, 0.4
+BATCH, WARM, PROMPT_SHARE = 16, 1, 0.4
 
 
 def make_examples(case: dict[str, Any], count: int, seed: int) -> list[tuple[list[int], list[int]]]:
