@@ -76,7 +76,10 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         SettingsError: lists every mistake of the file and of --set at once.
     """
-    document = read_document(path, overrides)
+    try:
+        document = read_document(path, overrides)
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not a text in UTF-8 ({error}); save the recipe in this encoding") from error
     return validate(document, _typed(document))
 
 

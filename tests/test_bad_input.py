@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from feints.cli import main
+from feints.errors import StorageError
+from feints.evaluate.solver import OneShot
+from feints.runs import RunFolder
+
+pytestmark = pytest.mark.slow
+Done = Callable[..., tuple[int, str]]
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Done:
+    """Does a command; returns its status, and what it printed or complained about."""
+
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["feints", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+        except SystemExit as stopped:
+            status = int(stopped.code or 0)
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        if status:
+            before, _, error = f"\n{said.err}".partition("\nerror: ")
+            assert status == 1 and error and "\nerror: " not in error, said.err
+            return status, error
+        return status, said.out
+
+    return run
+
+
+@pytest.fixture
+def refused(done: Done) -> Refused:
+    """Does a command that must end in one error, and returns the error."""
+
+    def run(*arguments: object) -> str:
+        status, said = done(*arguments)
+        assert status == 1, said
+        return said
+
+    return run
+
+
+@pytest.fixture
+def succeeds(done: Done) -> Refused:
+    """Does a command that must succeed, and returns what it printed."""
+
+    def run(*arguments: object) -> str:
+        status, said = done(*arguments)
+        assert status == 0, said
+        return said
+
+    return run
+
+
+def sets(*settings: str) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+def own_problems(folder: Path, *, broken: int = 0, long: int = 0) -> list[str]:
+    """Settings that replace the lab by a file of twelve sums to learn from and six to be examined on."""
+    for split, size in (("train", 12), ("test", 6)):
+        rows = [
+            {
+                "question": f"{'Well then . ' * (300 if split == 'test' and n < long else 0)}What is {n} + {n + 3} ?",
+                "answer": "???" if n < broken else str(2 * n + 3),
+            }
+            for n in range(size)
+        ]
+        rows = [{**row, "question": row["question"] + f" ({split})"} for row in rows]
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    paths = f"{{train: {folder}/train.jsonl, test: {folder}/test.jsonl}}"
+    return sets(f"task={{name: file, answer_kind: number, path: {paths}}}")
+
+
+# ------------------------------------------------------------------------------------------------------ recipes
+
+
+def test_every_mistake_of_a_recipe_is_listed_at_once_with_its_line(refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(
+        "name: wrong\n"
+        "task: {name: gsm9k}\n"
+        "teacher:\n"
+        "  source: lab\n"
+        "  temprature: 1\n"
+        "student: {model: x}\n"
+        "method:\n"
+        "  name: plain_cott\n"
+        "train:\n"
+        "  epochs: many\n"
+        "  lerning_rate: 1\n"
+        "exams: {}\n"
+    )
+    said = refused("run", path, *sets("sampling.n=0"))
+    assert str(path) in said
+    for line, words in {
+        2: "did you mean gsm8k",
+        5: "teacher.temprature: unknown key",
+        8: "did you mean plain_cot",
+        10: "train.epochs:",
+        11: "did you mean learning_rate?",
+        12: "did you mean exam?",
+    }.items():
+        assert any(f"line {line}:" in part and words in part for part in said.splitlines()), (line, said)
+    assert "--set sampling.n:" in said
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "task: is missing"),
+        ("name: [", "not valid YAML"),
+        ("- a", "a recipe is a mapping"),
+        ("name: a\nname: b\n", "line 2: name is given twice"),
+        ("name: a\ntask: lab\n", "task must hold a name"),
+    ],
+)
+def test_a_file_that_is_no_recipe(text: str, words: str, refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    assert words in refused("plan", tmp_path / "recipe.yaml")
+
+
+def test_a_recipe_that_is_not_there_or_not_text(refused: Refused, tmp_path: Path) -> None:
+    assert "no recipe at" in refused("plan", tmp_path / "nowhere.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00name")
+    assert "binary.yaml" in refused("plan", tmp_path / "binary.yaml")
+
+
+# ------------------------------------------------------------------------------------------------------- teachers
+
+
+def test_a_key_that_is_not_set(
+    refused: Refused, small_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    asked = sets(
+        "teacher.source=openai",
+        "teacher.model=m",
+        "teacher.base_url=http://127.0.0.1:9/v1",
+        "teacher.api_key_env=NO_SUCH_KEY",
+    )
+    said = refused("run", small_recipe, "--out", tmp_path / "run", *asked)
+    assert "NO_SUCH_KEY" in said and "export" in said
+
+
+def test_an_endpoint_that_cannot_be_reached(refused: Refused, small_recipe: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:  # bound and never listened on: refuses, and nobody else can take it
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        asked = sets("teacher.source=openai", "teacher.model=m", f"teacher.base_url={url}", "teacher.max_attempts=2")
+        said = refused("run", small_recipe, "--out", tmp_path / "run", *asked)
+    assert f"{url} failed 2 times" in said and "Check the endpoint and run again" in said
+
+
+# ------------------------------------------------------------------------------------------------------- problems
+
+
+def test_gold_answers_that_cannot_be_read(refused: Refused, small_recipe: Path, tmp_path: Path) -> None:
+    said = refused("run", small_recipe, "--out", tmp_path / "run", *own_problems(tmp_path, broken=2))
+    assert "4 of 18 gold answers cannot be read" in said and "???" in said and "skip_unparsable: true" in said
+
+
+def test_a_teacher_that_is_never_right_leaves_an_empty_pile(
+    refused: Refused, small_recipe: Path, tmp_path: Path
+) -> None:
+    settings = own_problems(tmp_path)  # sums are no story of the lab, so its teacher cannot answer them
+    said = refused("run", small_recipe, "--out", tmp_path / "run", *settings)
+    assert "0 examples are left to learn from" in said
+    assert "24 rationales sampled -> 0 right" in said and ("wrong" in said or "no answer" in said)
+    assert list((tmp_path / "run/2_verdicts").glob("*.parquet")), "what was judged is kept"
+
+
+def test_a_question_longer_than_the_students_context(
+    refused: Refused, succeeds: Callable[..., str], small_recipe: Path, tmp_path: Path
+) -> None:
+    recorded = tmp_path / "recorded.jsonl"
+    rows = [
+        {
+            "question": f"What is {n} + {n + 3} ? (train)",
+            "text": f"{n} + {n + 3} = {2 * n + 3} . The answer is {2 * n + 3}.",
+        }
+        for n in range(12)
+    ]
+    recorded.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    teacher = sets(f"teacher={{source: replay, path: {recorded}}}", "sampling.n=1")
+    said = refused("run", small_recipe, "--out", tmp_path / "run", *own_problems(tmp_path, long=1), *teacher)
+    assert "1 of 6 problems are longer than the student's context" in said
+    own_problems(tmp_path)
+    trained = {p.name for p in (tmp_path / "run/4_student").iterdir()}
+    assert "plain_cot" in succeeds("run", small_recipe, "--out", tmp_path / "run", *own_problems(tmp_path), *teacher)
+    assert trained <= {p.name for p in (tmp_path / "run/4_student").iterdir()}, "what was trained is kept"
+
+
+# ------------------------------------------------------------------------------------------- students and folders
+
+
+def test_a_student_without_safetensors(
+    refused: Refused, small_recipe: Path, tiny_student: Path, tmp_path: Path
+) -> None:
+    student = tmp_path / "student"
+    shutil.copytree(tiny_student, student)
+    (student / "model.safetensors").rename(student / "pytorch_model.bin")
+    out = tmp_path / "run"
+    said = refused("run", small_recipe, "--out", out, *sets(f"student.model={student}"))
+    assert str(student) in said and "pickled" in said and "safetensors" in said
+    assert not (out / "1_rationales").exists(), "refused before anything was asked"
+    (student / "pytorch_model.bin").rename(student / "model.safetensors")
+    (student / "model.safetensors").write_bytes(b"rubbish")
+    assert str(student) in refused("run", small_recipe, "--out", out, *sets(f"student.model={student}"))
+    assert "no folder" in refused("run", small_recipe, "--out", out, *sets(f"student.model={tmp_path}/nowhere"))
+
+
+def test_a_run_folder_of_another_version_or_another_kind(refused: Refused, small_recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    manifest = out / "manifest.json"
+    manifest.write_text(json.dumps({"run_version": 99, "outputs": {}}))
+    before = manifest.read_bytes()
+    for words in (("run", small_recipe, "--out", out), ("show", out), ("solve", out, "?")):
+        said = refused(*words)
+        assert "run layout 99" in said and "choose another --out" in said
+    assert manifest.read_bytes() == before
+    assert "is not a run folder" in refused("show", tmp_path / "nowhere")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/thesis.doc").write_text("precious")
+    assert "not a run folder" in refused("run", small_recipe, "--out", tmp_path / "thesis")
+    assert "is a file" in refused("run", small_recipe, "--out", tmp_path / "thesis/thesis.doc")
+    assert os.listdir(tmp_path / "thesis") == ["thesis.doc"]
+
+
+# ----------------------------------------------------------------------------------------------------- a full disk
+
+
+def mount(folder: Path, kib: int, *, again: bool = False) -> None:
+    options = f"size={kib}k" + (",remount" if again else "")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], check=True, capture_output=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of a few KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        mount(folder, 64)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a small disk can be mounted by root only ({error})")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_solver_that_does_not_fit_is_one_error(small_disk: Path, tiny_student: Path) -> None:
+    run = RunFolder(small_disk / "run")
+    with pytest.raises(StorageError, match="free some space"):
+        run.folder("4_student", "solver", [], OneShot(tiny_student).save)
+
+
+def test_a_full_disk_is_one_error_at_every_stage_and_loses_nothing(
+    done: Done, small_recipe: Path, small_disk: Path, tmp_path: Path
+) -> None:
+    calm, out = tmp_path / "calm/run", small_disk / "inner/run"
+    assert done("run", small_recipe, "--out", calm)[0] == 0
+    finished: set[int] = set()
+    kib, status = 16, 1
+    while status:
+        mount(small_disk, kib, again=True)
+        status, said = done("run", small_recipe, "--out", out, *sets(f"ledger={tmp_path}/calm/ledger.sqlite"))
+        if status:
+            assert "free some space" in said or "make room" in said, said
+            assert str(small_disk) in said
+            finished.add(len(list(out.glob("*/*"))))
+        kib = kib * 5 // 4
+    assert len(finished) >= 4, f"the disk was full with {finished} outputs there, at too few places to tell"
+    assert not list(out.rglob("*.partial")) and not list(out.rglob("*.unfinished"))
+    for stage in ("1_rationales", "2_verdicts", "3_examples", "5_answers"):
+        assert {p.name: p.read_bytes() for p in (out / stage).iterdir()} == {
+            p.name: p.read_bytes() for p in (calm / stage).iterdir()
+        }
