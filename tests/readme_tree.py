@@ -26,8 +26,8 @@ def tree() -> str:
         path = package / name
         if path.is_dir():
             lines.append(f"  {name + '/':<20} {first_line(path / '__init__.py')}")
-            files = sorted(path.glob("*.py"))
-            lines += [f"    {file.name:<18} {first_line(file)}" for file in files if file.name != "__init__.py"]
+            files = sorted(file for file in path.rglob("*.py") if file.name != "__init__.py")
+            lines += [f"    {file.relative_to(path).as_posix():<18} {first_line(file)}" for file in files]
         else:
             lines.append(f"  {name:<20} {first_line(path)}")
     return "\n".join(lines)

@@ -124,6 +124,15 @@ def test_a_stage_is_made_once_and_again_only_when_what_it_depends_on_changes(tmp
     assert len(made) == 2
 
 
+def test_two_arms_that_share_a_stage_make_it_once(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    first = run.folder("4_student", "method-stage1", [1], lambda folder: (folder / "weights").touch())
+    second = run.folder("4_student", "control-stage1", [1], lambda folder: pytest.fail("made twice"))
+    assert second == first
+    other = run.folder("4_student", "control-stage1", [2], lambda folder: (folder / "weights").touch())
+    assert other.path != first.path
+
+
 def test_nothing_half_written_is_ever_seen(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
 

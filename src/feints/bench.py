@@ -384,7 +384,8 @@ class Bench:
 
     def one_shot(self, student: Path, prompt: Prompt) -> Solver:
         """A solver that asks the student in a folder once, greedily, or as often as the exam's vote wants."""
-        return self.voting(OneShot(student, prompt, self.exam.sampling, checker=self.pool))
+        rendering = {"chat": self.student.chat}
+        return self.voting(OneShot(student, prompt, self.exam.sampling, checker=self.pool, source_settings=rendering))
 
     def voting(self, solver: Sampler) -> Solver:
         """A solver that asks once, or as often as the exam's vote wants."""

@@ -181,14 +181,22 @@ class RunFolder:
         self._manifest["outputs"] = {}
 
     def _place(self, stage: str, label: str, address: str, suffix: str) -> Path:
+        """Where an output belongs: the one that has this address already, whatever its label, else its own name."""
         if stage not in STAGES:
             raise ValueError(f"no stage is called {stage!r}; known: {', '.join(STAGES)}")
-        return self.path / stage / f"{label}-{address[:10]}{suffix}"
+        own = self.path / stage / f"{label}-{address[:10]}{suffix}"
+        if own.exists():
+            return own
+        # Two arms that share a stage (a method and its control) make it once.
+        return next(iter(sorted(own.parent.glob(f"[!.]*-{address[:10]}{suffix}"))), own)
 
     def _note(self, label: str, path: Path, address: str, depends: Sequence[object], **facts: object) -> None:
         name = path.relative_to(self.path).as_posix()
+        noted = self._manifest["outputs"].get(name)
+        if noted is not None and noted["address"] == address and noted["label"] != label:
+            return  # the arm that made it keeps it
         entry = {"label": label, "address": address, "depends": list(depends), **self._earlier.get(name, {}), **facts}
-        if self._manifest["outputs"].get(name) != entry:
+        if noted != entry:
             self._manifest["outputs"][name] = entry
             self._save_manifest()
 
