@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 
 from feints.errors import SettingsError, StorageError, StudentError
 from feints.generate.rendering import Renderer
@@ -193,7 +194,7 @@ class Student:
             if folder.exists():
                 shutil.rmtree(folder)
             partial.rename(folder)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise StorageError(
                 f"the student cannot be written to {folder}: {error}; free some space or go elsewhere"
