@@ -59,7 +59,7 @@ def written(folder: Path) -> dict[str, tuple[int, int]]:
     return {
         path.relative_to(folder).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns)
         for path in files
-        if path.name != "manifest.json"
+        if path.name not in {"manifest.json", "recipe.yaml", "README.md"}  # what tells of the run, told anew
     }
 
 

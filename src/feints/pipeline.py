@@ -89,7 +89,9 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that nobody ever sees half of it."""
+    """Write a file so that nobody ever sees half of it; one that says the same already is left alone."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
     with storage_errors(path), atomic(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
