@@ -266,7 +266,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_solver_that_does_not_fit_is_one_error(small_disk: Path, tiny_student: Path) -> None:
     run = RunFolder(small_disk / "run")
-    with pytest.raises(StorageError, match="free some space"):
+    with pytest.raises(StorageError, match="solver.*No space left.*free some space"):
         run.folder("4_student", "solver", [], OneShot(tiny_student).save)
 
 

@@ -262,10 +262,13 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        # copytree gathers its failures in one shutil.Error and loses their numbers
+        failures = error.args[0] if isinstance(error, shutil.Error) else ()
+        copied = str(failures[0][2]) if isinstance(failures, list) else ""
+        if copied or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise StorageError(
-                f"cannot write {path}: {error.strerror}; free some space (or choose another --out) and run the same "
-                "command again: everything finished so far is kept"
+                f"cannot write {path}: {copied or error.strerror}; free some space (or choose another --out) and run "
+                "the same command again: everything finished so far is kept"
             ) from error
         raise
 
