@@ -22,6 +22,9 @@ from feints.preparation import plan_recipe, require_torch, sample_recipe
 from feints.recipe import LAB, Recipe, load_recipe, recipe_schema
 from feints.verify.rows import judge_rows
 
+INTERRUPTED = 130
+"""Exit status after Ctrl+C."""
+
 app = typer.Typer(
     name="feints",
     help="Distil reasoning from a large language model into a small one, and learn from the wrong answers too.\n\n"
@@ -214,8 +217,10 @@ def main() -> None:
     except FeintsError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        if isinstance(stopped, SystemExit) and stopped.code != INTERRUPTED:  # typer turns Ctrl+C into this status
+            raise
         Console(stderr=True).print(
             "stopped; what is finished is kept, run the same command again to go on", markup=False
         )
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

@@ -63,6 +63,8 @@ def open_run(out: Path) -> RunFolder:
     run = RunFolder(out)
     run.start()
     run.manifest.pop("arms", None)
+    for left in [*out.glob(".*.partial"), *out.glob("[0-9]_*/.*.partial")]:  # a killed run could not clear them away
+        left.unlink()
     return run
 
 
