@@ -28,7 +28,8 @@ CASES: dict[str, dict[str, Any]] = {
     "large": {"vocabulary": 32_000, "hidden": 256, "inner": 704, "layers": 4, "heads": 4, "lengths": (60, 300)},
     "nano": {"vocabulary": 512, "hidden": 128, "inner": 384, "layers": 4, "heads": 4, "lengths": (40, 160)},
 }
-TRL_SETTINGS = ("padded", "grouped", "packed")
+TRL_SETTINGS = ("padded@2", "grouped@4", "grouped", "packed")
+"""Its ways of making rows; after the @ the rows of one forward pass, accumulated to the same batch (else all at once)."""
 BATCH, WARM, PROMPT_SHARE = 16, 1, 0.4
 
 
@@ -160,7 +161,8 @@ def run_trl(case: dict[str, Any], setting: str, steps: int, threads: int) -> dic
         {"input_ids": prompt + target, "completion_mask": [0] * len(prompt) + [1] * len(target)}
         for prompt, target in make_examples(case, BATCH * steps, 1)
     ]
-    micro = TRL_MICRO or BATCH
+    setting, _, rows_at_once = setting.partition("@")
+    micro = int(rows_at_once or BATCH)
     extra: dict[str, Any] = {}
     if setting == "grouped":
         extra = {"train_sampling_strategy": "group_by_length"}
@@ -238,7 +240,7 @@ def child(side: str, setting: str, arguments: argparse.Namespace) -> dict[str, f
         "TOKENIZERS_PARALLELISM": "false",
     }
     command = [sys.executable, "-W", "ignore", __file__, "--side", side, "--setting", setting]
-    for name in ("case", "steps", "threads", "micro_tokens", "trl_micro"):
+    for name in ("case", "steps", "threads", "micro_tokens"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -258,13 +260,12 @@ def main() -> None:
     parser.add_argument("--trl-settings", default=",".join(TRL_SETTINGS))
     parser.add_argument("--rows", default="packed")
     parser.add_argument("--micro-tokens", type=int, default=0)
-    parser.add_argument("--trl-micro", type=int, default=0)
     parser.add_argument("--side", choices=("ours", "trl"))
     parser.add_argument("--setting", default="packed")
     arguments = parser.parse_args()
     if arguments.side:
-        global MICRO, TRL_MICRO
-        MICRO, TRL_MICRO = arguments.micro_tokens, arguments.trl_micro
+        global MICRO
+        MICRO = arguments.micro_tokens
         run = run_ours if arguments.side == "ours" else run_trl
         print(json.dumps(run(CASES[arguments.case], arguments.setting, arguments.steps, arguments.threads)))
         return
@@ -281,7 +282,7 @@ def main() -> None:
         print(f"ratio of {key}: median {statistics.median(values):.2f}, all {[round(v, 2) for v in values]}")
 
 
-MICRO = TRL_MICRO = 0
+MICRO = 0
 
 if __name__ == "__main__":
     main()
