@@ -29,7 +29,7 @@ CASES: dict[str, dict[str, Any]] = {
     "nano": {"vocabulary": 512, "hidden": 128, "inner": 384, "layers": 4, "heads": 4, "lengths": (40, 160)},
 }
 TRL_SETTINGS = ("padded@2", "grouped@4", "grouped", "packed")
-"""Its ways of making rows; after the @ the rows of one forward pass, accumulated to the same batch (else all at once)."""
+"""Its ways of making rows; after the @ the rows of one forward pass, accumulated to the same batch."""
 BATCH, WARM, PROMPT_SHARE = 16, 1, 0.4
 
 
