@@ -14,7 +14,15 @@ from transformers import PreTrainedTokenizerFast
 
 from feints.generate.prompt import STUDENT, TEACHER
 from feints.generate.weights import load_weights
-from feints.lab.lessons import equations, one_step, reading_back, stated_step
+from feints.lab.lessons import (
+    equations,
+    harder_equations,
+    looking_up,
+    one_step,
+    reading_back,
+    retelling,
+    stated_step,
+)
 from feints.lab.nano import CONTEXT, NANO_FOLDER, UNKNOWN, nano_tokenizer, write_untrained
 from feints.lab.teacher import LabTeacher
 from feints.lab.vocabulary import vocabulary
@@ -67,7 +75,7 @@ def test_other_forms_hold_no_unknown_word(tokenizer: PreTrainedTokenizerFast, as
 
 def test_lessons_hold_no_unknown_word(tokenizer: PreTrainedTokenizerFast) -> None:
     for index in range(40):
-        for make in (one_step, stated_step, reading_back, equations):
+        for make in (one_step, stated_step, reading_back, retelling, looking_up, equations, harder_equations):
             lesson = make(index, 2)
             if lesson is not None:
                 text = " ".join([lesson.question, *(part for part, _ in lesson.parts)]).strip()

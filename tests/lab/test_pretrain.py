@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 pytest.importorskip("torch")
 
 from feints.errors import DataError, StorageError
-from feints.lab.lessons import Lesson, equations, one_step, reading_back, stated_step
+from feints.lab.grammar import sentences
+from feints.lab.lessons import Lesson, equations, looking_up, one_step, reading_back, retelling, stated_step
 from feints.lab.nano import write_untrained
 from feints.lab.pretrain import PretrainSettings, Round, example, lessons, pretrain
 from feints.lab.reader import read
@@ -22,8 +24,17 @@ from feints.train.student import Student
 
 _STEP = re.compile(r"(\d+(?: [-+*/] \d+)+) = (\d+)")
 _IN_WORDS = re.compile(r"(?:add|multiply|divide|take away) [\w ,]+ and get \d+")
-_SMALL = Round(one_step=300, stated_step=300, reading_back=150, equations=50, learning_rate=1e-3)
-_FEW = Round(one_step=12, stated_step=12, reading_back=6, equations=6, learning_rate=1e-3)
+_SMALL = Round(
+    one_step=300,
+    stated_step=300,
+    reading_back=100,
+    retelling=100,
+    looking_up=100,
+    equations=50,
+    harder_equations=50,
+    learning_rate=1e-3,
+)
+_FEW = Round(one_step=12, stated_step=12, looking_up=6, equations=6, learning_rate=1e-3)
 _TINY = PretrainSettings(rounds=(_FEW, _FEW), hidden=16, layers=1, heads=2, batch_tokens=256)
 
 
@@ -44,10 +55,10 @@ def test_names_are_unique_and_lessons_come_again_alike(all_lessons: list[Lesson]
 def test_no_lesson_solves_in_more_than_one_step(all_lessons: list[Lesson]) -> None:
     for lesson in all_lessons:
         found = _STEP.findall(text_of(lesson))
-        if lesson.name.startswith("equations/"):
+        if lesson.name.startswith(("equations/", "harder/")):
             # Unrelated equations with no problem before them.
             assert lesson.question == ""
-        elif lesson.name.startswith("reading_back/"):
+        elif lesson.name.startswith(("reading_back/", "retelling/", "looking_up/")):
             assert not found
         else:
             assert len(found) + len(_IN_WORDS.findall(text_of(lesson))) == 1, text_of(lesson)
@@ -90,11 +101,18 @@ def test_a_question_of_one_step_reads_as_one_step() -> None:
         assert len(read(one_step(index, 3).question).steps) == 1
 
 
-def test_numbers_read_back_are_those_told() -> None:
+@pytest.mark.parametrize("make", [reading_back, retelling, looking_up])
+def test_numbers_read_back_are_those_told(make: Callable[[int, int], Lesson | None]) -> None:
     for index in range(100):
-        lesson = reading_back(index, 5)
+        lesson = make(index, 5)
         if lesson is not None:
             assert set(re.findall(r"\d+", text_of(lesson))) <= set(re.findall(r"\d+", lesson.question))
+
+
+def test_a_retelling_tells_the_same_facts() -> None:
+    for index in range(50):
+        lesson = retelling(index, 5)
+        assert sorted(sentences(text_of(lesson))) == sorted(sentences(lesson.question))
 
 
 def test_weights_fall_on_results_and_the_end_is_learnt(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from feints.lab import grammar
+from feints.lab.lexicon import COUNTED, NAMES
+from feints.lab.questions import FORMS
 from feints.lab.reader import read
 from feints.lab.reading import Reading, Step
 from feints.lab.vocabulary import tokens
@@ -15,6 +17,7 @@ from feints.lab.world import generate
 
 _STYLE_WEIGHTS = tuple(1 / len(tokens(template)) ** 2 for template in STEP_SENTENCES)
 """Short wordings are likelier, as with the teacher."""
+_THINGS = [thing.many for thing in COUNTED]
 _FACTORS = (2, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10, 12, 12)
 """Second numbers of multiplications and divisions about as often as stories have them."""
 
@@ -96,25 +99,36 @@ def reading_back(index: int, seed: int) -> Lesson | None:
     return Lesson(f"reading_back/{index}", question, tuple(parts))
 
 
-def looking_up(index: int, seed: int, facts: int = 7) -> Lesson:
-    """Plain facts of several stories, told together, and each number looked up by thing and person."""
-    rng = random.Random(f"lesson looking up {seed} {index}")
-    told: dict[tuple[str, str], tuple[str, str]] = {}
-    place = 0
-    while len(told) < facts:
-        question = generate("language", index * 100 + place, seed + 1_000_000).question
-        place += 1
-        for text in grammar.sentences(question):
-            match = grammar.match(text)
-            if match is not None and match.form.name == "has":
-                told.setdefault((match.slots["o"], match.slots["a"]), (text, match.slots["n"]))
-    order = list(told)
-    rng.shuffle(order)
+def retelling(index: int, seed: int) -> Lesson:
+    """The facts of a story, and the same facts in another order; what is learnt begins after the first name."""
+    rng = random.Random(f"lesson retelling {seed} {index}")
+    facts = grammar.sentences(generate("language", index, seed).question)[:-1]
+    told = " ".join(facts)
+    rng.shuffle(facts)
     parts: list[tuple[str, float]] = []
-    for thing, person in order:
-        parts += [(f"The number of {thing} of {person} is", 0.0), (f"{told[thing, person][1]}.", 1.0)]
-    rng.shuffle(order)
-    return Lesson(f"looking_up/{index}", " ".join(told[key][0] for key in order), tuple(parts))
+    for text in facts:
+        words = text.split(" ")
+        known = next((place for place, word in enumerate(words) if word in NAMES), 1) + 1
+        parts += [(" ".join(words[:known]), 0.0), (" ".join(words[known:]), 1.0)]
+    return Lesson(f"retelling/{index}", told, tuple(part for part in parts if part[0]))
+
+
+def looking_up(index: int, seed: int) -> Lesson:
+    """Two to five plain facts, then each number looked up by thing and person; mostly of one thing."""
+    rng = random.Random(f"lesson looking up {seed} {index}")
+    things = rng.sample(_THINGS, 1 if rng.random() < 0.6 else 2)
+    held: dict[tuple[str, str], int] = {}
+    while len(held) < rng.randint(2, 5):
+        held[rng.choice(things), rng.choice(NAMES)] = rng.randint(2, 100)
+    keys = list(held)
+    facts = [
+        rng.choice(FORMS["has"].trained).format(a=person, n=held[thing, person], o=thing) for thing, person in keys
+    ]
+    rng.shuffle(keys)
+    parts: list[tuple[str, float]] = []
+    for thing, person in keys:
+        parts += [(f"The number of {thing} of {person} is", 0.0), (f"{held[thing, person]}.", 1.0)]
+    return Lesson(f"looking_up/{index}", " ".join(facts), tuple(parts))
 
 
 def equations(index: int, seed: int) -> Lesson:

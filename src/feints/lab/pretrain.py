@@ -12,7 +12,16 @@ from feints.config import Settings
 from feints.generate.local import LocalSource
 from feints.generate.prompt import STUDENT
 from feints.generate.source import Message, Request, Sampling
-from feints.lab.lessons import Lesson, equations, harder_equations, looking_up, one_step, reading_back, stated_step
+from feints.lab.lessons import (
+    Lesson,
+    equations,
+    harder_equations,
+    looking_up,
+    one_step,
+    reading_back,
+    retelling,
+    stated_step,
+)
 from feints.lab.nano import NANO_NAME, write_untrained
 from feints.lab.vocabulary import tokens
 from feints.lab.world import WORLD_VERSION, problems
@@ -33,9 +42,10 @@ EXAM = 500
 class Round(Settings):
     """How much of each kind of lesson is read in one go, and how fast."""
 
-    one_step: int = Field(ge=0, description="Problems of one step, with that step.")
-    stated_step: int = Field(ge=0, description="Stories of which one step is asked, all it needs told.")
+    one_step: int = Field(default=0, ge=0, description="Problems of one step, with that step.")
+    stated_step: int = Field(default=0, ge=0, description="Stories of which one step is asked, all it needs told.")
     reading_back: int = Field(default=0, ge=0, description="Stories of which numbers told are read back.")
+    retelling: int = Field(default=0, ge=0, description="Stories, and their facts again in another order.")
     looking_up: int = Field(default=0, ge=0, description="Lists of facts whose numbers are looked up.")
     equations: int = Field(default=0, ge=0, description="Texts of eight equations each.")
     harder_equations: int = Field(
@@ -51,7 +61,8 @@ class PretrainSettings(Settings):
         default=(
             Round(one_step=45_000, stated_step=40_000, reading_back=10_000, equations=50_000, learning_rate=1e-3),
             Round(one_step=15_000, stated_step=20_000, reading_back=12_000, equations=8_000, learning_rate=5e-4),
-            Round(one_step=35_000, stated_step=45_000, looking_up=14_000, harder_equations=18_000, learning_rate=1e-3),
+            Round(retelling=12_000, looking_up=16_000, learning_rate=1e-3),
+            Round(one_step=40_000, stated_step=40_000, looking_up=3_000, harder_equations=10_000, learning_rate=1e-3),
         ),
         min_length=1,
         description="One after the other, each of fresh lessons.",
@@ -70,6 +81,7 @@ def lessons(amounts: Round, seed: int) -> Iterator[Lesson]:
         (amounts.one_step, one_step),
         (amounts.stated_step, stated_step),
         (amounts.reading_back, reading_back),
+        (amounts.retelling, retelling),
         (amounts.looking_up, looking_up),
         (amounts.equations, equations),
         (amounts.harder_equations, harder_equations),
