@@ -92,8 +92,8 @@ class Bench:
     """Name of the solver being made, for file names."""
     seed: int
     """Training seed."""
-    device: str = "cpu"
-    """Where students run."""
+    device: str | None = None
+    """Where students run; None takes a GPU where there is one."""
     console: Console = field(default_factory=lambda: Console(stderr=True))
     """Where progress and notices go."""
     notices: list[str] = field(default_factory=list)
@@ -257,8 +257,7 @@ class Bench:
         unit: str = "rationales",
     ) -> Chosen:
         """Sort into piles, remove duplicates, balance, split by problem; see `curate.choice.choose`."""
-        address = content_hash(rationales.address, verdicts.address, self.curate.model_dump(mode="json"), pile, unit)
-        return choose(self.by_id, rationales, verdicts, self.curate, self.funnel, pile=pile, unit=unit, address=address)
+        return choose(self.by_id, rationales, verdicts, self.curate, self.funnel, pile=pile, unit=unit)
 
     def examples(
         self,
@@ -288,7 +287,7 @@ class Bench:
         depends = [
             chosen.address,
             self.student_identity,
-            self.student.chat,
+            [self.student.chat, self.curate.thinking, self.curate.max_tokens],
             list(how),
             content_hash([r.id for r in used]),
         ]
@@ -309,7 +308,11 @@ class Bench:
             "3_examples", f"{label}-validation", Example, [*depends, "validation"], lambda: part(True), arm=self.arm
         )
         dropped = self.run.table(
-            "3_dropped", f"{label}-rows", Dropped, depends, lambda: [*chosen.dropped, *build_once().dropped]
+            "3_dropped",
+            f"{label}-rows",
+            Dropped,
+            [*depends, content_hash([asdict(row) for row in chosen.dropped])],
+            lambda: [*chosen.dropped, *build_once().dropped],
         )
         reasons = Counter(row.reason for row in dropped.rows[len(chosen.dropped) :])
         funnel = chosen.funnel.start("to learn from", "examples", len(used))
@@ -333,7 +336,7 @@ class Bench:
         from feints.train.student import Student  # noqa: PLC0415  torch
 
         settings = self.student if start is None else self.student.model_copy(update={"model": str(start)})
-        return Student.load(settings, seed=self.seed, device=self.device)
+        return Student.load(settings, seed=self.seed, device=self.device or "cpu")
 
     def fit(
         self,

@@ -63,7 +63,9 @@ class Recipe(Settings):
     train: TrainSettings = Field(default=TrainSettings(), description="How it learns.")
     exam: ExamSettings = Field(default=ExamSettings(), description="How it is examined.")
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="Training seeds; each trains one student.")
-    device: str = Field(default="cpu", description="Where students run: cpu, cuda, mps ...")
+    device: str | None = Field(
+        default=None, description="Where students run: cpu, cuda, mps ...; null takes a GPU where there is one."
+    )
     ledger: str | None = Field(
         default=None,
         description="Ledger of paid requests; default: ledger.sqlite beside the run folder, shared by runs.",

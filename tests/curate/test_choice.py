@@ -38,7 +38,7 @@ def chosen(mark: str, pile: Pile = "right", unit: str = "rationales") -> Chosen:
     rows, verdicts = table(mark)
     settings = CurateSettings(validation=0.0)
     start = Funnel().start("in the task", "problems", len(PROBLEMS))
-    return choose(PROBLEMS, rows, verdicts, settings, start, pile=pile, unit=unit, address=mark)
+    return choose(PROBLEMS, rows, verdicts, settings, start, pile=pile, unit=unit)
 
 
 def test_every_row_is_learnt_from_or_dropped_with_a_reason() -> None:

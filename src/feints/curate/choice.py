@@ -32,8 +32,12 @@ class Chosen:
     """How many rows each step kept, from problems to right rationales."""
     dropped: tuple[Dropped, ...]
     """Every row left out, with its reason."""
-    address: str
-    """Content address of all this."""
+
+    @property
+    def address(self) -> str:
+        """Content address of what may be learnt from; verdicts that change nothing of it train nothing anew."""
+        right, wrong = ([row.id for row in pile] for pile in (self.piles.right, self.piles.wrong))
+        return content_hash(right, wrong, sorted(self.validation))
 
     def joined(self, other: Chosen) -> Chosen:
         """Both as one, where a method learns from rationales of several origins or rounds.
@@ -56,7 +60,6 @@ class Chosen:
             validation=self.validation | other.validation,
             funnel=Funnel(self.funnel.steps + other.funnel.steps[shared:]),
             dropped=self.dropped + other.dropped,
-            address=content_hash(self.address, other.address),
         )
 
 
@@ -69,7 +72,6 @@ def choose(
     *,
     pile: Pile,
     unit: str,
-    address: str,
 ) -> Chosen:
     """Sort into piles, remove duplicates, balance, split by problem; every row is accounted for.
 
@@ -81,7 +83,6 @@ def choose(
         funnel: what became of the problems so far.
         pile: whose way the funnel follows: that of those learnt as right, or of those asked for as wrong.
         unit: what the funnel calls them; one of its own for each choice that is `joined`.
-        address: content address of all of the above.
     """
     rows = list(rationales)
     piles = sort_piles(problems.values(), rows, verdicts)
@@ -112,5 +113,4 @@ def choose(
         validation=frozenset(problem.id for problem in split.validation),
         funnel=funnel,
         dropped=tuple(dropped),
-        address=address,
     )

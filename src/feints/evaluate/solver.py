@@ -149,6 +149,7 @@ class OneShot:
         ledger: Ledger | None = None,
         checker: CheckerPool | None = None,
         source_settings: Mapping[str, Any] | None = None,
+        device: str | None = None,
     ) -> None:
         """Answer with `student`.
 
@@ -160,11 +161,12 @@ class OneShot:
             ledger: where completions are kept; None keeps none.
             checker: judges the answers; None takes a pool for the time of each exam.
             source_settings: fields of `LocalSettings` for a student of one's own.
+            device: where it runs; None takes a GPU where there is one. It is no part of what is saved.
         """
         self.student, self.prompt = student, prompt
         self.sampling = sampling or Sampling()
         self.ledger, self.checker = ledger, checker
-        self.source_settings = dict(source_settings or {})
+        self.source_settings, self.device = dict(source_settings or {}), device
         self._source: TextSource | None = None
 
     @property
@@ -198,7 +200,7 @@ class OneShot:
         from feints.generate.local import LocalSettings, LocalSource  # noqa: PLC0415 (torch)
 
         assert isinstance(self.student, str | Path)
-        return LocalSource.from_folder(self.student, LocalSettings(**self.source_settings))
+        return LocalSource.from_folder(self.student, LocalSettings(**self.source_settings), self.device)
 
     def solve(self, problems: Sequence[Problem], seed: int) -> list[Answer]:
         """See `Solver.solve`."""
