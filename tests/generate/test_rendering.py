@@ -52,14 +52,16 @@ def _texts(limit):
             for a in range(300)
             for b in range(30)
         ]
-    texts, size = [], 0
-    with gzip.open(RATIONALES, "rt", encoding="utf-8") as stream:
-        for line in stream:
-            for sample in json.loads(line)["samples"]:
-                texts.append(sample["text"])
-                size += len(sample["text"])
-            if size > limit:
-                break
+    texts = []
+    for path in sorted(RATIONALES.parent.glob("*.jsonl.gz")):
+        size = 0
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            for line in stream:
+                for sample in json.loads(line)["samples"]:
+                    texts.append(sample["text"])
+                    size += len(sample["text"])
+                if size > limit:
+                    break
     return texts
 
 
