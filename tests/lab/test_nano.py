@@ -18,6 +18,7 @@ from feints.lab.lessons import (
     equations,
     harder_equations,
     looking_up,
+    looking_up_in_stories,
     one_step,
     reading_back,
     retelling,
@@ -75,7 +76,16 @@ def test_other_forms_hold_no_unknown_word(tokenizer: PreTrainedTokenizerFast, as
 
 def test_lessons_hold_no_unknown_word(tokenizer: PreTrainedTokenizerFast) -> None:
     for index in range(40):
-        for make in (one_step, stated_step, reading_back, retelling, looking_up, equations, harder_equations):
+        for make in (
+            one_step,
+            stated_step,
+            reading_back,
+            retelling,
+            looking_up,
+            looking_up_in_stories,
+            equations,
+            harder_equations,
+        ):
             lesson = make(index, 2)
             if lesson is not None:
                 text = " ".join([lesson.question, *(part for part, _ in lesson.parts)]).strip()

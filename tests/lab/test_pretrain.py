@@ -13,7 +13,16 @@ pytest.importorskip("torch")
 
 from feints.errors import DataError, StorageError
 from feints.lab.grammar import sentences
-from feints.lab.lessons import Lesson, equations, looking_up, one_step, reading_back, retelling, stated_step
+from feints.lab.lessons import (
+    Lesson,
+    equations,
+    looking_up,
+    looking_up_in_stories,
+    one_step,
+    reading_back,
+    retelling,
+    stated_step,
+)
 from feints.lab.nano import write_untrained
 from feints.lab.pretrain import PretrainSettings, Round, example, lessons, pretrain
 from feints.lab.reader import read
@@ -30,6 +39,7 @@ _SMALL = Round(
     reading_back=100,
     retelling=100,
     looking_up=100,
+    looking_up_in_stories=100,
     equations=50,
     harder_equations=50,
     learning_rate=1e-3,
@@ -58,7 +68,7 @@ def test_no_lesson_solves_in_more_than_one_step(all_lessons: list[Lesson]) -> No
         if lesson.name.startswith(("equations/", "harder/")):
             # Unrelated equations with no problem before them.
             assert lesson.question == ""
-        elif lesson.name.startswith(("reading_back/", "retelling/", "looking_up/")):
+        elif lesson.name.startswith(("reading_back/", "retelling/", "looking_up")):
             assert not found
         else:
             assert len(found) + len(_IN_WORDS.findall(text_of(lesson))) == 1, text_of(lesson)
@@ -101,7 +111,7 @@ def test_a_question_of_one_step_reads_as_one_step() -> None:
         assert len(read(one_step(index, 3).question).steps) == 1
 
 
-@pytest.mark.parametrize("make", [reading_back, retelling, looking_up])
+@pytest.mark.parametrize("make", [reading_back, retelling, looking_up, looking_up_in_stories])
 def test_numbers_read_back_are_those_told(make: Callable[[int, int], Lesson | None]) -> None:
     for index in range(100):
         lesson = make(index, 5)
@@ -126,6 +136,16 @@ def test_weights_fall_on_results_and_the_end_is_learnt(tmp_path: Path) -> None:
     assert tail[-1] == 1.0
     learnt = [token for token, weight in zip(made.target_ids[:-1], tail[:-1], strict=True) if weight]
     assert len(learnt) == sum(len(tokens(part)) for part, weight in lesson.parts if weight)
+
+
+def test_words_can_weigh_less_than_digits_and_signs(tmp_path: Path) -> None:
+    write_untrained(tmp_path / "nano", seed=0, hidden=16, layers=1, heads=2)
+    student = Student.load(StudentSettings(model=str(tmp_path / "nano")))
+    made = example(student, one_step(0, 0), 0.05, word_weight=0.25)
+    target = zip(made.target_ids, made.weights[len(made.prompt_ids) :], strict=True)
+    for token, weight in target:
+        word = student.renderer.tokenizer.convert_ids_to_tokens(token)
+        assert weight == (0.25 if word.isalpha() else 1.0), word
 
 
 def test_one_student_prompt_for_pretraining_and_examination(tmp_path: Path) -> None:

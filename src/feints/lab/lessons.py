@@ -131,6 +131,21 @@ def looking_up(index: int, seed: int) -> Lesson:
     return Lesson(f"looking_up/{index}", " ".join(facts), tuple(parts))
 
 
+def looking_up_in_stories(index: int, seed: int) -> Lesson | None:
+    """A whole story, and the numbers of its plain facts looked up by thing and person; None where it has none."""
+    rng = random.Random(f"lesson looking up in stories {seed} {index}")
+    question = generate("language", index, seed).question
+    matches = [match for text in grammar.sentences(question) if (match := grammar.match(text)) is not None]
+    held = [match.slots for match in matches if match.form.name == "has"]
+    if not held:
+        return None
+    rng.shuffle(held)
+    parts: list[tuple[str, float]] = []
+    for slots in held:
+        parts += [(f"The number of {slots['o']} of {slots['a']} is", 0.0), (f"{slots['n']}.", 1.0)]
+    return Lesson(f"looking_up_in_stories/{index}", question, tuple(parts))
+
+
 def equations(index: int, seed: int) -> Lesson:
     """True equations of the kinds and sizes that stories need; only results are learnt, since the rest is chance."""
     return _equations(f"equations/{index}", random.Random(f"lesson equations {seed} {index}"), _equation)

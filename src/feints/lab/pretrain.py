@@ -17,6 +17,7 @@ from feints.lab.lessons import (
     equations,
     harder_equations,
     looking_up,
+    looking_up_in_stories,
     one_step,
     reading_back,
     retelling,
@@ -47,10 +48,12 @@ class Round(Settings):
     reading_back: int = Field(default=0, ge=0, description="Stories of which numbers told are read back.")
     retelling: int = Field(default=0, ge=0, description="Stories, and their facts again in another order.")
     looking_up: int = Field(default=0, ge=0, description="Lists of facts whose numbers are looked up.")
+    looking_up_in_stories: int = Field(default=0, ge=0, description="Stories whose plain numbers are looked up.")
     equations: int = Field(default=0, ge=0, description="Texts of eight equations each.")
     harder_equations: int = Field(
         default=0, ge=0, description="Texts of eight equations, longer sums and larger factors."
     )
+    word_weight: float = Field(default=1, gt=0, le=1, description="Weight of a word, where a digit or sign has 1.")
     learning_rate: float = Field(gt=0, description="Peak learning rate.")
 
 
@@ -62,7 +65,33 @@ class PretrainSettings(Settings):
             Round(one_step=45_000, stated_step=40_000, reading_back=10_000, equations=50_000, learning_rate=1e-3),
             Round(one_step=15_000, stated_step=20_000, reading_back=12_000, equations=8_000, learning_rate=5e-4),
             Round(retelling=12_000, looking_up=16_000, learning_rate=1e-3),
-            Round(one_step=40_000, stated_step=40_000, looking_up=3_000, harder_equations=10_000, learning_rate=1e-3),
+            Round(
+                one_step=22_000,
+                stated_step=20_000,
+                looking_up=10_000,
+                looking_up_in_stories=10_000,
+                harder_equations=7_000,
+                word_weight=0.25,
+                learning_rate=1e-3,
+            ),
+            Round(
+                one_step=22_000,
+                stated_step=20_000,
+                looking_up=10_000,
+                looking_up_in_stories=10_000,
+                harder_equations=7_000,
+                word_weight=0.25,
+                learning_rate=7e-4,
+            ),
+            Round(
+                one_step=22_000,
+                stated_step=45_000,
+                looking_up=5_000,
+                looking_up_in_stories=5_000,
+                harder_equations=5_000,
+                word_weight=0.25,
+                learning_rate=1e-3,
+            ),
         ),
         min_length=1,
         description="One after the other, each of fresh lessons.",
@@ -83,6 +112,7 @@ def lessons(amounts: Round, seed: int) -> Iterator[Lesson]:
         (amounts.reading_back, reading_back),
         (amounts.retelling, retelling),
         (amounts.looking_up, looking_up),
+        (amounts.looking_up_in_stories, looking_up_in_stories),
         (amounts.equations, equations),
         (amounts.harder_equations, harder_equations),
     )
@@ -93,11 +123,13 @@ def lessons(amounts: Round, seed: int) -> Iterator[Lesson]:
                 yield lesson
 
 
-def example(student: Student, lesson: Lesson, question_weight: float) -> Example:
+def example(student: Student, lesson: Lesson, question_weight: float, word_weight: float = 1.0) -> Example:
     """The ids of a lesson, each piece with its own weight, end of sequence learnt."""
     prompt = student.renderer.prompt_ids(_messages(lesson))
     target = student.renderer.target_ids(" ".join(text for text, _ in lesson.parts))
-    weights = [weight for text, weight in lesson.parts for _ in tokens(text)]
+    weights = [
+        weight * (word_weight if token.isalpha() else 1.0) for text, weight in lesson.parts for token in tokens(text)
+    ]
     weights += weights[-1:]
     return Example(
         id=lesson.name,
@@ -139,20 +171,20 @@ def pretrain(folder: Path, settings: PretrainSettings) -> FitResult:
     for place, amounts in enumerate(settings.rounds):
         read = list(lessons(amounts, settings.seed + place))
         shown |= {lesson.question for lesson in read}
-        results.append(_learn(student, read, settings, amounts.learning_rate, folder / f"round_{place + 1}"))
+        results.append(_learn(student, read, settings, amounts, folder / f"round_{place + 1}"))
     student.save(folder / "student")
     accuracy = one_step_accuracy(student, settings.seed + len(settings.rounds), shown)
     write_card(folder / "student" / CARD, student, settings, results, accuracy)
     return results[-1]
 
 
-def _learn(student: Student, read: list[Lesson], settings: PretrainSettings, rate: float, folder: Path) -> FitResult:
-    examples = [example(student, lesson, settings.question_weight) for lesson in read]
+def _learn(student: Student, read: list[Lesson], settings: PretrainSettings, amounts: Round, folder: Path) -> FitResult:
+    examples = [example(student, lesson, settings.question_weight, amounts.word_weight) for lesson in read]
     training = TrainSettings(
         batch_tokens=settings.batch_tokens,
         micro_tokens=512,
         rows="padded",
-        learning_rate=rate,
+        learning_rate=amounts.learning_rate,
         warmup_steps=200,
         schedule="cosine",
         weight_decay=0.01,
