@@ -19,6 +19,7 @@ from feints.lab.lessons import (
     harder_equations,
     looking_up,
     looking_up_in_stories,
+    next_step,
     one_step,
     reading_back,
     retelling,
@@ -28,6 +29,18 @@ from feints.lab.nano import CONTEXT, NANO_FOLDER, UNKNOWN, nano_tokenizer, write
 from feints.lab.teacher import LabTeacher
 from feints.lab.vocabulary import vocabulary
 from feints.lab.world import SPLITS, WORLD_VERSION, lab_problems, problems
+
+_LESSONS = (
+    one_step,
+    stated_step,
+    next_step,
+    reading_back,
+    retelling,
+    looking_up,
+    looking_up_in_stories,
+    equations,
+    harder_equations,
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +89,7 @@ def test_other_forms_hold_no_unknown_word(tokenizer: PreTrainedTokenizerFast, as
 
 def test_lessons_hold_no_unknown_word(tokenizer: PreTrainedTokenizerFast) -> None:
     for index in range(40):
-        for make in (
-            one_step,
-            stated_step,
-            reading_back,
-            retelling,
-            looking_up,
-            looking_up_in_stories,
-            equations,
-            harder_equations,
-        ):
+        for make in _LESSONS:
             lesson = make(index, 2)
             if lesson is not None:
                 text = " ".join([lesson.question, *(part for part, _ in lesson.parts)]).strip()

@@ -18,6 +18,7 @@ from feints.lab.lessons import (
     equations,
     looking_up,
     looking_up_in_stories,
+    next_step,
     one_step,
     reading_back,
     retelling,
@@ -36,6 +37,7 @@ _IN_WORDS = re.compile(r"(?:add|multiply|divide|take away) [\w ,]+ and get \d+")
 _SMALL = Round(
     one_step=300,
     stated_step=300,
+    next_step=300,
     reading_back=100,
     retelling=100,
     looking_up=100,
@@ -104,6 +106,23 @@ def test_a_stated_step_rests_on_values_told_in_its_story() -> None:
         untold = [number for number in re.findall(r"\d+", left) if number not in told]
         assert len(untold) <= 1, lesson
     assert seen > 80
+
+
+def test_a_next_step_is_one_step_of_its_story_and_only_the_last_ends_it(tmp_path: Path) -> None:
+    write_untrained(tmp_path / "nano", seed=0, hidden=16, layers=1, heads=2)
+    student = Student.load(StudentSettings(model=str(tmp_path / "nano")))
+    ends = set()
+    for index in range(60):
+        lesson = next_step(index, 3)
+        reading = read(lesson.question[: lesson.question.index("?") + 1])
+        told = lesson.question[lesson.question.index("?") + 1 :].count(".")
+        step = reading.steps[told]
+        assert str(step.result) in text_of(lesson)
+        last = told == len(reading.steps) - 1
+        assert ("The answer is" in text_of(lesson)) == last
+        assert example(student, lesson, 0.05).weights[-1] == (1.0 if last else 0.0)
+        ends.add(last)
+    assert ends == {True, False}
 
 
 def test_a_question_of_one_step_reads_as_one_step() -> None:

@@ -55,6 +55,20 @@ def stated_step(index: int, seed: int) -> Lesson | None:
     return Lesson(f"stated_step/{index}", _told(reading, step), _solved(step, rng))
 
 
+def next_step(index: int, seed: int) -> Lesson:
+    """A story of several steps, the values known so far told behind its question, and the one step that comes next.
+
+    Where that step is not the last, the lesson stops after it and its end is not learnt.
+    """
+    rng = random.Random(f"lesson next step {seed} {index}")
+    question = generate("language", index, seed).question
+    reading = read(question)
+    step = rng.choice(reading.steps)
+    known = [capital(before.claim.format(value=before.result)) + "." for before in reading.steps[: step.index]]
+    solved = _solved(step, rng, answered=step.index == len(reading.steps) - 1)
+    return Lesson(f"next_step/{index}", " ".join([question, *known]), solved)
+
+
 def _told(reading: Reading, step: Step) -> str:
     """The story up to a step, the values it rests on told where they came about, and the question for its result."""
     texts = [fact.text for fact in reading.facts]
@@ -76,11 +90,13 @@ def _own_facts(reading: Reading, step: Step) -> list[int]:
     return [operand.index for each in steps for operand in each.operands if operand.origin == "fact"]
 
 
-def _solved(step: Step, rng: random.Random) -> tuple[tuple[str, float], ...]:
-    """The unit fact a step rests on, now and then; the step; the answer."""
+def _solved(step: Step, rng: random.Random, answered: bool = True) -> tuple[tuple[str, float], ...]:
+    """The unit fact a step rests on, now and then; the step; the answer, or a silence of no weight."""
     style = rng.choices(range(len(STEP_SENTENCES)), _STYLE_WEIGHTS)[0]
     fact = say_unit_fact(step) if rng.random() < 0.5 else ""
-    return ((" ".join(text for text in (fact, say_step(step, style), say_answer(step.result)) if text), 1.0),)
+    answer = say_answer(step.result) if answered else ""
+    said = (" ".join(text for text in (fact, say_step(step, style), answer) if text), 1.0)
+    return (said,) if answered else (said, ("", 0.0))
 
 
 def reading_back(index: int, seed: int) -> Lesson | None:

@@ -18,6 +18,7 @@ from feints.lab.lessons import (
     harder_equations,
     looking_up,
     looking_up_in_stories,
+    next_step,
     one_step,
     reading_back,
     retelling,
@@ -45,6 +46,7 @@ class Round(Settings):
 
     one_step: int = Field(default=0, ge=0, description="Problems of one step, with that step.")
     stated_step: int = Field(default=0, ge=0, description="Stories of which one step is asked, all it needs told.")
+    next_step: int = Field(default=0, ge=0, description="Stories with what is known so far, and the next step alone.")
     reading_back: int = Field(default=0, ge=0, description="Stories of which numbers told are read back.")
     retelling: int = Field(default=0, ge=0, description="Stories, and their facts again in another order.")
     looking_up: int = Field(default=0, ge=0, description="Lists of facts whose numbers are looked up.")
@@ -83,15 +85,6 @@ class PretrainSettings(Settings):
                 word_weight=0.25,
                 learning_rate=7e-4,
             ),
-            Round(
-                one_step=22_000,
-                stated_step=45_000,
-                looking_up=5_000,
-                looking_up_in_stories=5_000,
-                harder_equations=5_000,
-                word_weight=0.25,
-                learning_rate=1e-3,
-            ),
         ),
         min_length=1,
         description="One after the other, each of fresh lessons.",
@@ -109,6 +102,7 @@ def lessons(amounts: Round, seed: int) -> Iterator[Lesson]:
     kinds: tuple[tuple[int, Callable[[int, int], Lesson | None]], ...] = (
         (amounts.one_step, one_step),
         (amounts.stated_step, stated_step),
+        (amounts.next_step, next_step),
         (amounts.reading_back, reading_back),
         (amounts.retelling, retelling),
         (amounts.looking_up, looking_up),
@@ -126,11 +120,12 @@ def lessons(amounts: Round, seed: int) -> Iterator[Lesson]:
 def example(student: Student, lesson: Lesson, question_weight: float, word_weight: float = 1.0) -> Example:
     """The ids of a lesson, each piece with its own weight, end of sequence learnt."""
     prompt = student.renderer.prompt_ids(_messages(lesson))
-    target = student.renderer.target_ids(" ".join(text for text, _ in lesson.parts))
+    target = student.renderer.target_ids(" ".join(text for text, _ in lesson.parts if text))
     weights = [
         weight * (word_weight if token.isalpha() else 1.0) for text, weight in lesson.parts for token in tokens(text)
     ]
-    weights += weights[-1:]
+    # The end of sequence weighs as the last part does.
+    weights.append(lesson.parts[-1][1])
     return Example(
         id=lesson.name,
         problem_id="",
