@@ -195,7 +195,8 @@ class RunFolder:
         noted = self._manifest["outputs"].get(name)
         if noted is not None and noted["address"] == address and noted["label"] != label:
             return  # the arm that made it keeps it
-        entry = {"label": label, "address": address, "depends": list(depends), **self._earlier.get(name, {}), **facts}
+        known = noted or self._earlier.get(name, {})  # how long it took is known from when it was made
+        entry = {"label": label, "address": address, "depends": list(depends), **known, **facts}
         if noted != entry:
             self._manifest["outputs"][name] = entry
             self._save_manifest()
