@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- tree -->", "<!-- /tree -->"
 ORDER = (
-    "generate", "verify", "curate", "train", "evaluate", "bench.py", "methods", "tasks", "lab", "report",
+    "generate", "verify", "curate", "train", "evaluate", "bench", "methods", "tasks", "lab", "report",
     "records.py", "errors.py", "config.py", "runs.py", "recipe.py", "preparation.py", "pipeline.py", "cli.py",
 )  # fmt: skip
 

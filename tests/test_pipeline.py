@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from feints import bench as bench_module
+from feints.bench import judging
 from feints.errors import DataError, EmptyPileError, SettingsError, UnknownNameError
 from feints.lab.teacher import LabTeacher
 from feints.pipeline import run_recipe, solve_one
@@ -136,7 +136,7 @@ def test_one_changed_setting_redoes_only_what_depends_on_it(
     assert {score.seed for score in gather(folder).scores} == {0, 1}
     assert all(row.p is None and row.seeds == 2 for row in gather(folder).comparisons)
 
-    monkeypatch.setattr(bench_module, "code_hash", lambda: "another checker")
+    monkeypatch.setattr(judging, "code_hash", lambda: "another checker")
     monkeypatch.setattr("feints.pipeline.code_hash", lambda: "another checker")
     assert new() == {"2_verdicts", "5_answers"} and counted.asked == 0  # the same verdicts train nothing anew
     monkeypatch.undo()

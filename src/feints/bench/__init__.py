@@ -1,0 +1,218 @@
+"""The bench: what lies before a method when it starts; each stage as one call, remembered in the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from feints.bench import asking, fitting, judging, lessons
+from feints.bench.lessons import Builder, Lesson
+from feints.curate.choice import Chosen, Pile, choose
+from feints.curate.funnel import Funnel
+from feints.curate.settings import CurateSettings
+from feints.evaluate.settings import ExamSettings
+from feints.evaluate.solver import Majority, OneShot, Sampler, Solver
+from feints.generate.budget import Budget
+from feints.generate.ledger import Ledger
+from feints.generate.prompt import Prompt
+from feints.generate.rationales import Asking
+from feints.generate.settings import SamplingSettings
+from feints.generate.source import TextSource
+from feints.records import Form, Origin, Problem, Rationale, Verdict
+from feints.runs import RunFolder, Stored
+from feints.train.settings import StudentSettings, TrainSettings
+from feints.verify.pool import CheckerPool
+
+if TYPE_CHECKING:
+    from feints.train.losses import Loss
+    from feints.train.student import Student
+
+__all__ = ["Bench", "Builder", "Lesson"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What a method is given. Every call is a stage: remembered by what it depends on, redone only if that changed."""
+
+    run: RunFolder
+    """Where everything is written."""
+    problems: Stored[Problem]
+    """Training problems, leaks removed."""
+    funnel: Funnel
+    """What became of the problems so far."""
+    teacher: TextSource
+    """Who writes rationales."""
+    teacher_prompt: Prompt | None
+    """The user's prompt in place of the method's own."""
+    ledger: Ledger
+    """Where paid replies are kept."""
+    budget: Budget
+    """The most that may be spent."""
+    pool: CheckerPool
+    """Judges answers."""
+    sampling: SamplingSettings
+    """How rationales are drawn."""
+    curate: CurateSettings
+    """What is learnt from."""
+    student: StudentSettings
+    """Who learns."""
+    student_identity: str
+    """Hash of the student's weights and tokenizer."""
+    training: TrainSettings
+    """How it learns."""
+    exam: ExamSettings
+    """How solvers answer."""
+    arm: str
+    """Name of the solver being made, for file names."""
+    seed: int
+    """Training seed."""
+    device: str | None = None
+    """Where students run; None takes a GPU where there is one."""
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    """Where progress and notices go."""
+    notices: list[str] = field(default_factory=list)
+    """What a reader of the report must know."""
+    stopped: dict[str, Stored[Rationale]] = field(default_factory=dict)
+    """Sampling that ended early, by what it depends on: every arm of this run learns from the same rationales."""
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Problem]:
+        """Training problems by id."""
+        return {problem.id: problem for problem in self.problems}
+
+    # ------------------------------------------------------------------------------------------ generate and verify
+
+    def ask(
+        self,
+        label: str,
+        prompt: Prompt,
+        asked: Iterable[Problem | Asking] | None = None,
+        *,
+        source: TextSource | Path | None = None,
+        sampling: SamplingSettings | None = None,
+        origin: Origin = Origin.SAMPLED,
+        form: Form = Form.COT,
+        round: int = 0,
+    ) -> Stored[Rationale]:
+        """Ask about problems (all of them unless given), through the ledger.
+
+        Sampling that a budget or Ctrl+C ended early is stored as what it is; the next run goes on. The budget is the
+        teacher's: another source draws without one.
+
+        Args:
+            label: name of the table.
+            prompt: the recipe's own prompt stands in for it where it asks nothing but the problem of the teacher.
+            asked: what is asked; an `Asking` fills the prompt's further slots and names a parent.
+            source: who is asked instead of the teacher; a folder is a student, loaded only if there is work.
+            sampling: instead of the recipe's.
+            origin: why these are written.
+            form: their shape.
+            round: of a method with rounds.
+        """
+        order = asking.Order(
+            label=label,
+            prompt=(self.teacher_prompt or prompt) if source is None and not prompt.slots else prompt,
+            askings=asking.askings_of(self.problems if asked is None else asked),
+            source=source,
+            sampling=sampling or self.sampling,
+            origin=origin,
+            form=form,
+            round=round,
+        )
+        return asking.ask(self, order)
+
+    def judge(self, label: str, rationales: Stored[Rationale]) -> Stored[Verdict]:
+        """A verdict on every rationale; judged anew when the checkers' source changed."""
+        return judging.judge(self, label, rationales)
+
+    # ---------------------------------------------------------------------------------------------------- curate
+
+    def choose(
+        self,
+        rationales: Stored[Rationale],
+        verdicts: Stored[Verdict],
+        *,
+        pile: Pile = "right",
+        unit: str = "rationales",
+    ) -> Chosen:
+        """Sort into piles, remove duplicates, balance, split by problem; see `curate.choice.choose`."""
+        return choose(self.by_id, rationales, verdicts, self.curate, self.funnel, pile=pile, unit=unit)
+
+    def examples(
+        self,
+        chosen: Chosen,
+        how: Sequence[object],
+        build: Builder,
+        rows: Iterable[Rationale] | None = None,
+        *,
+        name: str = "",
+    ) -> Lesson:
+        """Examples of the right rationales (or of `rows`), apart for training and validation.
+
+        Args:
+            chosen: what curation left.
+            how: everything `build` depends on besides the student and the rows, JSON-able.
+            build: makes the examples.
+            rows: instead of the right pile; a row learnt from twice stands here twice.
+            name: told apart from other lessons of this arm by it.
+
+        Raises:
+            EmptyPileError: nothing is left to learn from.
+        """
+        return lessons.examples(self, chosen, how, build, chosen.piles.right if rows is None else rows, name)
+
+    # ------------------------------------------------------------------------------------------ train and solve
+
+    def fresh_student(self, start: Path | None = None) -> Student:
+        """The student before any training (or the one in a folder); its adapter starts from the training seed."""
+        return fitting.fresh_student(self, start)
+
+    def fit(
+        self,
+        lesson: Lesson,
+        loss: Loss,
+        *,
+        loss_settings: Sequence[object],
+        settings: TrainSettings | None = None,
+        start: Path | None = None,
+        student: Callable[[], Student] | None = None,
+        save: Callable[[Student, Path], None] | None = None,
+        name: str = "",
+    ) -> Path:
+        """Train a fresh student and return its folder; resumes after a crash.
+
+        Args:
+            lesson: what it learns.
+            loss: how hard each token pulls.
+            loss_settings: everything the loss, `student` and `save` depend on, JSON-able.
+            settings: instead of the recipe's.
+            start: folder of the student to go on from, such as an earlier stage or round.
+            student: makes the student to start from, where its layers are not the plain ones.
+            save: writes what was learnt, where the plain merged weights would not hold it.
+            name: told apart from other students of this arm by it.
+        """
+        training = fitting.Training(
+            lesson=lesson,
+            loss=loss,
+            loss_settings=tuple(loss_settings),
+            settings=(settings or self.training).model_copy(update={"seed": self.seed}),
+            start=start,
+            student=student,
+            save=save,
+            name=name,
+        )
+        return fitting.fit(self, training)
+
+    def one_shot(self, student: Path, prompt: Prompt) -> Solver:
+        """A solver that asks the student in a folder once, greedily, or as often as the exam's vote wants."""
+        rendering = {"chat": self.student.chat}
+        return self.voting(OneShot(student, prompt, self.exam.sampling, checker=self.pool, source_settings=rendering))
+
+    def voting(self, solver: Sampler) -> Solver:
+        """A solver that asks once, or as often as the exam's vote wants."""
+        return Majority(solver, self.exam.votes) if self.exam.votes > 1 else solver

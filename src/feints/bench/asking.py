@@ -1,0 +1,125 @@
+"""Stage 1 as the bench does it: a teacher or a student asked through the ledger; torch only where a student answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from feints.generate.budget import Budget
+from feints.generate.progress import SamplingProgress
+from feints.generate.prompt import Prompt
+from feints.generate.rationales import Asking, ask_all, rationale_from
+from feints.generate.settings import SamplingSettings
+from feints.generate.source import Completion, TextSource
+from feints.records import Form, Judgement, Origin, Problem, Rationale, content_hash
+from feints.runs import Stored
+
+if TYPE_CHECKING:
+    from feints.bench import Bench
+
+STAGE = "1_rationales"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One call of `Bench.ask`, everything settled; its fields are described there."""
+
+    label: str
+    prompt: Prompt
+    askings: tuple[Asking, ...]
+    source: TextSource | Path | None
+    sampling: SamplingSettings
+    origin: Origin
+    form: Form
+    round: int
+
+
+def askings_of(asked: Iterable[Problem | Asking]) -> tuple[Asking, ...]:
+    """Problems as questions that fill no further slots."""
+    return tuple(item if isinstance(item, Asking) else Asking(problem=item) for item in asked)
+
+
+def ask(bench: Bench, order: Order) -> Stored[Rationale]:
+    """The rationales of an order: read where they are known, else asked for; what ended early is marked as such."""
+    depends = _depends(bench, order)
+    key = content_hash(order.label, depends)
+    if key in bench.stopped:
+        return bench.stopped[key]
+    known = bench.run.known(STAGE, order.label, Rationale, depends)
+    if known is not None:
+        return known
+    rows, unsent, why = _answered(bench, order)
+    if unsent:
+        bench.notices.append(
+            f"{order.label}: {unsent:,} requests were not answered ({why}); a further run goes on from here"
+        )
+        depends += ["stopped early", content_hash([row.id for row in rows])]
+    stored = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows)
+    if unsent:
+        bench.stopped[key] = stored
+    return stored
+
+
+def _depends(bench: Bench, order: Order) -> list[object]:
+    return [
+        bench.problems.address,
+        content_hash([[a.problem.id, dict(a.filled), a.parent] for a in order.askings]),
+        identity_of(bench, order.source),
+        order.prompt.hash,
+        order.sampling.model_dump(mode="json"),
+        [order.origin, order.form, order.round],
+    ]
+
+
+def _answered(bench: Bench, order: Order) -> tuple[list[Rationale], int, str]:
+    """Rationales, how many requests stayed unanswered, and why."""
+    author = _opened(bench, order.source)
+
+    def judged(problem: Problem, completion: Completion) -> Judgement:
+        return bench.pool.check(problem, completion.text, thinking=completion.thinking, finish=completion.finish).value
+
+    with SamplingProgress(bench.console, order.label) as progress:
+        answered, unsent, why = ask_all(
+            author,
+            order.askings,
+            order.prompt,
+            order.sampling,
+            judge=judged,
+            ledger=bench.ledger,
+            budget=bench.budget if order.source is None else Budget(),
+            watcher=progress,
+        )
+    rows = [
+        rationale_from(
+            asking.problem,
+            request,
+            completion,
+            prompt=order.prompt,
+            author=author.identity,
+            form=order.form,
+            origin=order.origin,
+            round=order.round,
+            parent=asking.parent,
+        )
+        for asking, request, completion in answered
+    ]
+    return rows, unsent, why
+
+
+def identity_of(bench: Bench, source: TextSource | Path | None) -> list[object]:
+    """Who is asked, found without loading weights."""
+    if not isinstance(source, Path):
+        return [(source or bench.teacher).identity]
+    from feints.generate.weights import weights_identity  # noqa: PLC0415  torch
+
+    return [weights_identity(source), bench.student.chat]
+
+
+def _opened(bench: Bench, source: TextSource | Path | None) -> TextSource:
+    if not isinstance(source, Path):
+        return source or bench.teacher
+    from feints.generate.local import LocalSettings, LocalSource  # noqa: PLC0415  torch
+
+    return LocalSource.from_folder(source, LocalSettings(chat=bench.student.chat), device=bench.device)

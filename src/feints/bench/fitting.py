@@ -1,0 +1,79 @@
+"""Stage 4 as the bench does it: a student trained once for all that its weights depend on; torch is imported late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from feints.bench.asking import identity_of
+from feints.bench.lessons import Lesson
+from feints.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from feints.bench import Bench
+    from feints.train.losses import Loss
+    from feints.train.student import Student
+
+TRAINING_VERSION = 1
+"""Raised when the loop would give other weights from the same examples; students are then trained anew."""
+UNSEEN_BY_WEIGHTS = {"checkpoint_seconds", "checkpoint_steps", "trackers"}
+"""Settings of training that change neither weights nor metrics; changing them trains nothing anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """One call of `Bench.fit`, everything settled; its fields are described there."""
+
+    lesson: Lesson
+    loss: Loss
+    loss_settings: tuple[object, ...]
+    settings: TrainSettings
+    start: Path | None
+    student: Callable[[], Student] | None
+    save: Callable[[Student, Path], None] | None
+    name: str
+
+
+def fit(bench: Bench, training: Training) -> Path:
+    """Folder of the student: read where it is known, else trained, going on from the last checkpoint."""
+    label = "-".join(part for part in (bench.arm, training.name, f"seed{bench.seed}") if part)
+
+    def make(folder: Path) -> None:
+        from feints.train.loop import fit as run_loop  # noqa: PLC0415  torch
+
+        student = training.student() if training.student else bench.fresh_student(training.start)
+        train, validation = training.lesson.train.rows, training.lesson.validation.rows
+        bench.console.print(f"training {label} on {len(train):,} examples", highlight=False)
+        run_loop(student, train, training.loss, training.settings, folder / "training", validation=validation)
+        (training.save or _save_merged)(student, folder / "student")
+
+    stored = bench.run.folder(
+        "4_student", label, _depends(bench, training), make, arm=bench.arm, seed=bench.seed, name=training.name
+    )
+    return stored.path / "student"
+
+
+def _depends(bench: Bench, training: Training) -> list[object]:
+    return [
+        TRAINING_VERSION,
+        training.lesson.train.address,
+        training.lesson.validation.address,
+        bench.student_identity if training.start is None else identity_of(bench, training.start),
+        bench.student.model_dump(mode="json", exclude={"model"}),
+        training.settings.model_dump(mode="json", exclude=UNSEEN_BY_WEIGHTS),
+        list(training.loss_settings),
+    ]
+
+
+def fresh_student(bench: Bench, start: Path | None) -> Student:
+    """See `Bench.fresh_student`."""
+    from feints.train.student import Student  # noqa: PLC0415  torch
+
+    settings = bench.student if start is None else bench.student.model_copy(update={"model": str(start)})
+    return Student.load(settings, seed=bench.seed, device=bench.device or "cpu")
+
+
+def _save_merged(student: Student, folder: Path) -> None:
+    student.save(folder)

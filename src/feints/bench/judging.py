@@ -1,0 +1,59 @@
+"""Stage 2 as the bench does it: a verdict on every rationale, and word of problems asked to the maximum in vain."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rich.progress import track
+
+from feints.records import Judgement, Origin, Rationale, Verdict
+from feints.runs import Stored
+from feints.verify.fingerprint import code_hash
+
+if TYPE_CHECKING:
+    from feints.bench import Bench
+
+STAGE = "2_verdicts"
+JUDGED_AT_ONCE = 1000
+
+
+def judge(bench: Bench, label: str, rationales: Stored[Rationale]) -> Stored[Verdict]:
+    """See `Bench.judge`."""
+
+    def make() -> list[Verdict]:
+        rows = list(rationales)
+        starts = range(0, len(rows), JUDGED_AT_ONCE)
+        verdicts: list[Verdict] = []
+        for start in track(starts, f"judging {label}", console=bench.console, disable=len(starts) < 3):
+            part = rows[start : start + JUDGED_AT_ONCE]
+            found = bench.pool.check_all(
+                (bench.by_id[row.problem_id], row.text, row.thinking, row.finish) for row in part
+            )
+            verdicts += [replace(verdict, rationale_id=row.id) for row, verdict in zip(part, found, strict=True)]
+        return verdicts
+
+    depends = [rationales.address, bench.problems.address, code_hash()]
+    verdicts = bench.run.table(STAGE, label, Verdict, depends, make)
+    _notice_short(bench, label, rationales, verdicts)
+    return verdicts
+
+
+def _notice_short(bench: Bench, label: str, rationales: Stored[Rationale], verdicts: Stored[Verdict]) -> None:
+    """Say how many problems were asked to the maximum in vain; from the tables alone, so a rerun says it too."""
+    adaptive = bench.sampling.adaptive
+    if adaptive is None:
+        return
+    found: dict[str, Counter[Judgement]] = {}
+    for row, verdict in zip(rationales, verdicts, strict=True):
+        # Hinted, corrupted or own texts are asked for one verdict only, so they are never short of the other.
+        if row.origin is Origin.SAMPLED:
+            found.setdefault(row.problem_id, Counter())[verdict.value] += 1
+    short = sum(
+        counts.total() >= adaptive.maximum
+        and (counts[Judgement.CORRECT] < adaptive.wanted_right or counts[Judgement.WRONG] < adaptive.wanted_wrong)
+        for counts in found.values()
+    )
+    if short:
+        bench.notices.append(f"{label}: {short:,} problems reached the maximum of {adaptive.maximum} samples")
