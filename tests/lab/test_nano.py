@@ -16,14 +16,11 @@ from feints.generate.prompt import STUDENT, TEACHER
 from feints.generate.weights import load_weights
 from feints.lab.lessons import (
     equations,
-    harder_equations,
     looking_up,
     looking_up_in_stories,
     next_step,
     one_step,
-    reading_back,
     retelling,
-    stated_step,
 )
 from feints.lab.nano import CONTEXT, NANO_FOLDER, UNKNOWN, nano_tokenizer, write_untrained
 from feints.lab.teacher import LabTeacher
@@ -32,14 +29,11 @@ from feints.lab.world import SPLITS, WORLD_VERSION, lab_problems, problems
 
 _LESSONS = (
     one_step,
-    stated_step,
     next_step,
-    reading_back,
     retelling,
     looking_up,
     looking_up_in_stories,
     equations,
-    harder_equations,
 )
 
 

@@ -74,7 +74,7 @@ def test_the_last_value_follows_from_the_steps_as_written() -> None:
 def test_samples_differ_in_wording_and_order_and_right_and_wrong_do_not_share_a_template() -> None:
     distinct = [len(set(texts(chat(problem.question + SOLVE, n=8)))) for problem in PROBLEMS]
     longer = [d for d, problem in zip(distinct, PROBLEMS, strict=True) if (problem.level or 0) > 1]
-    assert sum(d == 8 for d in longer) > 0.9 * len(longer)
+    assert sum(d == 8 for d in longer) > 0.75 * len(longer)
     orders = set()
     for problem in LONGER[:10]:
         for text in texts(chat(problem.question + SOLVE, n=8)):

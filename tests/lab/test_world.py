@@ -23,14 +23,12 @@ from feints.lab.world import (
     SPLITS,
     WORLD_VERSION,
     LabProblem,
-    event_sentences,
     generate,
     lab_problems,
-    one_step_problem,
     problems,
 )
 
-DIGESTS = {1: "6032972c5cdd552fa0bbb719ed536a9d035a48ecbc65816f941a1434a3c9fa0b"}
+DIGESTS = {2: "a53905b9bceb0af434585190fd4b334807620577cdaa51937b7962d5c2a80fa9"}
 """World version -> hash of the first problems of every split: who changes them raises the version."""
 
 DIGEST_CODE = """
@@ -187,11 +185,8 @@ def test_vocabulary_is_small() -> None:
     assert list(vocabulary()) == sorted(set(vocabulary()))
 
 
-def test_pretraining_stream() -> None:
-    found = [one_step_problem(index) for index in range(30)]
-    assert all(problem.steps == 1 for problem in found)
-    sentences = event_sentences(3000)
-    assert len(sentences) == 3000
+def test_pretraining_reads_every_kind_of_fact() -> None:
+    sentences = [text for index in range(2500) for text in grammar.sentences(generate("language", index).question)]
     forms = {match.form.name for text in sentences if (match := grammar.match(text))}
     assert forms >= {form.name for form in FACTS}
 

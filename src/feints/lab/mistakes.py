@@ -196,10 +196,10 @@ def paraphrase(sentence: str) -> str:
 
 
 _SALT = {
-    MistakeKind.LOGICAL: 18,
-    MistakeKind.KNOWLEDGE: 28,
-    MistakeKind.CALCULATION: 37,
-    MistakeKind.MISUNDERSTANDING: 33,
+    MistakeKind.LOGICAL: 9,
+    MistakeKind.KNOWLEDGE: 50,
+    MistakeKind.CALCULATION: 54,
+    MistakeKind.MISUNDERSTANDING: 5,
 }
 """Which features trigger is a matter of chance; of some draws, those whose rates on the training split come nearest to
 the settings. A change raises TEACHER_VERSION."""

@@ -25,7 +25,7 @@ NANO_FOLDER = Path(__file__).parent / "nano_weights"
 PAD, UNKNOWN, END = "<pad>", "<unk>", "</s>"
 CONTEXT = 512
 """Longest sequence, in tokens."""
-_DIGIT_SCALE = 0.2
+_DIGIT_SCALE = 0.5
 """Radius of the circles that digits start on; other weights start at a deviation of 0.05."""
 _PIECE = r"\n|[A-Za-z]+|\d|[^\sA-Za-z\d]"
 _GLUED = (
@@ -39,11 +39,18 @@ _GLUED = (
 )
 """Where no space stands between two tokens."""
 _EXTRA = "Let's think step by step yes no true false A B C D E ( ) [ ] = < > _ % $ ' \" ; ! ? : , . - + * / #"
+_ASKING = (
+    "Question Answer Hint Core question Useful information Solution Explanation Reason Choices Mistake Program Python "
+    "Equations System Constraints counterfactual correct incorrect right wrong mistake write program code equation "
+    "equations system constraints solve explain why hint core useful solution rationale another way reflect key points "
+    "Let us a the of is it this in with by an and or not how many to"
+)
+"""Words that methods put into a student's prompt; pretraining shows none of those that stories lack."""
 
 
 def nano_tokenizer() -> PreTrainedTokenizerFast:
     """Words, single digits and single marks; a text of the lab comes back as it was, spaces included."""
-    words = {*vocabulary(), *teacher_vocabulary(), *tokens(_EXTRA), *tokens(STUDENT.cue), "\n"}
+    words = {*vocabulary(), *teacher_vocabulary(), *tokens(_EXTRA), *tokens(_ASKING), *tokens(STUDENT.cue), "\n"}
     ids = {token: number for number, token in enumerate([PAD, UNKNOWN, END, *sorted(words)])}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(Regex(r"[ \t\r]+"), " ")])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
 from pydantic import Field
+from rich.progress import track
 
 from feints.config import Settings
 from feints.generate.local import LocalSource
@@ -15,14 +16,11 @@ from feints.generate.source import Message, Request, Sampling
 from feints.lab.lessons import (
     Lesson,
     equations,
-    harder_equations,
     looking_up,
     looking_up_in_stories,
     next_step,
     one_step,
-    reading_back,
     retelling,
-    stated_step,
 )
 from feints.lab.nano import NANO_NAME, write_untrained
 from feints.lab.vocabulary import tokens
@@ -41,88 +39,54 @@ EXAM = 500
 """Problems of one step that the card's accuracy is measured on."""
 
 
-class Round(Settings):
-    """How much of each kind of lesson is read in one go, and how fast."""
-
-    one_step: int = Field(default=0, ge=0, description="Problems of one step, with that step.")
-    stated_step: int = Field(default=0, ge=0, description="Stories of which one step is asked, all it needs told.")
-    next_step: int = Field(default=0, ge=0, description="Stories with what is known so far, and the next step alone.")
-    reading_back: int = Field(default=0, ge=0, description="Stories of which numbers told are read back.")
-    retelling: int = Field(default=0, ge=0, description="Stories, and their facts again in another order.")
-    looking_up: int = Field(default=0, ge=0, description="Lists of facts whose numbers are looked up.")
-    looking_up_in_stories: int = Field(default=0, ge=0, description="Stories whose plain numbers are looked up.")
-    equations: int = Field(default=0, ge=0, description="Texts of eight equations each.")
-    harder_equations: int = Field(
-        default=0, ge=0, description="Texts of eight equations, longer sums and larger factors."
-    )
-    word_weight: float = Field(default=1, gt=0, le=1, description="Weight of a word, where a digit or sign has 1.")
-    learning_rate: float = Field(gt=0, description="Peak learning rate.")
-
-
 class PretrainSettings(Settings):
     """How the nano student is made; the defaults made the one that ships."""
 
-    rounds: tuple[Round, ...] = Field(
-        default=(
-            Round(one_step=45_000, stated_step=40_000, reading_back=10_000, equations=50_000, learning_rate=1e-3),
-            Round(one_step=15_000, stated_step=20_000, reading_back=12_000, equations=8_000, learning_rate=5e-4),
-            Round(retelling=12_000, looking_up=16_000, learning_rate=1e-3),
-            Round(
-                one_step=22_000,
-                stated_step=20_000,
-                looking_up=10_000,
-                looking_up_in_stories=10_000,
-                harder_equations=7_000,
-                word_weight=0.25,
-                learning_rate=1e-3,
-            ),
-            Round(
-                one_step=22_000,
-                stated_step=20_000,
-                looking_up=10_000,
-                looking_up_in_stories=10_000,
-                harder_equations=7_000,
-                word_weight=0.25,
-                learning_rate=7e-4,
-            ),
-        ),
-        min_length=1,
-        description="One after the other, each of fresh lessons.",
+    one_step: int = Field(default=45_000, ge=0, description="Problems of one step, with that step.")
+    next_step: int = Field(
+        default=220_000, ge=0, description="Stories with what is known so far, and the next step alone."
     )
+    retelling: int = Field(default=30_000, ge=0, description="Stories, and their facts again in another order.")
+    looking_up: int = Field(default=40_000, ge=0, description="Lists of facts whose numbers are looked up.")
+    looking_up_in_stories: int = Field(
+        default=20_000, ge=0, description="Stories whose plain numbers are looked up, where they have any."
+    )
+    equations: int = Field(default=40_000, ge=0, description="Texts of eight equations each.")
     hidden: int = Field(default=128, ge=16, description="Width of the student.")
     layers: int = Field(default=5, ge=1, description="Depth of the student.")
     heads: int = Field(default=4, ge=1, description="Attention heads.")
+    learning_rate: float = Field(default=2e-3, gt=0, description="Peak learning rate of Muon.")
     batch_tokens: int = Field(default=512, ge=1, description="Tokens of one optimiser step.")
     question_weight: float = Field(default=0.05, ge=0, description="Weight of the tokens of a question.")
+    word_weight: float = Field(default=0.25, gt=0, le=1, description="Weight of a word, where a digit or sign has 1.")
     seed: int = Field(default=0, ge=0, description="Of the weights, the data and their order.")
 
 
-def lessons(amounts: Round, seed: int) -> Iterator[Lesson]:
-    """The lessons of a round; another seed, other lessons."""
+def lessons(settings: PretrainSettings) -> Iterator[Lesson]:
+    """What is read; another seed, other lessons."""
     kinds: tuple[tuple[int, Callable[[int, int], Lesson | None]], ...] = (
-        (amounts.one_step, one_step),
-        (amounts.stated_step, stated_step),
-        (amounts.next_step, next_step),
-        (amounts.reading_back, reading_back),
-        (amounts.retelling, retelling),
-        (amounts.looking_up, looking_up),
-        (amounts.looking_up_in_stories, looking_up_in_stories),
-        (amounts.equations, equations),
-        (amounts.harder_equations, harder_equations),
+        (settings.one_step, one_step),
+        (settings.next_step, next_step),
+        (settings.retelling, retelling),
+        (settings.looking_up, looking_up),
+        (settings.looking_up_in_stories, looking_up_in_stories),
+        (settings.equations, equations),
     )
     for count, make in kinds:
         for index in range(count):
-            lesson = make(index, seed)
+            lesson = make(index, settings.seed)
             if lesson is not None:
                 yield lesson
 
 
-def example(student: Student, lesson: Lesson, question_weight: float, word_weight: float = 1.0) -> Example:
+def example(student: Student, lesson: Lesson, settings: PretrainSettings) -> Example:
     """The ids of a lesson, each piece with its own weight, end of sequence learnt."""
     prompt = student.renderer.prompt_ids(_messages(lesson))
     target = student.renderer.target_ids(" ".join(text for text, _ in lesson.parts if text))
     weights = [
-        weight * (word_weight if token.isalpha() else 1.0) for text, weight in lesson.parts for token in tokens(text)
+        weight * (settings.word_weight if token.isalpha() else 1.0)
+        for text, weight in lesson.parts
+        for token in tokens(text)
     ]
     # The end of sequence weighs as the last part does.
     weights.append(lesson.parts[-1][1])
@@ -132,7 +96,7 @@ def example(student: Student, lesson: Lesson, question_weight: float, word_weigh
         rationale_id="",
         prompt_ids=prompt,
         target_ids=target,
-        weights=(question_weight,) * len(prompt) + tuple(weights),
+        weights=(settings.question_weight,) * len(prompt) + tuple(weights),
         tokenizer_hash=student.renderer.tokenizer_hash,
     )
 
@@ -153,33 +117,24 @@ def _messages(lesson: Lesson) -> tuple[Message, ...]:
 
 
 def pretrain(folder: Path, settings: PretrainSettings) -> FitResult:
-    """Make the nano student from nothing and write it, with its card, to `folder/student`; resumes after a crash.
-
-    Returns what training told of the last round.
-    """
+    """Make the nano student from nothing and write it, with its card, to `folder/student`; resumes after a crash."""
     start = folder / "random"
     if not (start / "config.json").exists():
         write_untrained(start, seed=settings.seed, hidden=settings.hidden, layers=settings.layers, heads=settings.heads)
     student = Student.load(StudentSettings(model=str(start)), seed=settings.seed)
     shown: set[str] = set()
-    results: list[FitResult] = []
-    for place, amounts in enumerate(settings.rounds):
-        read = list(lessons(amounts, settings.seed + place))
-        shown |= {lesson.question for lesson in read}
-        results.append(_learn(student, read, settings, amounts, folder / f"round_{place + 1}"))
-    student.save(folder / "student")
-    accuracy = one_step_accuracy(student, settings.seed + len(settings.rounds), shown)
-    write_card(folder / "student" / CARD, student, settings, results, accuracy)
-    return results[-1]
-
-
-def _learn(student: Student, read: list[Lesson], settings: PretrainSettings, amounts: Round, folder: Path) -> FitResult:
-    examples = [example(student, lesson, settings.question_weight, amounts.word_weight) for lesson in read]
+    examples: list[Example] = []
+    kinds = (settings.one_step, settings.next_step, settings.retelling, settings.looking_up)
+    total = sum((*kinds, settings.looking_up_in_stories, settings.equations))
+    for lesson in track(lessons(settings), "writing lessons", total=total, disable=total < 1000):
+        shown.add(lesson.question)
+        examples.append(example(student, lesson, settings))
     training = TrainSettings(
         batch_tokens=settings.batch_tokens,
-        micro_tokens=512,
+        micro_tokens=settings.batch_tokens,
         rows="padded",
-        learning_rate=amounts.learning_rate,
+        optimizer="muon",
+        learning_rate=settings.learning_rate,
         warmup_steps=200,
         schedule="cosine",
         weight_decay=0.01,
@@ -188,11 +143,15 @@ def _learn(student: Student, read: list[Lesson], settings: PretrainSettings, amo
         log_steps=100,
         seed=settings.seed,
     )
-    return fit(student, examples, weighted_nll("absolute_weight"), training, folder)
+    result = fit(student, examples, weighted_nll("absolute_weight"), training, folder / "training")
+    student.save(folder / "student")
+    accuracy = one_step_accuracy(student, settings.seed + 1, shown)
+    write_card(folder / "student" / CARD, student, settings, result, accuracy)
+    return result
 
 
 def write_card(
-    path: Path, student: Student, settings: PretrainSettings, results: list[FitResult], accuracy: tuple[int, int]
+    path: Path, student: Student, settings: PretrainSettings, result: FitResult, accuracy: tuple[int, int]
 ) -> None:
     """Write down what the student is, how it was made and how well it solves problems of one step."""
     card = {
@@ -201,9 +160,9 @@ def write_card(
         "commit": current_commit(),
         "settings": settings.model_dump(mode="json"),
         "parameters": sum(parameter.numel() for parameter in student.model.parameters()),
-        "tokens": sum(result.tokens for result in results),
-        "steps": sum(result.steps for result in results),
-        "final_loss": round(results[-1].loss, 4),
+        "tokens": result.tokens,
+        "steps": result.steps,
+        "final_loss": round(result.loss, 4),
         "one_step_accuracy": dict(zip(("right", "total"), accuracy, strict=True)),
     }
     path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")

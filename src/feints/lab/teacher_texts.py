@@ -7,15 +7,7 @@ import random
 from feints.lab.reading import Fact, Operand, Reading, Step, legal_order
 from feints.lab.teacher_working import Worked
 from feints.lab.vocabulary import tokens
-from feints.lab.wording import (
-    FIRST_OPENERS,
-    LAST_OPENERS,
-    MIDDLE_OPENERS,
-    STEP_SENTENCES,
-    say_answer,
-    say_step,
-    say_unit_fact,
-)
+from feints.lab.wording import draw_step, say_answer, say_step, say_unit_fact
 from feints.records import Form
 
 REFUSAL = "I am sorry, I cannot solve this problem."
@@ -38,14 +30,13 @@ _LETTERS = ("abcdefgh", "xyzuvwpq", "pqrstuvw", "klmnopqr", "ABCDEFGH")
 """Names of unknowns: single letters, so that a word-level tokenizer can put a program together again."""
 _UNIT_FACT_SHARE = 0.4
 _RESTATE_SHARE = 0.06
-_OPENER_SHARE = 0.3
-_STYLE_WEIGHTS = tuple(1 / len(tokens(template)) ** 2 for template in STEP_SENTENCES)
-"""Short wordings are likelier: the student pays for every token of every sample."""
+_REORDERED_SHARE = 0.3
+"""Share of the rationales told in any order in which each step comes after all it needs, the others as the story."""
 
 
 def _ordered(worked: Worked, rng: random.Random, variety: float) -> list[Step]:
     """The steps in an order in which each comes after all it needs."""
-    if rng.random() >= variety:
+    if rng.random() >= _REORDERED_SHARE * variety:
         return list(worked.steps)
     by_index = {step.index: step for step in worked.steps}
     return [by_index[index] for index in legal_order(worked.steps, rng)]
@@ -53,14 +44,6 @@ def _ordered(worked: Worked, rng: random.Random, variety: float) -> list[Step]:
 
 def _unit_operand(step: Step) -> Operand | None:
     return next((operand for operand in step.operands if operand.origin == "unit"), None)
-
-
-def _step_sentence(step: Step, rng: random.Random, place: int, count: int) -> str:
-    """One step in a random style, now and then with an opener that suits its place."""
-    style = rng.choices(range(len(STEP_SENTENCES)), _STYLE_WEIGHTS)[0]
-    openers = FIRST_OPENERS if place == 0 else LAST_OPENERS if place == count - 1 else MIDDLE_OPENERS
-    opener = rng.choice(openers) if count > 1 and rng.random() < _OPENER_SHARE else ""
-    return say_step(step, style, opener)
 
 
 def in_words(worked: Worked, rng: random.Random, variety: float, answer: int | None) -> str:
@@ -75,7 +58,7 @@ def in_words(worked: Worked, rng: random.Random, variety: float, answer: int | N
         if unit is not None and rng.random() < _UNIT_FACT_SHARE:
             sentences.append(say_unit_fact(step, unit.value))
         if rng.random() < variety:
-            sentences.append(_step_sentence(step, rng, place, len(steps)))
+            sentences.append(draw_step(step, rng, place, len(steps)))
         else:
             sentences.append(say_step(step, 0))
     if answer is not None:

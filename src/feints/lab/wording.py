@@ -9,23 +9,27 @@ from feints.lab.reading import Step
 ANSWER_TRIGGER = "The answer is"
 """What stands before a final answer."""
 
-OPENERS = ("First, ", "Then ", "Next, ", "After that, ", "Now ", "So ", "Finally, ")
+FIRST_OPENERS = ("First, ",)
+MIDDLE_OPENERS = ("Then ", "Next, ", "After that, ", "So ")
+LAST_OPENERS = ("Finally, ", "So ", "Then ")
+OPENERS = tuple(dict.fromkeys((*FIRST_OPENERS, *MIDDLE_OPENERS, *LAST_OPENERS)))
 """What may stand before a step sentence; the sentence then begins small unless with a name."""
-FIRST_OPENERS = ("First, ", "Now ")
-MIDDLE_OPENERS = ("Then ", "Next, ", "After that, ", "Now ", "So ")
-LAST_OPENERS = ("Finally, ", "So ", "Then ", "Now ")
+_OPENER_SHARE = 0.3
 
-STEP_SENTENCES = (
-    "{claim_worked}.",
-    "{equation}, so {claim}.",
-    "{claim}, because {equation}.",
-    "{claim}: {equation}.",
-    "We {work} and get {result}, so {claim}.",
-    "To find the number of {phrase}, we {work}: {equation}.",
-    "The number of {phrase} is {equation}.",
-    "{equation}. That is the number of {phrase}.",
-)
-"""Paraphrases of a step; {claim_worked} is the claim with "12 + 7 = 19" in place of the number."""
+_STEP_SENTENCES = {
+    "{claim_worked}.": 8,
+    "The number of {phrase} is {equation}.": 6,
+    "{equation}, so {claim}.": 2,
+    "{equation}. That is the number of {phrase}.": 1,
+    "We {work} and get {result}, so {claim}.": 1,
+    "To find the number of {phrase}, we {work}: {equation}.": 1,
+}
+STEP_SENTENCES = tuple(_STEP_SENTENCES)
+"""Paraphrases of a step, none of which says a result before its arithmetic; {claim_worked} is the claim with
+"12 + 7 = 19" in place of the number."""
+STEP_WEIGHTS = tuple(_STEP_SENTENCES.values())
+"""How often each is said, relative to the others: mostly what is sought first, and briefly, since the student pays for
+every token of every sample."""
 
 WORDS = ("add and , take away from multiply divide by", "= + - * /")
 """What `work` and `equation` say."""
@@ -68,11 +72,17 @@ def say_step(step: Step, style: int, opener: str = "") -> str:
     return opener + (text[0].lower() + text[1:] if template.startswith(("To ", "We ", "The ")) else text)
 
 
+def draw_style(rng: random.Random) -> int:
+    """A paraphrase, as often as `STEP_WEIGHTS` says."""
+    return rng.choices(range(len(STEP_SENTENCES)), STEP_WEIGHTS)[0]
+
+
 def draw_step(step: Step, rng: random.Random, place: int = 0, count: int = 1) -> str:
-    """One step as a sentence in a random style, with an opener that suits its place among `count` steps."""
+    """One step in a random style, now and then with an opener that suits its place among `count` steps."""
     openers = FIRST_OPENERS if place == 0 else LAST_OPENERS if place == count - 1 else MIDDLE_OPENERS
-    opener = rng.choice(openers) if count > 1 and rng.random() < 0.5 else ""
-    return say_step(step, rng.randrange(len(STEP_SENTENCES)), opener)
+    style = draw_style(rng)
+    opener = rng.choice(openers) if count > 1 and rng.random() < _OPENER_SHARE else ""
+    return say_step(step, style, opener)
 
 
 def say_unit_fact(step: Step, value: int | None = None) -> str:

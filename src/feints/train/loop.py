@@ -112,7 +112,7 @@ class _Run:
         self.batcher = Batcher(examples, layout)
         self.validation = Batcher(validation, layout) if validation else None
         self._skeleton = skeleton(student.model) if self.accelerator.distributed_type == "FSDP" else None
-        optimizer = make_optimizer(student.model, settings, fused=self._skeleton is None)
+        optimizer = make_optimizer(student.model, settings, sharded=self._skeleton is not None)
         self.model, self.optimizer = self.accelerator.prepare(student.model, optimizer)
         self._held = self.model if is_sharded(self.model) else student.model
         self.epochs = self._count_steps()

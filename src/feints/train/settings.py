@@ -59,8 +59,10 @@ class TrainSettings(BaseModel):
     """Most tokens of one forward pass, padding included; it changes memory and speed, never the gradient."""
     rows: Literal["auto", "packed", "padded"] = "auto"
     """`packed` puts texts end to end without padding, `padded` one text a row; `auto` packs where the student can."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon` makes the updates of hidden matrices orthogonal and leaves the rest to AdamW; not with FSDP."""
     learning_rate: float = Field(default=1e-4, gt=0)
-    """Peak learning rate of AdamW."""
+    """Peak learning rate; Muon's updates are scaled so that it means the same."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     """After warm-up: stay, or fall to `floor` by the last step."""
     warmup_steps: int = Field(default=0, ge=0)
