@@ -4,13 +4,18 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from feints.bench import judging
-from feints.errors import DataError, EmptyPileError, SettingsError, UnknownNameError
+from feints.errors import BudgetError, DataError, EmptyPileError, SettingsError, UnknownNameError
+from feints.generate.adaptive import AdaptiveSettings
+from feints.generate.budget import Budget
+from feints.generate.prompt import TEACHER
+from feints.generate.settings import SamplingSettings
 from feints.lab.teacher import LabTeacher
 from feints.pipeline import run_recipe, solve_one
 from feints.preparation import plan_recipe, sample_recipe
@@ -161,7 +166,7 @@ def test_sampling_first_and_training_later_is_one_run(do: Do, counted: type[Coun
     Counted.asked = 0
     recipe = load_recipe(small_recipe)
     assert any("48 to send" in line for line in plan_recipe(recipe, apart))
-    assert counted.asked == 0 and not apart.exists()
+    assert counted.asked == 0 and not list(apart.parents[0].iterdir() if apart.parents[0].exists() else [])
     lines = sample_recipe(recipe, apart, Console(file=io.StringIO()))
     assert counted.asked == 48 and any("48 rationales of 24 problems" in line for line in lines)
     assert any("0 to send, 48 of 48 stored" in line for line in plan_recipe(recipe, apart))
@@ -185,6 +190,37 @@ def test_a_budget_that_ends_sampling_leaves_both_arms_the_same_rationales(do: Do
     assert counted.asked == 28
     assert len(rows(folder, "1_rationales", Rationale)) == 48
     assert not any("not answered" in note for note in gather(folder).notes)
+
+
+def test_a_budget_that_is_gone_ends_later_asking_and_not_the_run(
+    tiny: ModuleType, talker: Path, tmp_path: Path
+) -> None:
+    few = SamplingSettings(n=1)
+    with tiny.tiny_bench(tmp_path, talker, budget=Budget(requests=24), sampling=few) as bench:
+        assert len(bench.ask("first", TEACHER)) == 24
+        for sampling in (few.model_copy(update={"seed": 1}), few.model_copy(update={"adaptive": AdaptiveSettings()})):
+            later = bench.ask("later", TEACHER, sampling=sampling.model_copy(update={"temperature": 0.1}))
+            assert len(later) == 0
+            assert "24 of 24 requests" in bench.notices[-1] and bench.notices[-1].startswith("later: 24 ")
+        assert len(bench.judge("later", later)) == 0
+    for sampling in (few, few.model_copy(update={"adaptive": AdaptiveSettings()})):
+        with (
+            tiny.tiny_bench(tmp_path / "none", talker, budget=Budget(requests=0), sampling=sampling) as bench,
+            pytest.raises(BudgetError, match="raise the budget"),
+        ):
+            bench.ask("first", TEACHER)
+
+
+def test_what_is_said_of_short_problems_goes_by_how_they_were_sampled(
+    tiny: ModuleType, talker: Path, tmp_path: Path
+) -> None:
+    in_vain = SamplingSettings(adaptive=AdaptiveSettings(maximum=2, wanted_right=3, wanted_wrong=3))
+    with tiny.tiny_bench(tmp_path, talker, sampling=in_vain) as bench:
+        for sampling in (in_vain, SamplingSettings(n=2)):
+            bench.notices.clear()
+            rationales = bench.ask("teacher", TEACHER, sampling=sampling)
+            bench.judge("teacher", rationales)
+            assert bool(bench.notices) == (sampling is in_vain)
 
 
 def test_adaptive_sampling_says_the_same_on_a_rerun(do: Do, counted: type[Counted]) -> None:

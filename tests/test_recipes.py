@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,33 @@ def test_a_recipe_loads_and_names_itself(path: Path) -> None:
     recipe = load_recipe(path)
     assert isinstance(recipe, Recipe) and recipe.name == path.stem
     assert path.read_text(encoding="utf-8").startswith("# "), "a recipe opens with what it is for"
+
+
+def leaves(value: Any, place: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every key that holds no further keys."""
+    if not isinstance(value, dict) or not value:
+        return [place]
+    return [leaf for key, inner in value.items() for leaf in leaves(inner, (*place, key))]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_says_only_what_differs_from_the_defaults(path: Path, tmp_path: Path) -> None:
+    values, whole = yaml.safe_load(path.read_text(encoding="utf-8")), load_recipe(path)
+    fewer = tmp_path / "fewer.yaml"
+    for place in leaves(values):
+        if place[-1] == "source":
+            continue  # says what the keys beside it mean
+        cut = copy.deepcopy(values)
+        inner = cut
+        for key in place[:-1]:
+            inner = inner[key]
+        del inner[place[-1]]
+        fewer.write_text(yaml.safe_dump(cut), encoding="utf-8")
+        try:
+            without = load_recipe(fewer)
+        except SettingsError:
+            continue
+        assert without.model_dump() != whole.model_dump(), f"{'.'.join(place)} repeats the default"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -140,13 +140,20 @@ def require_torch(purpose: str) -> None:
 @contextmanager
 def open_ledger(recipe: Recipe, out: Path) -> Iterator[Ledger]:
     """The ledger beside the run folder, shared by all runs there, unless the recipe names another."""
-    path = Path(recipe.ledger) if recipe.ledger else out.parent / "ledger.sqlite"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(path)
-    try:
+    with closing(Ledger(_ledger_path(recipe, out))) as ledger:
         yield ledger
-    finally:
-        ledger.close()
+
+
+@contextmanager
+def _known_ledger(recipe: Recipe, out: Path) -> Iterator[Ledger]:
+    """The ledger of a run if there is one, else an empty one in memory: planning leaves no file behind."""
+    path = _ledger_path(recipe, out)
+    with closing(Ledger(path if path.exists() else None)) as ledger:
+        yield ledger
+
+
+def _ledger_path(recipe: Recipe, out: Path) -> Path:
+    return Path(recipe.ledger) if recipe.ledger else out.parent / "ledger.sqlite"
 
 
 def open_bench(
@@ -187,7 +194,7 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
 
     Counts the method's first round of sampling; what a method asks in later rounds depends on the answers.
     """
-    with TemporaryDirectory() as scratch, open_ledger(recipe, out) as ledger:
+    with TemporaryDirectory() as scratch, _known_ledger(recipe, out) as ledger:
         problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
         teacher = open_teacher(recipe)
         prompt = read_prompt(recipe.teacher_prompt) if recipe.teacher_prompt else TEACHER

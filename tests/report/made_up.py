@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 
+from feints.curate.funnel import Funnel
 from feints.records import (
     AnswerKind,
     Finish,
@@ -22,7 +24,6 @@ from feints.report.contents import (
     ComparisonRow,
     Curve,
     CurvePoint,
-    FunnelStep,
     GroupScore,
     Judged,
     RunContents,
@@ -182,20 +183,13 @@ def run(**changed: object) -> RunContents:
             compared("plain_cot", "answer_only", "longer", 0.049, 0.027, 0.0004),
             compared("plain_cot", "answer_only", "unseen", 0.021, 0.029, 0.16),
         ),
-        "funnel": (
-            FunnelStep(name="Sampled", rows_in=4000, kept=4000),
-            FunnelStep(
-                name="Judged",
-                rows_in=4000,
-                kept=2871,
-                dropped=(("wrong", 1014), ("no answer", 103), ("not checked", 12)),
-            ),
-            FunnelStep(
-                name="Exact duplicates", rows_in=2871, kept=2714, dropped=(("same text, same problem", 157),)
-            ),
-            FunnelStep(name="Near duplicates", rows_in=2714, kept=2380, dropped=(("more than 0.9 alike", 334),)),
-            FunnelStep(name="At most 2 per problem", rows_in=2380, kept=1822, dropped=(("problem has enough", 558),)),
-        ),
+        "funnel": Funnel()
+        .start("Sampled", "rationales", 4000)
+        .step("Judged", 2871, Counter({"wrong": 1014, "no answer": 103, "not checked": 12}))
+        .step("Exact duplicates", 2714, Counter({"same text, same problem": 157}))
+        .step("Near duplicates", 2380, Counter({"more than 0.9 alike": 334}))
+        .step("At most 2 per problem", 1822, Counter({"problem has enough": 558}))
+        .steps,
         "spend": Spend(
             teacher="scripted-teacher@1", requests=1000, prompt_tokens=81_220, completion_tokens=262_410, money=0.4127,
             currency="USD", right=2871, wrong=1014, no_answer=103, not_checked=12,

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feints.report.contents import Curve, CurvePoint, FunnelStep
+from feints.curate.funnel import FunnelStep
+from feints.report.contents import Curve, CurvePoint
 from feints.report.figures import MOST_POINTS, curve_charts, differences, funnel_bars, interval_charts, scale
 
 
@@ -47,10 +49,10 @@ def test_no_difference_stands_in_the_middle_and_all_fit(made_up: ModuleType) -> 
 
 def test_bars_keep_their_proportions_within_a_unit() -> None:
     steps = [
-        FunnelStep(name="a", rows_in=200, kept=100, dropped=(("x", 100),)),
-        FunnelStep(name="b", rows_in=100, kept=50, dropped=(("x", 50),)),
-        FunnelStep(name="c", rows_in=10, kept=10, unit="problems"),
-        FunnelStep(name="d", rows_in=0, kept=0, unit="rounds"),
+        FunnelStep(name="a", unit="rationales", rows_in=200, kept=100, reasons=("x",), counts=(100,)),
+        FunnelStep(name="b", unit="rationales", rows_in=100, kept=50, reasons=("x",), counts=(50,)),
+        FunnelStep(name="c", unit="problems", rows_in=10, kept=10),
+        FunnelStep(name="d", unit="rounds", rows_in=0, kept=0),
     ]
     assert [(bar.kept, bar.dropped) for bar in funnel_bars(steps)] == [(50, 50), (25, 25), (100, 0), (0, 0)]
 
@@ -88,6 +90,14 @@ def test_right_and_wrong_are_drawn_for_each_arm(made_up: ModuleType) -> None:
     ]
     assert [style for style, _ in charts[2].styles] == ["right", "wrong"]
     assert len(charts[2].lines) == 6
+
+
+def test_students_of_one_arm_are_told_apart(made_up: ModuleType) -> None:
+    stages = [replace(made_up.curve("edit", 0), name=name) for name in ("imitate", "key-steps")]
+    loss, _, *gauges = curve_charts(stages)
+    assert [line.label for line in loss.lines] == ["edit, imitate", "edit, key-steps"]
+    assert len({line.style for line in loss.lines}) == 2
+    assert [chart.title for chart in gauges] == ["Log-probability, edit, imitate", "Log-probability, edit, key-steps"]
 
 
 @pytest.mark.parametrize("value", [0.0, -3.5, 1e-9])

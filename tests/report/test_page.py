@@ -71,7 +71,7 @@ def hostile(made_up: ModuleType) -> RunContents:
         arms=tuple(replace(arm, name=HOSTILE + arm.name, explanation=HOSTILE) for arm in run.arms),
         scores=tuple(replace(score, solver=HOSTILE + score.solver, problem_set=HOSTILE) for score in run.scores),
         comparisons=tuple(replace(row, a=HOSTILE, how=HOSTILE) for row in run.comparisons),
-        funnel=tuple(replace(s, name=HOSTILE, unit=HOSTILE, dropped=((HOSTILE, 1),)) for s in run.funnel),
+        funnel=tuple(replace(s, name=HOSTILE, unit=HOSTILE, reasons=(HOSTILE,) * len(s.reasons)) for s in run.funnel),
         spend=replace(run.spend, teacher=HOSTILE, currency=HOSTILE),
         samples=(Sample(problem=problem, right=(judged,), wrong=(judged,), other=(judged,)),),
         examples=(replace(example, tokens=tuple(HOSTILE for _ in example.tokens)),),
@@ -141,13 +141,6 @@ def test_long_text_folds_and_loses_nothing(made_up: ModuleType) -> None:
     assert all(re.search(rf"\bword{index}\b", text) for index in range(600))
     assert f"The remaining {len(words) - words.rfind(' ', 0, LONG_TEXT):,} characters" in text
     assert "None in this run." in text
-
-
-def test_rows_unaccounted_for_are_shown_at_the_top(made_up: ModuleType) -> None:
-    run = made_up.run()
-    broken = replace(run.funnel[1], kept=2870)
-    page = render_page(replace(run, funnel=(run.funnel[0], broken, *run.funnel[2:])))
-    assert "rationales not accounted for at the step “Judged”: 1 of 4,000" in page[: page.index('id="accuracy"')]
 
 
 def test_a_run_with_nothing_has_a_page(made_up: ModuleType) -> None:

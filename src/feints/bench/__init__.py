@@ -79,6 +79,8 @@ class Bench:
     """What a reader of the report must know."""
     stopped: dict[str, Stored[Rationale]] = field(default_factory=dict)
     """Sampling that ended early, by what it depends on: every arm of this run learns from the same rationales."""
+    sampled: dict[str, SamplingSettings] = field(default_factory=dict)
+    """How each table of rationales was drawn, by its address."""
 
     @cached_property
     def by_id(self) -> Mapping[str, Problem]:
@@ -101,8 +103,8 @@ class Bench:
     ) -> Stored[Rationale]:
         """Ask about problems (all of them unless given), through the ledger.
 
-        Sampling that a budget or Ctrl+C ended early is stored as what it is; the next run goes on. The budget is the
-        teacher's: another source draws without one.
+        Sampling that a budget or Ctrl+C ended early is stored as what it is, be it nothing; the next run goes on. The
+        budget is the teacher's: another source draws without one.
 
         Args:
             label: name of the table.
@@ -113,6 +115,9 @@ class Bench:
             origin: why these are written.
             form: their shape.
             round: of a method with rounds.
+
+        Raises:
+            BudgetError: the budget allows no request at all, and the run holds no rationales yet.
         """
         order = asking.Order(
             label=label,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feints.errors import BudgetError
 from feints.generate.budget import Budget
 from feints.generate.progress import SamplingProgress
 from feints.generate.prompt import Prompt
-from feints.generate.rationales import Asking, ask_all, rationale_from
+from feints.generate.rationales import Asked, Asking, ask_all, rationale_from
 from feints.generate.settings import SamplingSettings
 from feints.generate.source import Completion, TextSource
 from feints.records import Form, Judgement, Origin, Problem, Rationale, content_hash
@@ -42,23 +43,32 @@ def askings_of(asked: Iterable[Problem | Asking]) -> tuple[Asking, ...]:
 
 
 def ask(bench: Bench, order: Order) -> Stored[Rationale]:
-    """The rationales of an order: read where they are known, else asked for; what ended early is marked as such."""
+    """The rationales of an order: read where they are known, else asked for; what ended early is marked as such.
+
+    Raises:
+        BudgetError: the budget allows no request at all. Once the run holds rationales it goes on with those.
+    """
     depends = _depends(bench, order)
     key = content_hash(order.label, depends)
     if key in bench.stopped:
         return bench.stopped[key]
-    known = bench.run.known(STAGE, order.label, Rationale, depends)
-    if known is not None:
-        return known
-    rows, unsent, why = _answered(bench, order)
-    if unsent:
-        bench.notices.append(
-            f"{order.label}: {unsent:,} requests were not answered ({why}); a further run goes on from here"
-        )
-        depends += ["stopped early", content_hash([row.id for row in rows])]
-    stored = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows)
-    if unsent:
-        bench.stopped[key] = stored
+    stored = bench.run.known(STAGE, order.label, Rationale, depends)
+    if stored is None:
+        asked, author = _asked(bench, order)
+        rows = _rationales(order, asked, author)
+        if not asked.left:
+            stored = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows)
+        else:
+            if not rows and not asked.interrupted and not bench.run.outputs(STAGE):
+                raise BudgetError(
+                    f"{order.label}: {asked.left} were not sent, {asked.why}; raise the budget or ask for fewer samples"
+                )
+            bench.notices.append(
+                f"{order.label}: {asked.left} were not answered ({asked.why}); a further run goes on from here"
+            )
+            depends += ["stopped early", content_hash([row.id for row in rows])]
+            stored = bench.stopped[key] = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows)
+    bench.sampled[stored.address] = order.sampling
     return stored
 
 
@@ -73,15 +83,15 @@ def _depends(bench: Bench, order: Order) -> list[object]:
     ]
 
 
-def _answered(bench: Bench, order: Order) -> tuple[list[Rationale], int, str]:
-    """Rationales, how many requests stayed unanswered, and why."""
+def _asked(bench: Bench, order: Order) -> tuple[Asked, str]:
+    """What came of an order, and who answered."""
     author = _opened(bench, order.source)
 
     def judged(problem: Problem, completion: Completion) -> Judgement:
         return bench.pool.check(problem, completion.text, thinking=completion.thinking, finish=completion.finish).value
 
     with SamplingProgress(bench.console, order.label) as progress:
-        answered, unsent, why = ask_all(
+        asked = ask_all(
             author,
             order.askings,
             order.prompt,
@@ -91,21 +101,24 @@ def _answered(bench: Bench, order: Order) -> tuple[list[Rationale], int, str]:
             budget=bench.budget if order.source is None else Budget(),
             watcher=progress,
         )
-    rows = [
+    return asked, author.identity
+
+
+def _rationales(order: Order, asked: Asked, author: str) -> list[Rationale]:
+    return [
         rationale_from(
             asking.problem,
             request,
             completion,
             prompt=order.prompt,
-            author=author.identity,
+            author=author,
             form=order.form,
             origin=order.origin,
             round=order.round,
             parent=asking.parent,
         )
-        for asking, request, completion in answered
+        for asking, request, completion in asked.answered
     ]
-    return rows, unsent, why
 
 
 def identity_of(bench: Bench, source: TextSource | Path | None) -> list[object]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import track
 
-from feints.records import Judgement, Origin, Rationale, Verdict
+from feints.records import Judgement, Rationale, Verdict
 from feints.runs import Stored
 from feints.verify.fingerprint import code_hash
 
@@ -42,14 +42,12 @@ def judge(bench: Bench, label: str, rationales: Stored[Rationale]) -> Stored[Ver
 
 def _notice_short(bench: Bench, label: str, rationales: Stored[Rationale], verdicts: Stored[Verdict]) -> None:
     """Say how many problems were asked to the maximum in vain; from the tables alone, so a rerun says it too."""
-    adaptive = bench.sampling.adaptive
+    adaptive = (bench.sampled.get(rationales.address) or bench.sampling).adaptive
     if adaptive is None:
         return
-    found: dict[str, Counter[Judgement]] = {}
+    found: dict[tuple[str, str | None], Counter[Judgement]] = {}
     for row, verdict in zip(rationales, verdicts, strict=True):
-        # Hinted, corrupted or own texts are asked for one verdict only, so they are never short of the other.
-        if row.origin is Origin.SAMPLED:
-            found.setdefault(row.problem_id, Counter())[verdict.value] += 1
+        found.setdefault((row.problem_id, row.parent), Counter())[verdict.value] += 1
     short = sum(
         counts.total() >= adaptive.maximum
         and (counts[Judgement.CORRECT] < adaptive.wanted_right or counts[Judgement.WRONG] < adaptive.wanted_wrong)

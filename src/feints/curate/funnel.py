@@ -34,6 +34,11 @@ class FunnelStep:
                 f"{sum(self.counts)} dropped under {len(self.reasons)} reasons; hand in every dropped row, once"
             )
 
+    @property
+    def dropped(self) -> tuple[tuple[str, int], ...]:
+        """Each reason with its rows."""
+        return tuple(zip(self.reasons, self.counts, strict=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Funnel:

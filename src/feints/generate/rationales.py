@@ -10,7 +10,7 @@ from feints.generate.budget import Budget
 from feints.generate.ledger import Ledger
 from feints.generate.progress import SamplingProgress
 from feints.generate.prompt import Prompt
-from feints.generate.sample import sample_all
+from feints.generate.sample import INTERRUPTED, sample_all
 from feints.generate.settings import SamplingSettings
 from feints.generate.source import Completion, Request, Sampling, TextSource
 from feints.records import Form, Judgement, Origin, Problem, Rationale, content_hash
@@ -56,6 +56,23 @@ def requests_for(
     return asked
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What came of a list of askings."""
+
+    answered: tuple[tuple[Asking, Request, Completion], ...]
+    """In order of asking, then sample index."""
+    left: str = ""
+    """What stayed unanswered, such as "28 requests"; "" if nothing did."""
+    why: str = ""
+    """What stopped it."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl+C stopped it, rather than a budget or the source."""
+        return self.why == INTERRUPTED
+
+
 def ask_all(
     source: TextSource,
     askings: Sequence[Asking],
@@ -66,8 +83,8 @@ def ask_all(
     ledger: Ledger,
     budget: Budget,
     watcher: SamplingProgress,
-) -> tuple[list[tuple[Asking, Request, Completion]], int, str]:
-    """Every asking with its requests and completions; how many requests stayed unanswered, and why.
+) -> Asked:
+    """Every asking with its requests and completions, as far as budget and Ctrl+C let it come.
 
     Args:
         source: who is asked.
@@ -86,13 +103,14 @@ def ask_all(
     if adaptive is None:
         sampled = sample_all(source, [r for own in requests.values() for r in own], ledger, budget, watcher)
         completions = dict(sampled.answered)
-        answered = [
+        answered = (
             (named[name], request, completions[request])
             for name, own in requests.items()
             for request in own
             if request in completions
-        ]
-        return answered, len(sampled.unsent), sampled.report.why_unsent
+        )
+        left = f"{len(sampled.unsent):,} requests" if sampled.unsent else ""
+        return Asked(answered=tuple(answered), left=left, why=sampled.report.why_unsent)
     found = sample_adaptively(
         source,
         requests,
@@ -103,8 +121,11 @@ def ask_all(
         watcher,
         watcher,
     )
-    answered = [(named[used.problem_id], used.request, used.completion) for used in found.used]
-    return answered, len(found.unfinished), found.report.why_unsent
+    return Asked(
+        answered=tuple((named[used.problem_id], used.request, used.completion) for used in found.used),
+        left=f"{len(found.unfinished):,} problems" if found.unfinished else "",
+        why=found.report.why_unsent,
+    )
 
 
 def _requests_of(asking: Asking, prompt: Prompt, settings: SamplingSettings, samples: int) -> list[Request]:

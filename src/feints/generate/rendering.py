@@ -13,12 +13,12 @@ from typing import Any
 from jinja2.exceptions import TemplateError
 
 from feints.errors import StudentError
+from feints.generate.reply import CLOSING, OPENING, split_thinking
 from feints.generate.source import Message
 from feints.records import content_hash
 
 _SENTINEL = "zqxjkvbw"
 _THOUGHT = "wbvkjxqz"
-_OPEN, _CLOSE = "<think>", "</think>"
 
 
 class Renderer:
@@ -186,7 +186,7 @@ class Renderer:
     @cached_property
     def _thinking_marks(self) -> tuple[str, str]:
         """What the template writes before and after hidden reasoning; the common marks where it has no say."""
-        fallback = (f"{_OPEN}\n", f"\n{_CLOSE}\n\n")
+        fallback = (f"{OPENING}\n", f"\n{CLOSING}\n\n")
         if not self.chat:
             return fallback
         question = {"role": "user", "content": "a"}
@@ -197,16 +197,3 @@ class Renderer:
             return fallback
         before, _, rest = whole[len(opened) :].partition(_THOUGHT)
         return before, rest.partition(_SENTINEL)[0]
-
-
-def split_thinking(text: str) -> tuple[str, str]:
-    """Split raw model text into (text, thinking); an unclosed thought is all thinking.
-
-    A thought that was opened by the prompt is closed without an opening mark; it is recognised too.
-    """
-    before, closed, after = text.partition(_CLOSE)
-    if closed:
-        lead, opened, thought = before.partition(_OPEN)
-        return ((lead + after).strip(), thought.strip()) if opened else (after.strip(), before.strip())
-    lead, opened, thought = text.partition(_OPEN)
-    return (lead.strip(), thought.strip()) if opened else (text.strip(), "")

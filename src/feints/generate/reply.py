@@ -28,7 +28,8 @@ _FINISH = {
     "content_filter": Finish.REFUSAL,
     "refusal": Finish.REFUSAL,
 }
-_OPENING, _CLOSING = "<think>", "</think>"
+OPENING, CLOSING = "<think>", "</think>"
+"""The common marks around thinking that a model writes into its text."""
 _BLOCK = re.compile(r"<think>(.*?)</think>", re.DOTALL)
 
 
@@ -46,18 +47,19 @@ def split_thinking(text: str) -> tuple[str, str]:
     """Cut `<think>` blocks out of `text`; returns (text, thinking).
 
     A block that is never closed makes all of it thinking and the text empty. A closing mark without an opening
-    one (the opening was part of the prompt) makes everything before it thinking.
+    one (the opening was part of the prompt) makes everything before it thinking. Replies and what a student here
+    generates are cut by the same rule.
     """
-    if _OPENING not in text and _CLOSING not in text:
+    if OPENING not in text and CLOSING not in text:
         return text, ""
     thoughts = _BLOCK.findall(text)
     rest = _BLOCK.sub("", text)
-    if _OPENING in rest:
-        return "", text.replace(_OPENING, "").replace(_CLOSING, "").strip()
-    if _CLOSING in rest:
-        before, rest = rest.split(_CLOSING, 1)
+    if OPENING in rest:
+        return "", text.replace(OPENING, "").replace(CLOSING, "").strip()
+    if CLOSING in rest:
+        before, rest = rest.split(CLOSING, 1)
         thoughts.insert(0, before)
-        rest = rest.replace(_CLOSING, "")
+        rest = rest.replace(CLOSING, "")
     return rest.lstrip(), "\n\n".join(thought.strip() for thought in thoughts)
 
 

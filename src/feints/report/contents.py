@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from feints.curate.funnel import FunnelStep
 from feints.records import Problem, Rationale, Role, Score, Verdict
 
 
@@ -29,32 +30,6 @@ class Arm:
     """Decides mark, colour and place in the summary."""
     explanation: str = ""
     """Half a sentence: what it is, for example "same problems and steps, answers only"."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunnelStep:
-    """One step from what was asked to what was learnt from."""
-
-    name: str
-    """What the step does, for example "exact duplicates"."""
-    rows_in: int
-    """Rows that entered."""
-    kept: int
-    """Rows that went on."""
-    dropped: tuple[tuple[str, int], ...] = ()
-    """Reason and number of rows, for every row that did not go on."""
-    unit: str = "rationales"
-    """What a row is here."""
-
-    @property
-    def dropped_rows(self) -> int:
-        """Rows left out for a stated reason."""
-        return sum(rows for _, rows in self.dropped)
-
-    @property
-    def unaccounted(self) -> int:
-        """Rows that neither went on nor have a reason; anything but 0 is a fault of the run."""
-        return self.rows_in - self.kept - self.dropped_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,11 +162,18 @@ class Curve:
     """One training run."""
 
     arm: str
-    """The solver it made."""
+    """The solver it made, or had a part in."""
     seed: int
     """Training seed."""
-    points: tuple[CurvePoint, ...]
+    name: str = ""
+    """Which of the students of this solver: a stage or a round; "" where there is one only."""
+    points: tuple[CurvePoint, ...] = ()
     """In the order of steps."""
+
+    @property
+    def label(self) -> str:
+        """The solver, and which of its students."""
+        return f"{self.arm}, {self.name}" if self.name else self.arm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,18 +246,3 @@ class RunContents:
     def scores_of(self, solver: str, problem_set: str) -> tuple[Score, ...]:
         """Scores of one solver on one problem set, one per seed."""
         return tuple(s for s in self.scores if s.solver == solver and s.problem_set == problem_set)
-
-    def funnel_faults(self) -> tuple[str, ...]:
-        """Rows of the funnel that are not accounted for, in words; empty when all is well."""
-        faults = [
-            f"{step.unit} {'not accounted for' if step.unaccounted > 0 else 'counted twice'} "
-            f"at the step “{step.name}”: {abs(step.unaccounted):,} of {step.rows_in:,}"
-            for step in self.funnel
-            if step.unaccounted
-        ]
-        for before, after in zip(self.funnel, self.funnel[1:], strict=False):
-            if before.unit == after.unit and before.kept != after.rows_in:
-                faults.append(
-                    f"“{before.name}” kept {before.kept:,} {before.unit} but “{after.name}” received {after.rows_in:,}"
-                )
-        return tuple(faults)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from feints.curate.funnel import FunnelStep
 from feints.report.accuracy import Accuracy, over_seeds, percent, points
-from feints.report.contents import ArmRole, ComparisonRow, Curve, CurvePoint, FunnelStep, RunContents
+from feints.report.contents import ArmRole, ComparisonRow, Curve, CurvePoint, RunContents
 
 MOST_POINTS = 240
 """Points drawn per line; more cannot be seen."""
@@ -156,18 +157,18 @@ def funnel_bars(steps: Sequence[FunnelStep]) -> tuple[Bar, ...]:
 
 
 def curve_charts(curves: Sequence[Curve]) -> tuple[LineChart, ...]:
-    """Loss and validation loss of all arms together; right and wrong log-probability apart for each arm."""
-    arms = tuple(dict.fromkeys(curve.arm for curve in curves))
-    by_arm = {arm: f"arm-{index % 4}" for index, arm in enumerate(arms)}
+    """Loss and validation loss of all students together; right and wrong log-probability apart for each."""
+    labels = tuple(dict.fromkeys(curve.label for curve in curves))
+    styles = {label: f"arm-{index % 4}" for index, label in enumerate(labels)}
     charts = []
     for title, read in (("Training loss", _loss), ("Validation loss", _validation)):
-        lines = [(curve.arm, by_arm[curve.arm], _series(curve, read)) for curve in curves]
+        lines = [(curve.label, styles[curve.label], _series(curve, read)) for curve in curves]
         charts.append(_line_chart(title, "as the method defines it", lines))
-    for arm in arms:
-        own = [curve for curve in curves if curve.arm == arm]
+    for label in labels:
+        own = [curve for curve in curves if curve.label == label]
         lines = [("right targets", "right", _series(curve, _right)) for curve in own]
         lines += [("wrong targets", "wrong", _series(curve, _wrong)) for curve in own]
-        charts.append(_line_chart(f"Log-probability, {arm}", "nats per token", lines))
+        charts.append(_line_chart(f"Log-probability, {label}", "nats per token", lines))
     return tuple(chart for chart in charts if chart is not None)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from feints.curate.funnel import FunnelStep as StoredStep
+from feints.curate.funnel import Funnel, FunnelStep
 from feints.evaluate.exam import by_level, by_topic, compare, compare_seeds, score, scores_by_group
 from feints.records import Answer, Example, Judgement, Problem, Rationale, Score, Verdict
 from feints.report.contents import (
@@ -20,7 +20,6 @@ from feints.report.contents import (
     ComparisonRow,
     Curve,
     CurvePoint,
-    FunnelStep,
     GroupScore,
     Judged,
     RunContents,
@@ -172,16 +171,7 @@ def _renamed(value: Score, problem_set: str) -> Score:
 def _funnel(run: RunFolder, arm: str) -> tuple[FunnelStep, ...]:
     for path, entry in run.outputs("3_dropped"):
         if entry.get("arm") == arm and entry["label"].endswith("-funnel"):
-            return tuple(
-                FunnelStep(
-                    name=step.name,
-                    rows_in=step.rows_in,
-                    kept=step.kept,
-                    dropped=tuple(zip(step.reasons, step.counts, strict=True)),
-                    unit=step.unit,
-                )
-                for step in read_table(path, StoredStep)
-            )
+            return Funnel(tuple(read_table(path, FunnelStep))).steps
     return ()
 
 
@@ -262,7 +252,9 @@ def _curves(run: RunFolder) -> Iterable[Curve]:
         metrics = path / "training" / "metrics.jsonl"
         if metrics.is_file():
             lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-            yield Curve(arm=entry["arm"], seed=entry["seed"], points=tuple(map(_point, lines)))
+            yield Curve(
+                arm=entry["arm"], seed=entry["seed"], name=entry.get("name", ""), points=tuple(map(_point, lines))
+            )
 
 
 def _point(line: dict[str, Any]) -> CurvePoint:

@@ -30,7 +30,6 @@ def render_page(contents: RunContents) -> str:
             charts=figures.interval_charts(contents),
             differences=figures.differences(contents.comparisons),
             bars=figures.funnel_bars(contents.funnel),
-            funnel_faults=contents.funnel_faults(),
             curve_charts=figures.curve_charts(contents.curves),
             groups=[
                 (title, _group_tables(rows))
@@ -113,7 +112,7 @@ def _curve_rows(curves: tuple[Curve, ...]) -> list[dict[str, Any]]:
     rows = []
     for curve in curves:
         row: dict[str, Any] = {
-            "arm": curve.arm,
+            "label": curve.label,
             "seed": curve.seed,
             "steps": max((p.step for p in curve.points), default=0),
         }

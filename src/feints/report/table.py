@@ -37,10 +37,7 @@ def render_scores(contents: RunContents) -> RenderableType:
         parts += [_funnel(contents), Text()]
     if contents.spend:
         parts += [_bill(contents)]
-    parts += [
-        Text(f"Mind: {one_line(warning)}", style="yellow")
-        for warning in (*contents.warnings, *contents.funnel_faults())
-    ]
+    parts += [Text(f"Mind: {one_line(warning)}", style="yellow") for warning in contents.warnings]
     parts.append(Text("Brackets hold a 95 % interval.", style="dim"))
     return Encodable(Group(*parts))
 
