@@ -100,6 +100,21 @@ def test_resumed_equals_uninterrupted_with_dropout(family, lora, at, make_studen
     _assert_equal(_weights(student), _weights(third))
 
 
+def test_muon_resumed_equals_uninterrupted(make_student, make_examples, tmp_path):
+    examples = make_examples(make_student("llama"), 22)
+    settings = SETTINGS.model_copy(update={"optimizer": "muon"})
+
+    def run(folder, on_step=None):
+        student = make_student("llama", dropout=0.2)
+        fit(student, examples, weighted_nll(), settings, folder, on_step=on_step, show_progress=False)
+        return student
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(_KilledError):
+        run(tmp_path / "cut", _kill_at(5))
+    _assert_equal(_weights(whole), _weights(run(tmp_path / "cut")))
+
+
 def test_dropout_is_on_and_seeded(make_student, make_examples, tmp_path):
     examples = make_examples(make_student(), 8)
 

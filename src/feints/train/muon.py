@@ -87,12 +87,12 @@ class Muon(torch.optim.Optimizer):
         for parameter in learning:
             state = self.state[parameter]
             if not state:
-                state["step"] = torch.zeros((), dtype=torch.float32)
+                state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         states = [self.state[parameter] for parameter in learning]
         torch.optim._functional.adamw(  # type: ignore[attr-defined]
             learning,
-            [parameter.grad for parameter in learning],
+            [parameter.grad for parameter in learning if parameter.grad is not None],
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [],
