@@ -211,6 +211,13 @@ def inner_model(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def head_of(model: Any) -> Head:
+    """The output head of a model, for logits of hidden states that were kept (`losses.target_hidden`)."""
+    inner = inner_model(model)
+    tail = _tail(inner)
+    return Head(inner.get_output_embeddings(), tail.cap, tail.scale)
+
+
 def through_head(model: Any, inputs: dict[str, Any], function: Callable[[Tensor, Head], Tensor]) -> Tensor:
     """Call the whole model, but let `function(hidden [rows, width, D], head)` stand where logits are made.
 
