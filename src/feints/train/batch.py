@@ -37,6 +37,8 @@ class Counts:
     """Groups; an example without a group is one of its own."""
     roles: Mapping[Role, int]
     """Examples of each role; a role that does not occur counts 0."""
+    valid_tokens_of: Mapping[Role, int]
+    """`valid_tokens` of the examples of each role."""
 
 
 @dataclass(frozen=True)
@@ -192,9 +194,11 @@ class Batcher:
     def _counts(self, units: Units) -> Counts:
         rows = [self._rows[number] for unit in units for number in unit]
         roles = dict.fromkeys(Role, 0)
+        valid_tokens_of = dict.fromkeys(Role, 0)
         for unit in units:
             for number in unit:
                 roles[self.examples[number].role] += 1
+                valid_tokens_of[self.examples[number].role] += self._rows[number].valid_tokens
         return Counts(
             target_tokens=sum(row.target_tokens for row in rows),
             valid_tokens=sum(row.valid_tokens for row in rows),
@@ -203,6 +207,7 @@ class Batcher:
             examples=len(rows),
             groups=len(units),
             roles=roles,
+            valid_tokens_of=valid_tokens_of,
         )
 
     def batch(self, numbers: Sequence[int], device: torch.device | str = "cpu") -> Batch:

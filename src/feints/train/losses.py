@@ -35,16 +35,31 @@ def token_nll(model: Any, batch: Batch) -> Tensor:
     return nats
 
 
-def last_hidden(model: Any, batch: Batch, *, through_prompt: bool = True) -> Tensor:
-    """Final-layer hidden state at the last valid token of each example: [E, D] float32.
+Pooling = Literal["last", "mean"]
+"""What stands for a text: the state of its last valid token, or the mean over the tokens of its target."""
+
+
+def last_hidden(
+    model: Any, batch: Batch, *, through_prompt: bool = True, pooling: Pooling = "last", observe: bool = False
+) -> Tensor:
+    """Final-layer hidden state that stands for each example, by default that of its last valid token: [E, D] float32.
 
     With `through_prompt=False` keys and values of prompt tokens are constants, so the gradient flows through the
-    target's own tokens only (Tailored Learning, self-reflection).
+    target's own tokens only (Tailored Learning, self-reflection). `observe` also leaves the nats of predicted tokens,
+    without a gradient, for the gauges.
 
     Raises:
         SettingsError: `through_prompt=False` with padded rows.
     """
-    return _last(model, _inputs(model, batch, through_prompt=through_prompt), batch)
+
+    def pooled(hidden: Tensor, head: Head) -> Tensor:
+        if observe:
+            with torch.no_grad():
+                _observe(model, batch, _wanted(head, hidden.detach(), batch))
+        return _pooled(_flat(hidden).float(), batch, pooling).flatten()
+
+    inputs = _inputs(model, batch, through_prompt=through_prompt)
+    return through_head(model, inputs, pooled).view(len(batch.examples), -1)
 
 
 def nll_and_last_hidden(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -83,11 +98,17 @@ def target_hidden(model: Any, batch: Batch) -> Tensor:
     return through_head(model, _inputs(model, batch), flat).view(len(batch.target_ids), -1)
 
 
-def _last(model: Any, inputs: dict[str, Any], batch: Batch) -> Tensor:
-    def flat(hidden: Tensor, _: Head) -> Tensor:
-        return _flat(hidden)[batch.last_index].float().flatten()
-
-    return through_head(model, inputs, flat).view(len(batch.examples), -1)
+def _pooled(flat: Tensor, batch: Batch, pooling: Pooling) -> Tensor:
+    """[T, D] states of all positions -> [E, D]."""
+    if pooling == "last":
+        return flat[batch.last_index]
+    lengths = batch.target_lengths.long()
+    owner = torch.arange(len(lengths), device=flat.device).repeat_interleave(lengths)
+    before = lengths.cumsum(0) - lengths
+    place = torch.arange(len(owner), device=flat.device) - before[owner]
+    chosen = flat[(batch.last_index - lengths + 1)[owner] + place]
+    sums = flat.new_zeros((len(lengths), flat.shape[1])).index_add(0, owner, chosen)
+    return sums / batch.target_lengths[:, None]
 
 
 def _wanted(head: Head, hidden: Tensor, batch: Batch) -> Tensor:
