@@ -133,6 +133,27 @@ def test_two_arms_that_share_a_stage_make_it_once(tmp_path: Path) -> None:
     assert other.path != first.path
 
 
+def test_a_round_is_a_folder_of_the_same_run(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    first, second = run.within("round_1"), run.within("round_2")
+    kept = {
+        folder: folder.table("0_problems", "train", Problem, ["x"], lambda: [PROBLEM], arm="a")
+        for folder in (run, first, second)
+    }
+    assert [stored.path.relative_to(run.path).parts[:-1] for stored in kept.values()] == [
+        ("0_problems",), ("round_1", "0_problems"), ("round_2", "0_problems"),
+    ]  # fmt: skip
+    made = second.folder("4_student", "student", ["y"], lambda folder: None)
+    assert made.path.parent == run.path / "round_2/4_student"
+    again = RunFolder(tmp_path / "run")
+    assert [entry.get("within") for _, entry in again.outputs("0_problems")] == [None, "round_1", "round_2"]
+    assert again.outputs("4_student")[0][0] == made.path
+    again.start()
+    assert first.outputs("0_problems") != [] and again.within("round_1").outputs("0_problems") == []
+    assert again.within("round_1").known("0_problems", "train", Problem, ["x"]) is not None
+    assert [entry["within"] for _, entry in again.outputs("0_problems")] == ["round_1"]
+
+
 def test_nothing_half_written_is_ever_seen(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
 

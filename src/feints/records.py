@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-RECORDS_VERSION = 1
+RECORDS_VERSION = 2
 """Written into every table; a table of another version is refused, never guessed at."""
 
 
@@ -65,6 +65,8 @@ class Origin(StrEnum):
     """Written by the student itself."""
     GOLD = "gold"
     """The data set's own human solution."""
+    PROBLEM = "problem"
+    """A new problem, made from the one it belongs to; it answers nothing, so it is never judged."""
 
 
 class Finish(StrEnum):
@@ -280,6 +282,10 @@ class Answer:
     """Every text that took part, for votes and pass@k."""
     sample_judgements: tuple[Judgement, ...] = ()
     """Strict verdict of each sample."""
+    sample_tokens: tuple[int, ...] = ()
+    """New tokens of each sample."""
+    sample_scores: tuple[float, ...] = ()
+    """What a ranker says of each sample, where the solver has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import errno
 import json
@@ -16,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
@@ -77,6 +78,7 @@ class RunFolder:
             DataError: the folder holds files that are not a run.
         """
         self.path = path
+        self._within = Path()
         self._earlier: dict[str, dict[str, Any]] = {}
         manifest = path / "manifest.json"
         if manifest.exists():
@@ -102,6 +104,12 @@ class RunFolder:
         if "arms" not in run.manifest:
             raise DataError(f"the run in {path} has not ended; run its recipe again to finish it, then ask again")
         return run
+
+    def within(self, name: str) -> RunFolder:
+        """The same run with one manifest, whose outputs go to a folder of their own in it, such as that of a round."""
+        inner = copy.copy(self)
+        inner._within = self._within / name
+        return inner
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -168,11 +176,14 @@ class RunFolder:
         return StoredFolder(path, address)
 
     def outputs(self, stage: str) -> list[tuple[Path, dict[str, Any]]]:
-        """Path and manifest entry (label, rows, what `about` said) of the outputs of a stage that the last run used."""
+        """Path and manifest entry (label, rows, what `about` said) of the outputs of a stage that the last run used.
+
+        Those of every folder within the run are among them; their entries name it as `within`.
+        """
         return [
             (self.path / name, entry)
             for name, entry in self._manifest["outputs"].items()
-            if name.startswith(f"{stage}/")
+            if PurePosixPath(name).parent.name == stage
         ]
 
     def start(self) -> None:
@@ -184,7 +195,7 @@ class RunFolder:
         """Where an output belongs: the one that has this address already, whatever its label, else its own name."""
         if stage not in STAGES:
             raise ValueError(f"no stage is called {stage!r}; known: {', '.join(STAGES)}")
-        own = self.path / stage / f"{label}-{address[:10]}{suffix}"
+        own = self.path / self._within / stage / f"{label}-{address[:10]}{suffix}"
         if own.exists():
             return own
         # Two arms that share a stage (a method and its control) make it once.
@@ -196,6 +207,8 @@ class RunFolder:
         if noted is not None and noted["address"] == address and noted["label"] != label:
             return  # the arm that made it keeps it
         known = noted or self._earlier.get(name, {})  # how long it took is known from when it was made
+        if self._within.parts:
+            facts["within"] = self._within.as_posix()
         entry = {"label": label, "address": address, "depends": list(depends), **known, **facts}
         if noted != entry:
             self._manifest["outputs"][name] = entry

@@ -103,7 +103,7 @@ class Chain:
         judged = self.sample(problems, 1, seed)
         return [answer_with(problem, own, 0) for problem, own in zip(problems, judged, strict=True)]
 
-    def sample(self, problems: Sequence[Problem], samples: int, seed: int) -> list[list[Judged]]:
+    def sample(self, problems: Sequence[Problem], samples: int, seed: int, *, first: int = 0) -> list[list[Judged]]:
         """Key points once, `samples` solutions on them; the first sample carries the tokens of the key points."""
         filled: list[dict[str, str]] = [{} for _ in problems]
         spent = [0] * len(problems)
@@ -113,7 +113,7 @@ class Chain:
             for place, (said,) in enumerate(shot.write(problems, 1, seed, given)):
                 filled[place][field] = said.text
                 spent[place] += said.usage.completion_tokens
-        judged = self.shots["solution"].sample(problems, samples, seed, filled)
+        judged = self.shots["solution"].sample(problems, samples, seed, filled, first=first)
         for own, tokens in zip(judged, spent, strict=True):
             first, verdict = own[0]
             usage = replace(first.usage, completion_tokens=first.usage.completion_tokens + tokens)

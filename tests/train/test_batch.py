@@ -97,6 +97,33 @@ def test_totals_of_a_step():
     assert (counts.roles[Role.RIGHT], counts.roles[Role.WRONG], counts.roles[Role.ANCHOR]) == (1, 1, 0)
 
 
+@given(examples=_piles(), roles=st.lists(st.sampled_from(list(Role)), min_size=1), seq2seq=st.booleans())
+def test_totals_by_role_add_up_and_do_not_depend_on_the_split(examples, roles, seq2seq):
+    examples = [replace(one, role=roles[number % len(roles)]) for number, one in enumerate(examples)]
+    layout = SEQ2SEQ if seq2seq else PACKED
+    counts = Batcher(examples, layout).whole().counts
+    assert counts == Batcher(examples, replace(layout, micro_tokens=1)).whole().counts
+    assert sum(counts.target_tokens_of.values()) == counts.target_tokens
+    assert sum(counts.valid_tokens_of.values()) == counts.valid_tokens
+    for role in Role:
+        own = [one for one in examples if one.role is role]
+        alone = Batcher(own, layout).whole().counts if own else None
+        assert counts.target_tokens_of[role] == (alone.target_tokens if alone else 0)
+        assert counts.valid_tokens_of[role] == (alone.valid_tokens if alone else 0)
+
+
+def test_examples_without_weight_ride_along():
+    trio = ((Role.ANCHOR, 1.0), (Role.POSITIVE, 0.0), (Role.WRONG, 0.0))
+    groups = [
+        _example(f"{n}{role}", 2, 2, f"g{n}", role, (0.0, 0.0, weight, weight))
+        for n in range(6)
+        for role, weight in trio
+    ]
+    alone = [one for one in groups if one.role is Role.ANCHOR]
+    steps = [Batcher(pile, PACKED).epoch(0, seed=0, batch_examples=2) for pile in (groups, alone)]
+    assert [len(units) for units in steps[0]] == [len(units) for units in steps[1]] == [2, 2, 2]
+
+
 def test_an_encoder_decoder_gets_its_prompt_apart():
     batch = Batcher([_example(0, 3, 2), _example(1, 1, 3)], SEQ2SEQ).batch([0, 1])
     assert batch.inputs["input_ids"].tolist() == [[10, 11, 12], [10, 0, 0]]

@@ -257,14 +257,23 @@ def test_gauges_separate_right_from_wrong(make_student, make_examples, tmp_path)
     student = make_student()
     examples = make_examples(student, 8, pairs=True)
     examples = [replace(e, weights=tuple(-0.2 * w for w in e.weights)) if e.role == "wrong" else e for e in examples]
+    for place in (0, 1):  # one target of each role has key tokens: every other one
+        prompt = len(examples[place].prompt_ids)
+        marked = [w * (at % 2) if at >= prompt else w for at, w in enumerate(examples[place].weights)]
+        examples[place] = replace(examples[place], weights=tuple(marked))
+    assert {e.role for e in examples[:2]} == {"right", "wrong"}
     student.model.eval()
-    expected = {"right": [0.0, 0], "wrong": [0.0, 0]}
+    expected = {"right": [0.0, 0], "wrong": [0.0, 0], "right_key": [0.0, 0], "wrong_key": [0.0, 0]}
     for example in examples:
         ids = torch.tensor([example.prompt_ids + example.target_ids])
         with torch.no_grad():
             logps = student.model(input_ids=ids).logits[0, :-1].log_softmax(-1).gather(1, ids[:, 1:].T)[:, 0]
         expected[example.role][0] += logps[len(example.prompt_ids) - 1 :].sum().item()
         expected[example.role][1] += len(example.target_ids)
+        key = torch.tensor(example.weights)[1:] != 0
+        if not key[len(example.prompt_ids) - 1 :].all():
+            expected[f"{example.role}_key"][0] += logps[key].sum().item()
+            expected[f"{example.role}_key"][1] += int(key.sum())
     settings = TrainSettings(batch_examples=8, max_steps=1, learning_rate=1e-9)
     result = fit(student, examples, weighted_nll(), settings, tmp_path, validation=examples, show_progress=False)
     for row in _lines(result.metrics):

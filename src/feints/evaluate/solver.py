@@ -60,8 +60,11 @@ class Sampler(Solver, Protocol):
         """How texts are drawn."""
         ...
 
-    def sample(self, problems: Sequence[Problem], samples: int, seed: int) -> list[list[Judged]]:
-        """`samples` completions per problem with their verdicts, problems in order, samples by index."""
+    def sample(self, problems: Sequence[Problem], samples: int, seed: int, *, first: int = 0) -> list[list[Judged]]:
+        """`samples` completions per problem with their verdicts, problems in order, samples by index from `first` on.
+
+        Drawn in several calls they are the same as drawn in one.
+        """
         ...
 
 
@@ -208,10 +211,16 @@ class OneShot:
         return [answer_with(problem, own, 0) for problem, own in zip(problems, judged, strict=True)]
 
     def sample(
-        self, problems: Sequence[Problem], samples: int, seed: int, filled: Sequence[Mapping[str, str]] | None = None
+        self,
+        problems: Sequence[Problem],
+        samples: int,
+        seed: int,
+        filled: Sequence[Mapping[str, str]] | None = None,
+        *,
+        first: int = 0,
     ) -> list[list[Judged]]:
         """`write`, with a verdict on each completion; see `Sampler.sample`."""
-        written = self.write(problems, samples, seed, filled)
+        written = self.write(problems, samples, seed, filled, first=first)
         items = [(p, c.text, c.thinking, c.finish) for p, own in zip(problems, written, strict=True) for c in own]
         if self.checker is not None:
             verdicts = self.checker.check_all(items)
@@ -222,7 +231,13 @@ class OneShot:
         return [[(completion, next(said)) for completion in own] for own in written]
 
     def write(
-        self, problems: Sequence[Problem], samples: int, seed: int, filled: Sequence[Mapping[str, str]] | None = None
+        self,
+        problems: Sequence[Problem],
+        samples: int,
+        seed: int,
+        filled: Sequence[Mapping[str, str]] | None = None,
+        *,
+        first: int = 0,
     ) -> list[list[Completion]]:
         """`samples` completions per problem, unjudged: a stage of a solver that asks several times.
 
@@ -231,6 +246,7 @@ class OneShot:
             samples: texts of each.
             seed: of the random streams.
             filled: for each problem, texts for the prompt's further slots.
+            first: index of the first of them.
 
         Raises:
             StudentError: a prompt does not fit the student's context; the problems are named.
@@ -238,7 +254,7 @@ class OneShot:
         requests = [
             Request(messages=self.prompt.messages(problem, **own), sampling=self.sampling, sample_index=at, seed=seed)
             for problem, own in zip(problems, filled or [{}] * len(problems), strict=True)
-            for at in range(samples)
+            for at in range(first, first + samples)
         ]
         self._require_room(problems, requests, samples)
         completions = complete_all(self.source, requests, ledger=self.ledger)
@@ -346,6 +362,7 @@ def answer_with(problem: Problem, judged: Sequence[Judged], chosen: int) -> Answ
         tokens=sum(own.usage.completion_tokens for own, _ in judged),
         samples=tuple(own.text for own, _ in judged) if several else (),
         sample_judgements=tuple(own.value for _, own in judged) if several else (),
+        sample_tokens=tuple(own.usage.completion_tokens for own, _ in judged) if several else (),
     )
 
 

@@ -37,6 +37,8 @@ class Counts:
     """Groups; an example without a group is one of its own."""
     roles: Mapping[Role, int]
     """Examples of each role; a role that does not occur counts 0."""
+    target_tokens_of: Mapping[Role, int]
+    """`target_tokens` of the examples of each role."""
     valid_tokens_of: Mapping[Role, int]
     """`valid_tokens` of the examples of each role."""
 
@@ -124,7 +126,8 @@ class Batcher:
         self._rows = [Row.of(example, layout) for example in self.examples]
         self._lengths = [row.length for row in self._rows]
         self._unit_tokens = [sum(self._lengths[number] for number in unit) for unit in self._units]
-        self._unit_examples = [len(unit) for unit in self._units]
+        learnt = [row.absolute_weight > 0 for row in self._rows]
+        self._unit_examples = [max(1, sum(learnt[number] for number in unit)) for unit in self._units]
 
     def tokens(self) -> int:
         """Tokens of all examples, prompts included."""
@@ -139,7 +142,8 @@ class Batcher:
     ) -> list[Units]:
         """Cut one epoch into optimiser steps: our own permutation of (seed, epoch), by tokens or by examples.
 
-        A group goes whole into one step; a step ends before the unit that would exceed the budget. Give each to `step`.
+        A group goes whole into one step; a step ends before the unit that would exceed the budget. Examples without
+        any weight ride along with their group: they count as tokens, never as examples. Give each step to `step`.
         """
         order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(len(self._units))
         budget = batch_tokens if batch_tokens is not None else batch_examples
@@ -193,12 +197,13 @@ class Batcher:
 
     def _counts(self, units: Units) -> Counts:
         rows = [self._rows[number] for unit in units for number in unit]
-        roles = dict.fromkeys(Role, 0)
-        valid_tokens_of = dict.fromkeys(Role, 0)
+        roles, targets, valid = (dict.fromkeys(Role, 0) for _ in range(3))
         for unit in units:
             for number in unit:
-                roles[self.examples[number].role] += 1
-                valid_tokens_of[self.examples[number].role] += self._rows[number].valid_tokens
+                role = self.examples[number].role
+                roles[role] += 1
+                targets[role] += self._rows[number].target_tokens
+                valid[role] += self._rows[number].valid_tokens
         return Counts(
             target_tokens=sum(row.target_tokens for row in rows),
             valid_tokens=sum(row.valid_tokens for row in rows),
@@ -207,7 +212,8 @@ class Batcher:
             examples=len(rows),
             groups=len(units),
             roles=roles,
-            valid_tokens_of=valid_tokens_of,
+            target_tokens_of=targets,
+            valid_tokens_of=valid,
         )
 
     def batch(self, numbers: Sequence[int], device: torch.device | str = "cpu") -> Batch:

@@ -22,7 +22,7 @@ from feints.train.checkpoint import storage_errors
 RIGHT_ROLES = (Role.RIGHT, Role.ANCHOR, Role.POSITIVE)
 """Roles whose targets are right answers; the gauge of wrong ones reads Role.WRONG alone."""
 _PLAIN_SECONDS = 10.0
-_GAUGES = 4
+_GAUGES = ("logprob_right", "logprob_wrong", "logprob_right_key", "logprob_wrong_key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Sums:
         self.device = device
         self.names: tuple[str, ...] = ()
         self._terms: Tensor | None = None
-        self._gauges = torch.zeros(_GAUGES, device=device)
+        self._gauges = torch.zeros(2 * len(_GAUGES), device=device)
 
     def add(self, terms: dict[str, Tensor], batch: Batch, nats: Tensor | None, scale: float = 1.0) -> None:
         """Add the terms of one micro-batch, and what its forward showed of right and wrong targets."""
@@ -81,31 +81,39 @@ class Sums:
             self._gauges = self._gauges + gauges(nats, batch)
 
     def tensor(self) -> Tensor:
-        """Terms, then the four gauge sums: what ranks add up."""
+        """Terms, then the gauge sums: what ranks add up."""
         terms = self._terms if self._terms is not None else torch.zeros(0, device=self.device)
         return torch.cat([terms, self._gauges])
 
 
 def gauges(nats: Tensor, batch: Batch) -> Tensor:
-    """[4]: log-probability summed over tokens of right targets, their number, the same of wrong ones."""
+    """[8]: log-probability summed over tokens of right targets, their number; of wrong ones; both of key tokens alone.
+
+    Key tokens are those with a weight, in targets that have tokens without one too.
+    """
+    target = ~batch.is_prompt
+    learnt = target & (batch.weights != 0)
+    own = torch.zeros_like(batch.target_lengths).index_add_(0, batch.example_index, learnt.to(batch.target_lengths))
+    key = learnt & (own < batch.target_lengths)[batch.example_index]
     parts = []
-    for roles in (RIGHT_ROLES, (Role.WRONG,)):
-        chosen = batch.role_mask(*roles)[batch.example_index] & ~batch.is_prompt
-        parts += [-(nats * chosen).sum(), chosen.sum().to(nats.dtype)]
+    for tokens in (target, key):
+        for roles in (RIGHT_ROLES, (Role.WRONG,)):
+            chosen = batch.role_mask(*roles)[batch.example_index] & tokens
+            parts += [-(nats * chosen).sum(), chosen.sum().to(nats.dtype)]
     return torch.stack(parts)
 
 
 def readable(names: Sequence[str], sums: Sequence[float], steps: int = 1) -> dict[str, float]:
-    """Sums over `steps` as a record: loss, its terms, mean log-probability of right and of wrong target tokens."""
+    """Sums over `steps` as a record: loss, its terms, and of each gauge that saw a token the mean log-probability."""
     terms = {name: total / steps for name, total in zip(names, sums, strict=False)}
     record = {"loss": sum(terms.values())}
     if len(terms) > 1:
         record |= {f"loss/{name}": value for name, value in terms.items()}
-    right, right_tokens, wrong, wrong_tokens = sums[len(names) :]
-    if right_tokens:
-        record["logprob_right"] = right / right_tokens
-    if wrong_tokens:
-        record["logprob_wrong"] = wrong / wrong_tokens
+    seen = sums[len(names) :]
+    for place, gauge in enumerate(_GAUGES):
+        total, tokens = seen[2 * place : 2 * place + 2]
+        if tokens:
+            record[gauge] = total / tokens
     return record
 
 
