@@ -149,6 +149,8 @@ def test_the_control_is_another_arm_and_another_solver(method: Any, usual: tuple
 @pytest.mark.slow
 def test_no_setting_is_dead(method: Any, usual: tuple[Any, Solver], runs: Runs) -> None:
     for name, field in method.Config.model_fields.items():
+        if field.annotation == (str | None):
+            continue  # the folder of another run: a matter for the method's own tests
         changed = list(_others(method.Config, name, field))
         assert changed, f"nothing but the default of {name} is allowed"
         # The solver is all that comes out, so a setting that is read shows in its weights, prompts or sampling.

@@ -140,8 +140,8 @@ def nat_of_run(path: Path, seed: int) -> Path:
             return folder
     seeds = ", ".join(str(trained) for _, trained in found) or "none"
     raise DataError(
-        f"{path} has no NAT of training seed {seed} (it has those of: {seeds}); run method nat with this seed first, or "
-        "leave nat_run out"
+        f"{path} has no NAT of training seed {seed} (it has those of: {seeds}); run method nat with this seed first, "
+        "or leave nat_run out"
     )
 
 
