@@ -1,0 +1,141 @@
+"""Rounds as the bench does them: exams of one's own, the best student so far, another method inside a round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feints.curate.choice import Chosen
+from feints.curate.split import split_by_problem
+from feints.errors import SettingsError
+from feints.evaluate.rounds import RoundReport, Sitting
+from feints.evaluate.solver import Majority, OneShot
+from feints.generate.prompt import Prompt
+from feints.generate.settings import SamplingSettings
+from feints.records import Origin, Rationale, Verdict
+from feints.runs import Stored
+
+if TYPE_CHECKING:
+    from feints.bench import Bench
+
+FINAL = "final_exam"
+"""Folder of the exam of the last student."""
+
+
+@dataclass(kw_only=True)
+class Course:
+    """What a method with rounds carries along; problems held back sit its exams and are never learnt from."""
+
+    bench: Bench
+    """The bench of the whole run."""
+    prompt: Prompt
+    """How students are asked."""
+    samples: int
+    """Texts for each problem of an exam."""
+    temperature: float
+    """Of these."""
+    student: Path = field(init=False)
+    """The student as it stands."""
+    best: Path = field(init=False)
+    """The student that did best on the problems held back; the later one of equals."""
+    merit: float = -1.0
+    """Share of its texts on these problems that were right."""
+
+    def __post_init__(self) -> None:
+        self.student = self.best = self.untrained
+        held = split_by_problem(
+            self.bench.problems, validation=self.bench.curate.validation, seed=self.bench.curate.seed
+        )
+        self.held_back = frozenset(problem.id for problem in held.validation)
+
+    @property
+    def untrained(self) -> Path:
+        """The student before any training."""
+        return Path(self.bench.student.model)
+
+    def round(self, number: int) -> Bench:
+        """The bench of one round: what it makes lies in a folder of its own."""
+        return replace(self.bench, run=self.bench.run.within(f"round_{number}"))
+
+    def exam(
+        self, bench: Bench, number: int, *, only_held_back: bool = False
+    ) -> tuple[Stored[Rationale], Stored[Verdict], Sitting]:
+        """The student's texts for the bench's problems, judged and counted; the best student so far is noted.
+
+        Equal students draw equal texts whatever the training seed, so that what is asked about them is paid once.
+        """
+        asked = [p for p in bench.problems if p.id in self.held_back or not only_held_back]
+        how = SamplingSettings(
+            n=self.samples, temperature=self.temperature, max_tokens=bench.exam.max_tokens, seed=bench.sampling.seed
+        )
+        said = bench.ask(
+            "exam", self.prompt, asked, source=self.student, sampling=how, origin=Origin.SELF, round=number
+        )
+        verdicts = bench.judge("exam", said)
+        sitting = Sitting.of(said, verdicts, self.held_back)
+        if sitting.merit >= self.merit:
+            self.best, self.merit = self.student, sitting.merit
+        return said, verdicts, sitting
+
+    def end(self, number: int) -> Path:
+        """Examine the last student on the problems held back and return the best of all."""
+        if not self.held_back:
+            return self.student
+        here = replace(self.bench, run=self.bench.run.within(FINAL))
+        _, _, sitting = self.exam(here, number, only_held_back=True)
+        write_report(here, sitting.report(number, outcome="exam of the last student on problems held back"))
+        return self.best
+
+
+def write_report(bench: Bench, report: RoundReport) -> None:
+    """Keep the row of a round where the report finds it."""
+    depends = [bench.arm, bench.seed, report.round, [getattr(report, name) for name in RoundReport.__slots__]]
+    bench.run.table(
+        "6_report",
+        f"{bench.arm}-round-seed{bench.seed}",
+        RoundReport,
+        depends,
+        lambda: [report],
+        arm=bench.arm,
+        seed=bench.seed,
+        round=report.round,
+    )
+
+
+def cut_short(bench: Bench, told: Stored[Rationale]) -> bool:
+    """Whether a budget or Ctrl+C ended this sampling early."""
+    return any(told.address == stopped.address for stopped in bench.stopped.values())
+
+
+def train_inside(bench: Bench, method: Any, settings: Mapping[str, Any], begin: Path, known: Chosen | None) -> Path:
+    """Weights of a student that another method trained within a round.
+
+    Args:
+        bench: of the round.
+        method: a file of the shelf.
+        settings: of that method; `name` is passed over.
+        begin: the student it starts from.
+        known: rationales that stand in for its first question to the teacher; None lets it ask.
+
+    Raises:
+        SettingsError: the method's solver is more than one set of weights, so that no round could go on from it.
+    """
+    from feints.generate.weights import weights_identity  # noqa: PLC0415  torch
+
+    config = method.Config(**{name: value for name, value in settings.items() if name != "name"})
+    student = bench.student.model_copy(update={"model": str(begin)})
+    inside = replace(bench, student=student, student_identity=weights_identity(begin))
+    if known is not None:
+        rows = known.piles.right + known.piles.wrong
+        given = bench.run.table("1_rationales", "round", Rationale, ["round", known.address], lambda: rows)
+        inside = replace(inside, given=given)
+    solver = method.distil(inside, config)
+    one = solver.inner if isinstance(solver, Majority) else solver
+    if type(one) is not OneShot or not isinstance(one.student, Path):
+        raise SettingsError(
+            f"a round goes on from one set of weights, but {settings.get('name')} answers by {type(one).__name__}; "
+            "take another method inside the rounds, such as edit or plain_cot"
+        )
+    return one.student

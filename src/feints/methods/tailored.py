@@ -1,0 +1,272 @@
+"""Tailored learning: the student sits exams, the teacher answers its mistakes, and the student reflects on them.
+
+Wang et al., "Democratizing Reasoning Ability: Tailored Learning from Large Language Model" (Wang et al., EMNLP 2023).
+Each round the student of the round before writes `samples` texts for every training problem at `temperature`. For each
+distinct mistake that states an answer the teacher is shown question, mistake and gold answer and writes a rationale,
+which is judged before use. The student then learns (train/reflection.py)
+
+    L = sum_t w_t nll_t / T  +  reflection * sum_i max(0, margin - cos(h_a, h_p) + cos(h_a, h_n)) / M
+
+with w = `prompt_weight` on the prompt and 1 on the rationale, over all T predicted tokens of the step; a is what is
+learnt, p another right rationale of the same problem, n an own mistake, and M counts the trios of the step.
+
+Departures: 1) prompts of teacher and student, number of rounds and what is carried over are unknown (TAIL-O1 to O3):
+templates are replaceable (recipe key `prompts`), the others are settings. 2) The first round learns from the teacher's
+plain rationales too, so that a student whose texts cannot be read yet has something to start from. 3) Problems held
+back by `curate.validation` sit the exams but get no feedback and are not learnt from; the student that does best on
+them is returned, the untrained one included (TAIL-D6: the code selects on the test set). 4) p and n are drawn once per
+rationale, not anew each epoch. 5) Texts are compared whole (the code cuts at 192 tokens); a loss that is no number
+stops the run (the code sets it to 0). 6) NO_ANSWER is no mistake, answers are compared as numbers, and the exam stops
+at the end of a text (TAIL-D4, D7, D8). 7) `as_released` reproduces TAIL-D1 to D3 only; our prompts do not end in a
+space, so the seam is the weights of a rationale's first two tokens. 8) An encoder-decoder imitates only and predicts no
+prompt. 9) `inner` trains each round's student by another method of the shelf, to which mistakes are wrong rationales.
+
+Control: the teacher answers the same kind of mistakes without seeing them (`feedback: untailored`), at equal calls, or
+equal tokens with `round_tokens`. Other baselines: `reflection: 0`; `feedback: star` (Zelikman et al., 2022: the student
+itself, gold answer as a hint, no teacher); one round and answer only are plain_cot and its control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from feints import methods
+from feints.bench import Bench
+from feints.bench.rounds import Course, cut_short, train_inside, write_report
+from feints.config import Settings
+from feints.curate.choice import Chosen
+from feints.curate.examples import Built
+from feints.curate.split import unit_interval
+from feints.curate.trios import TrioWeights, draw_trios, trio_examples
+from feints.errors import SettingsError
+from feints.evaluate.rounds import teacher_spend
+from feints.evaluate.solver import Solver
+from feints.generate.prompt import STUDENT, TEACHER, Prompt
+from feints.generate.rationales import Asking
+from feints.generate.reply import CHARACTERS_PER_TOKEN
+from feints.generate.settings import SamplingSettings
+from feints.generate.source import Message
+from feints.records import Origin, Rationale
+from feints.runs import Stored
+from feints.train.reflection import reflective_loss
+from feints.train.student import Student
+
+SEAM = 2
+"""Tokens of a rationale that weigh as the prompt does in `as_released` (TAIL-D3)."""
+
+FEEDBACK = Prompt(
+    id="tailored_feedback",
+    template="{question}\n{choices}\n\nA student's wrong response:\n{wrong}\n\nThe correct answer is {gold}. Show this "
+    "student where the response goes wrong, then reason step by step, one short sentence per step.\n{cue}",
+    cue=TEACHER.cue,
+    latex_cue=TEACHER.latex_cue,
+)
+"""The teacher sees the mistake and the answer."""
+UNTAILORED = replace(
+    FEEDBACK,
+    id="tailored_unseen",
+    template="{question}\n{choices}\n\nThe correct answer is {gold}. Reason step by step, one short sentence per step."
+    "\n{cue}",
+)
+"""The same request, the mistake unseen."""
+HINT = Prompt(
+    id="tailored_hint",
+    template="{question}\n{choices}\n(The answer is {gold}.)\n{cue}",
+    cue=STUDENT.cue,
+)
+"""STaR: the student is given the answer and asked for a rationale."""
+
+
+class Config(Settings):
+    """Settings of tailored learning."""
+
+    profile: Literal["clean", "as_released"] = Field(
+        default="clean",
+        description="as_released: mistakes end with the gold answer, prompts are padded, seams weigh less.",
+    )
+    rounds: int = Field(
+        default=3, ge=1, description="Most exams and trainings; a round that brings nothing is the last."
+    )
+    samples: int = Field(default=4, ge=1, description="Texts the student writes for each problem in an exam.")
+    temperature: float = Field(default=1.0, gt=0, description="Of the student in its exams.")
+    feedback: Literal["tailored", "untailored", "star"] = Field(
+        default="tailored",
+        description="tailored: the teacher sees the mistake; untailored: it does not; star: the student answers.",
+    )
+    data: Literal["accumulate", "replace"] = Field(
+        default="accumulate", description="A round learns from all rounds so far, or from its own rationales alone."
+    )
+    start: Literal["continue", "restart"] = Field(
+        default="continue", description="A round goes on from the last student, or begins with the untrained one."
+    )
+    prompt_weight: float = Field(default=0.1, ge=0, description="Weight of prompt tokens in imitation.")
+    reflection: float = Field(default=0.5, ge=0, description="Lambda, weight of the triplet term; 0: no reflection.")
+    margin: float = Field(default=1.0, gt=0, description="Rho of the triplet.")
+    pooling: Literal["last", "mean"] = Field(
+        default="last", description="State of the last token, or mean of the text."
+    )
+    round_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most teacher tokens (sent and received) of one round's feedback; null: every mistake is answered.",
+        examples=[900],
+    )
+    inner: dict[str, Any] | None = Field(
+        default=None,
+        description="Method by name with its settings that trains each round's student instead of the loss above.",
+        examples=[{"name": "plain_cot"}],
+    )
+
+
+def distil(bench: Bench, config: Config) -> Solver:
+    """Examine, have mistakes answered, train; until rounds are over, one brings nothing, or the budget is met."""
+    course = Course(bench=bench, prompt=STUDENT, samples=config.samples, temperature=config.temperature)
+    known: Chosen | None = None
+    for number in range(1, config.rounds + 1):
+        here = course.round(number)
+        said, verdicts, sitting = course.exam(here, number)
+        taken = here.choose(said, verdicts, pile="wrong", unit=f"own texts of round {number}")
+        mistakes = tuple(row for row in taken.piles.wrong if row.problem_id not in course.held_back)
+        if sitting.perfect or not (mistakes or number == 1):
+            write_report(here, sitting.report(number, problems=len(bench.problems), outcome="no mistakes"))
+            return bench.one_shot(course.best, STUDENT)
+        own = taken.piles.right if config.feedback == "star" else ()
+        fresh = replace(taken, piles=replace(taken.piles, right=own, wrong=mistakes))
+        asked = _asked(here, config, course, number, mistakes)
+        for label, told in asked:
+            fresh = fresh.joined(here.choose(told, here.judge(label, told), unit=f"{label} of round {number}"))
+        known = fresh if known is None or config.data == "replace" else known.joined(fresh)
+        whole = not any(cut_short(here, told) for _, told in asked)
+        accepted = len(fresh.piles.right)
+        if accepted:
+            course.student = _train(here, config, course, number, known)
+        paid = [row for _, told in asked for row in told if config.feedback != "star"]
+        report = sitting.report(
+            number,
+            mistakes=len(mistakes),
+            accepted=accepted,
+            learnt=len(known.piles.right) if accepted else 0,
+            problems=len(bench.problems),
+            outcome=_outcome(accepted, whole),
+            **teacher_spend(paid),
+        )
+        write_report(here, report)
+        if not accepted or not whole:
+            break
+    return bench.one_shot(course.end(number + 1), STUDENT)
+
+
+def _outcome(accepted: int, whole: bool) -> str:
+    if not accepted:
+        return "nothing right came back"
+    return "trained" if whole else "trained on what the budget allowed"
+
+
+def _asked(
+    bench: Bench, config: Config, course: Course, number: int, mistakes: Sequence[Rationale]
+) -> list[tuple[str, Stored[Rationale]]]:
+    """What is said in this round, by label: plain rationales in the first one, answers to mistakes in each."""
+    if config.feedback == "star":
+        once = SamplingSettings(
+            n=1, temperature=config.temperature, max_tokens=bench.exam.max_tokens, seed=bench.sampling.seed
+        )
+        askings = [_about(bench, row, HINT) for row in mistakes]
+        said = bench.ask(
+            "hinted", HINT, askings, source=course.student, sampling=once, origin=Origin.SELF, round=number
+        )
+        return [("hinted", said)]
+    first = [("teacher", bench.ask("teacher", TEACHER))] if number == 1 else []
+    return first + _feedback(bench, config, number, mistakes)
+
+
+def _feedback(
+    bench: Bench, config: Config, number: int, mistakes: Sequence[Rationale]
+) -> list[tuple[str, Stored[Rationale]]]:
+    """The teacher's answers to mistakes: all at once, or in parts until the tokens of the round are used up."""
+    prompt = FEEDBACK if config.feedback == "tailored" else UNTAILORED
+    # Another seed each round: the same request would bring the same reply.
+    once = bench.sampling.model_copy(update={"n": 1, "adaptive": None, "seed": bench.sampling.seed + number})
+
+    def ask(label: str, rows: Sequence[Rationale]) -> tuple[str, Stored[Rationale]]:
+        askings = [_about(bench, row, prompt) for row in rows]
+        return label, bench.ask(label, prompt, askings, sampling=once, origin=Origin.TAILORED, round=number)
+
+    if config.round_tokens is None or not mistakes:
+        return [ask("feedback", mistakes)] if mistakes else []
+    waiting = sorted(mistakes, key=lambda row: unit_interval("feedback", bench.sampling.seed, row.id))
+    longest = max(len(turn.content) for row in waiting for turn in _messages(bench, row, prompt))
+    left, each = float(config.round_tokens), once.max_tokens + longest / CHARACTERS_PER_TOKEN
+    told: list[tuple[str, Stored[Rationale]]] = []
+    while waiting and (many := int(left // each) or not told):
+        part, waiting = waiting[:many], waiting[many:]
+        told.append(ask(f"feedback-{len(told) + 1}", part))
+        if cut_short(bench, told[-1][1]):
+            break
+        left -= sum(row.prompt_tokens + row.completion_tokens for row in told[-1][1])
+        each = (config.round_tokens - left) / sum(len(rows) for _, rows in told)
+    return told
+
+
+def _about(bench: Bench, row: Rationale, prompt: Prompt) -> Asking:
+    problem = bench.by_id[row.problem_id]
+    texts = {"wrong": row.text, "gold": problem.answer}
+    return Asking(problem=problem, filled={slot: texts[slot] for slot in prompt.slots}, parent=row.id)
+
+
+def _messages(bench: Bench, row: Rationale, prompt: Prompt) -> Sequence[Message]:
+    asking = _about(bench, row, prompt)
+    return prompt.messages(asking.problem, **asking.filled)
+
+
+def _train(bench: Bench, config: Config, course: Course, number: int, known: Chosen) -> Path:
+    """The student of this round, by the loss above or by another method."""
+    restart = config.start == "restart"
+    if config.inner is not None:
+        method, begin = methods.find(str(config.inner.get("name"))), course.untrained if restart else course.student
+        return train_inside(bench, method, config.inner, begin, known)
+    trios = draw_trios(known.piles.right, known.piles.wrong if config.reflection else (), bench.curate.seed)
+    released = config.profile == "as_released"
+    weights = TrioWeights(prompt=config.prompt_weight, seam=SEAM if released else 0, gold_ending=released)
+
+    def build(student: Student, _: Sequence[Rationale]) -> Built:
+        if student.seq2seq and config.reflection:
+            raise SettingsError("self-reflection needs a causal student; set method.reflection to 0")
+        return trio_examples(
+            student.renderer,
+            STUDENT,
+            bench.by_id,
+            trios,
+            replace(weights, prompt=0.0) if student.seq2seq else weights,
+            thinking=bench.curate.thinking,
+            max_tokens=bench.curate.max_tokens,
+        )
+
+    name, rows = f"round_{number}", [row for trio in trios for row in trio.rows]
+    lesson = bench.examples(known, [STUDENT.hash, "trios", asdict(weights)], build, rows, name=name)
+    settings = [config.reflection, config.margin, config.pooling, released]
+    loss = reflective_loss(config.reflection, margin=config.margin, pooling=config.pooling, padded_prompts=released)
+    start = None if restart else course.student
+    return bench.fit(lesson, loss, loss_settings=["reflective", *settings], start=start, name=name)
+
+
+def control(config: Config) -> Config | None:
+    """The mistakes unseen by the teacher; None for the baselines."""
+    return config.model_copy(update={"feedback": "untailored"}) if config.feedback == "tailored" else None
+
+
+def arm(config: Config) -> tuple[str, str]:
+    """Name and explanation for tables."""
+    said = {
+        "tailored": "the teacher answers the student's mistakes",
+        "untailored": "the teacher answers as often, the mistakes unseen",
+        "star": "the student answers itself, with the answer as a hint",
+    }[config.feedback]
+    by = f"trained by {config.inner['name']}" if config.inner else ""
+    marks = [by] if by else [] if config.reflection else ["without self-reflection"]
+    name = "-".join([config.feedback, *(mark.replace(" ", "_") for mark in marks)])
+    return name, ", ".join([said, *marks])
