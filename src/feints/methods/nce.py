@@ -1,9 +1,9 @@
 """Negative calibrated enhancement: self-distillation that leans on what NEG and NAT disagree about.
 
-"Turning Dust into Gold: Distilling Complex Reasoning Capabilities from LLMs by Leveraging Negative Data" (Li et al.,
-AAAI 2024), step 2. A fresh student learns the teacher's right rationales and, at the same time, the distribution of
-NAT over each token. A rationale on which NEG and NAT disagree carries more of what matters, so its share of the
-distillation is beta = tanh(D), D the mean divergence KL(NEG || NAT) over its tokens:
+"Turning Dust into Gold: Distilling Complex Reasoning Capabilities from LLMs by Leveraging Negative Data"
+(Li et al., AAAI 2024), step 2. A fresh student learns the teacher's right rationales and, at the same time, the
+distribution of NAT over each token. A rationale on which NEG and NAT disagree carries more of what matters, so its
+share of the distillation is beta = tanh(D), D the mean divergence KL(NEG || NAT) over its tokens:
 
     L = (1 - alpha) CE + alpha T^2 sum_i sum_t (c0 + beta_i) [-sum_v p_NAT(v) log q(v)] / target tokens
 
