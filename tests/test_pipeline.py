@@ -4,19 +4,24 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import Field
 from rich.console import Console
 
-from feints.bench import judging
+from feints import methods
+from feints.bench import Bench, judging
+from feints.config import Settings
 from feints.errors import BudgetError, DataError, EmptyPileError, SettingsError, UnknownNameError
+from feints.evaluate.solver import Solver
 from feints.generate.adaptive import AdaptiveSettings
 from feints.generate.budget import Budget
 from feints.generate.prompt import TEACHER
 from feints.generate.settings import SamplingSettings
 from feints.lab.teacher import LabTeacher
+from feints.methods import plain_cot
 from feints.pipeline import run_recipe, solve_one
 from feints.preparation import plan_recipe, sample_recipe
 from feints.recipe import load_recipe
@@ -265,3 +270,84 @@ def test_unknown_test_sets_and_files_in_the_way_are_refused(do: Do, tmp_path: Pa
     with pytest.raises(SettingsError, match="is a file"):
         do(out="file")
     assert (tmp_path / "file").read_text() == "precious"
+
+
+# ------------------------------------------------------------------------------------- baselines, prompts, the way
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> type[Settings]:
+    """A method that is plain distillation, examined on the way and with a further question at the end."""
+
+    class Config(Settings):
+        further: int = Field(default=3, description="Requests after the first.")
+
+    def distil(bench: Bench, config: Config) -> Solver:
+        solver = plain_cot.distil(bench, plain_cot.Config())
+        bench.examine(solver, "halfway")
+        return solver
+
+    method = SimpleNamespace(
+        Config=Config,
+        distil=distil,
+        control=lambda config: None,
+        arm=lambda config: (f"toy{config.further}", "a toy"),
+        further_requests=lambda config, sampled: config.further * sampled,
+    )
+    monkeypatch.setattr(methods, "_added", lambda: {"toy": SimpleNamespace(load=lambda: method)})
+    return Config
+
+
+def test_baselines_stand_beside_the_method_and_its_control(do: Do, toy: type[Settings], small_recipe: Path) -> None:
+    two = "baselines=[{name: toy}, {name: toy, further: 4}]"
+    folder = do(two)
+    contents = gather(folder)
+    assert [(arm.name, arm.role) for arm in contents.arms] == [
+        ("plain_cot", "method"), ("answer_only", "control"), ("toy3", "other"), ("toy4", "other"),
+        ("untrained", "floor"),
+    ]  # fmt: skip
+    scores = {score.solver: score for score in contents.scores}
+    assert len(contents.scores) == 5 and scores["toy3"].right == scores["toy4"].right == scores["plain_cot"].right
+    assert [(row.a, row.b) for row in contents.comparisons] == [
+        ("plain_cot", "answer_only"), ("plain_cot", "toy3"), ("plain_cot", "toy4"), ("plain_cot", "untrained"),
+        ("answer_only", "untrained"),
+    ]  # fmt: skip
+    assert solve_one(folder, "Two and two?", "toy4", 0) == solve_one(folder, "Two and two?", "plain_cot", 0)
+    lines = plan_recipe(load_recipe(small_recipe, [two]), folder)
+    assert lines[-2:] == [
+        "and at most 144 further requests by toy3",
+        "and at most 192 further requests by toy4",
+    ]
+    with pytest.raises(SettingsError, match="two arms of this run are called 'answer_only'"):
+        do("baselines=[{name: plain_cot, target: answer}]")
+    with pytest.raises(SettingsError, match="furthr: unknown key; did you mean further") as mistakes:
+        do("baselines=[{name: toy, furthr: 1}, {name: nowhere}, 7]")
+    assert "baselines.1.name: " in str(mistakes.value) and "baselines.2 must hold a name" in str(mistakes.value)
+
+
+def test_a_solver_on_the_way_is_examined_only_where_the_recipe_says_so(do: Do, toy: type[Settings]) -> None:
+    def on_the_way(folder: Path) -> list[str]:
+        return [entry["arm"] for _, entry in RunFolder.open(folder).outputs("5_answers") if entry.get("name")]
+
+    folder = do("method={name: toy}")
+    assert on_the_way(folder) == []
+    do("method={name: toy}", "exam.on_the_way=true")
+    assert on_the_way(folder) == ["toy3"]
+    assert [score.solver for score in gather(folder).scores] == ["toy3", "untrained"]
+
+
+def test_a_prompt_of_ones_own_stands_in_for_the_methods(do: Do, counted: type[Counted], tmp_path: Path) -> None:
+    for name, template in (("terse", "{question} {choices} Reply in one line. {cue}"), ("odd", "{question} {hint}")):
+        (tmp_path / f"{name}.yaml").write_text(f"template: '{template}'\ncue: 'The answer is'")
+    own = f"prompts={{teacher_cot: {tmp_path}/terse.yaml, student_zero_shot: {tmp_path}/terse.yaml, other: x}}"
+    with pytest.raises(SettingsError, match="prompt file x cannot be read"):
+        do(own)
+    folder = do(own.replace("other: x", f"other: {tmp_path}/terse.yaml"))
+    asked = rows(folder, "1_rationales", Rationale)
+    assert {row.prompt_id for row in asked} == {"terse"} and counted.asked == 48
+    solver = next(path for path, entry in RunFolder.open(folder).outputs("4_student") if entry.get("solver"))
+    assert "Reply in one line" in (solver / "solver.json").read_text()
+    [note] = [note for note in gather(folder).notes if "was not used" in note]
+    assert note.startswith("prompts.other") and "student_zero_shot, teacher_cot" in note
+    with pytest.raises(SettingsError, match=r"has the slots \['hint'\], but \[\] are filled"):
+        do(f"prompts={{teacher_cot: {tmp_path}/odd.yaml}}")

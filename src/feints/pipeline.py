@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import yaml
 from rich.console import Console
 
-from feints import methods
 from feints.bench import Bench
 from feints.errors import DataError, UnknownNameError
 from feints.evaluate.exam import examine
@@ -16,7 +16,7 @@ from feints.evaluate.solver import Solver, load_solver
 from feints.generate.prompt import STUDENT
 from feints.generate.weights import local_folder, weights_identity
 from feints.lab.nano import NANO_FOLDER, NANO_NAME
-from feints.preparation import UNTRAINED, ProblemSets, load_problems, open_bench, open_ledger, open_run
+from feints.preparation import UNTRAINED, ProblemSets, arms_of, load_problems, open_bench, open_ledger, open_run
 from feints.recipe import Recipe
 from feints.records import Answer, AnswerKind, Problem
 from feints.report.card import model_card
@@ -45,6 +45,7 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
         identity = weights_identity(Path(local.student.model))
         bench = open_bench(local, run, problems, ledger, pool, console, student_identity=identity)
         arms = distil_and_examine(local, bench, problems)
+        bench.notices.extend(unused_prompts(bench))
     run.describe(
         name=recipe.name,
         recipe=recipe.model_dump(mode="json"),
@@ -66,21 +67,30 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
 
 def distil_and_examine(recipe: Recipe, bench: Bench, problems: ProblemSets) -> list[dict[str, str]]:
     """The method and its control with every seed, and the untrained student; the arms in the order shown."""
-    method = methods.find(recipe.method.name)
-    arms = []
-    for role, config in (("method", recipe.method), ("control", method.control(recipe.method))):
-        if config is None:
-            continue
-        name, explanation = method.arm(config)
-        arms.append({"name": name, "role": role, "explanation": explanation})
+    exams = Exams(recipe, problems)
+    on_the_way = exams.take if recipe.exam.on_the_way else None
+    arms = arms_of(recipe)
+    for arm in arms:
         for seed in recipe.seeds:
-            solver = method.distil(replace(bench, arm=name, seed=seed), config)
-            label = f"{name}-solver-seed{seed}"
-            bench.run.folder("4_student", label, [solver.identity], solver.save, arm=name, seed=seed, solver=True)
-            take_exams(recipe, bench, solver, name, seed, problems)
-    untrained = bench.one_shot(Path(recipe.student.model), STUDENT)
-    take_exams(recipe, bench, untrained, UNTRAINED, recipe.seeds[0], problems)
-    return [*arms, {"name": UNTRAINED, "role": "floor", "explanation": "the student before any training"}]
+            own = replace(bench, arm=arm.name, seed=seed, examiner=on_the_way)
+            solver = arm.method.distil(own, arm.config)
+            label = f"{arm.name}-solver-seed{seed}"
+            depends = [solver.identity, arm.name, seed]
+            bench.run.folder("4_student", label, depends, solver.save, arm=arm.name, seed=seed, solver=True)
+            exams.take(own, solver)
+    exams.take(replace(bench, arm=UNTRAINED), bench.one_shot(Path(recipe.student.model), bench.prompt(STUDENT)))
+    shown = [{"name": arm.name, "role": arm.role, "explanation": arm.explanation} for arm in arms]
+    return [*shown, {"name": UNTRAINED, "role": "floor", "explanation": "the student before any training"}]
+
+
+def unused_prompts(bench: Bench) -> list[str]:
+    """Word of the user's prompts that no method of the run asked for."""
+    known = ", ".join(sorted(bench.prompt_ids))
+    return [
+        f"prompts.{name} was not used: no method of this run has a prompt of this id; used were {known}"
+        for name in bench.prompts
+        if name not in bench.prompt_ids
+    ]
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -102,16 +112,32 @@ def with_student_folder(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"student": recipe.student.model_copy(update={"model": str(folder)})})
 
 
-def take_exams(recipe: Recipe, bench: Bench, solver: Solver, arm: str, seed: int, problems: ProblemSets) -> None:
-    """Examine one solver on every test set; an exam already taken is only read."""
-    exam = recipe.exam
-    for name, stored in problems.tests.items():
-        depends = [solver.identity, stored.address, exam.model_dump(mode="json", exclude={"sets"}), code_hash()]
+class Exams:
+    """The exams of a run: every solver on every test set, each taken once."""
 
-        def answers(of: str = name, asked: Stored[Problem] = stored) -> list[Answer]:
-            return examine(solver, asked.rows, arm, of, exam.seed)[0]
+    def __init__(self, recipe: Recipe, problems: ProblemSets) -> None:
+        self.exam, self.tests = recipe.exam, problems.tests
+        self._taken: dict[tuple[str, str], tuple[Answer, ...]] = {}
 
-        bench.run.table("5_answers", f"{arm}-{name}-seed{seed}", Answer, depends, answers, arm=arm, set=name, seed=seed)
+    def take(self, bench: Bench, solver: Solver, name: str = "") -> None:
+        """Examine the solver of the bench's arm; `name` tells one on the way, whose answers lie in its round's folder.
+
+        An exam already taken is only read, and solvers that are the same in all share theirs.
+        """
+        for of, stored in self.tests.items():
+            settings = self.exam.model_dump(mode="json", exclude={"sets", "on_the_way"})
+            about = {"arm": bench.arm, "set": of, "seed": bench.seed} | ({"name": name} if name else {})
+            label = "-".join(part for part in (bench.arm, name, of, f"seed{bench.seed}") if part)
+            depends = [solver.identity, stored.address, settings, code_hash(), about]
+
+            def answers(of: str = of, asked: Stored[Problem] = stored) -> Sequence[Answer]:
+                key = (solver.identity, of)
+                if key not in self._taken:
+                    self._taken[key] = tuple(examine(solver, asked.rows, bench.arm, of, self.exam.seed)[0])
+                return self._taken[key]
+
+            rows = bench.run.table("5_answers", label, Answer, depends, answers, **about)
+            self._taken.setdefault((solver.identity, of), rows.rows)
 
 
 def solve_one(folder: Path, question: str, arm: str | None, seed: int | None) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rich.console import Console
 
-from feints import tasks
+from feints import methods, tasks
 from feints.bench import Bench
 from feints.curate.funnel import Funnel
-from feints.curate.leak import remove_leaks
+from feints.curate.leak import Decontaminated, remove_leaks
 from feints.errors import MissingExtraError, SettingsError, UnknownNameError
 from feints.generate.ledger import Ledger
 from feints.generate.opening import check_prices, open_source
@@ -45,6 +47,8 @@ class ProblemSets:
     """Test sets by name."""
     funnel: Funnel
     """What became of the training problems."""
+    without_leaks: Callable[[Sequence[Problem]], Decontaminated]
+    """Sorts out problems that occur in a test set of the task, whether it is examined on or not."""
     notices: tuple[str, ...]
     """What was found on loading."""
     about: Mapping[str, str]
@@ -63,8 +67,9 @@ def open_run(out: Path) -> RunFolder:
     run = RunFolder(out)
     run.start()
     run.manifest.pop("arms", None)
-    for left in [*out.glob(".*.partial"), *out.glob("[0-9]_*/.*.partial")]:  # a killed run could not clear them away
-        left.unlink()
+    for within in (".", "[0-9]_*", "round_*/[0-9]_*"):
+        for left in out.glob(f"{within}/.*.partial"):  # a killed run could not clear them away
+            left.unlink()
     return run
 
 
@@ -83,7 +88,8 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
             raise UnknownNameError("test set of this task", name, tests)
     if not train:
         raise SettingsError(f"task {recipe.task.name!r} has no training problems; give it a path that holds some")
-    clean = remove_leaks(train, tests, ngram=recipe.decontaminate)
+    without_leaks = partial(remove_leaks, tests=tests, ngram=recipe.decontaminate)
+    clean = without_leaks(train)
     # Tables are named by what they hold: more test problems, or another way to the same ones, train nothing anew.
     kept = run.table("0_problems", "train", Problem, ["train", _contents(clean.kept)], lambda: clean.kept)
     run.table("3_dropped", "problems", Dropped, [_contents(clean.dropped)], lambda: clean.dropped)
@@ -92,7 +98,14 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
         asked = tests[name][: recipe.exam.limit]
         stored[name] = run.table("0_problems", name, Problem, [name, _contents(asked)], asked.__iter__, set=name)
     funnel = Funnel().start("in the task", "problems", len(train)).step("not leaked", len(clean.kept), clean.dropped)
-    return ProblemSets(train=kept, tests=stored, funnel=funnel, notices=(*notices, clean.notice()), about=about)
+    return ProblemSets(
+        train=kept,
+        tests=stored,
+        funnel=funnel,
+        without_leaks=without_leaks,
+        notices=(*notices, clean.notice()),
+        about=about,
+    )
 
 
 def _contents(rows: Sequence[Problem] | Sequence[Dropped]) -> str:
@@ -186,24 +199,78 @@ def open_bench(
         seed=recipe.seeds[0],
         device=recipe.device,
         console=console,
+        prompts={name: read_prompt(path) for name, path in recipe.prompts.items()},
+        without_leaks=problems.without_leaks,
     )
 
 
-def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
-    """What the first questions to the teacher will take at most, in lines; sends nothing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedArm:
+    """A solver that a run will make with every training seed."""
 
-    Counts the method's first round of sampling; what a method asks in later rounds depends on the answers.
+    name: str
+    """In tables."""
+    role: str
+    """method, control or other."""
+    explanation: str
+    """Half a sentence."""
+    method: methods.Method
+    """The file that makes it."""
+    config: Any
+    """With these settings."""
+
+
+def arms_of(recipe: Recipe) -> list[PlannedArm]:
+    """The method, its control, and the baselines, in the order shown.
+
+    Raises:
+        SettingsError: two of them would stand under one name.
+    """
+    method = methods.find(recipe.method.name)
+    wanted = [("method", method, recipe.method), ("control", method, method.control(recipe.method))]
+    wanted += [("other", methods.find(config.name), config) for config in recipe.baselines]
+    arms: dict[str, PlannedArm] = {}
+    for role, file, config in wanted:
+        if config is None:
+            continue
+        name, explanation = file.arm(config)
+        if name in arms or name == UNTRAINED:
+            raise SettingsError(
+                f"two arms of this run are called {name!r}; take the one out of baselines, or give it a setting that "
+                "its method names differently"
+            )
+        arms[name] = PlannedArm(name=name, role=role, explanation=explanation, method=file, config=config)
+    return list(arms.values())
+
+
+def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
+    """What the questions to the teacher will take at most, in lines; sends nothing.
+
+    Tokens and money are those of the first round of sampling; what a method asks later depends on the answers.
     """
     with TemporaryDirectory() as scratch, _known_ledger(recipe, out) as ledger:
         problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
         teacher = open_teacher(recipe)
-        prompt = read_prompt(recipe.teacher_prompt) if recipe.teacher_prompt else TEACHER
+        own = recipe.prompts.get(TEACHER.id) or recipe.teacher_prompt
+        prompt = read_prompt(own) if own else TEACHER
         sampling = recipe.sampling
         most = sampling.adaptive.maximum if sampling.adaptive else sampling.n
         pairs = requests_for(problems.train, prompt, sampling.sampling(), samples=most, seed=sampling.seed)
         price = recipe.teacher.prices.get(recipe.teacher.model)
         found = plan([request for _, request in pairs], teacher.identity, ledger, price)
-        return [*problems.notices, f"teacher: {teacher.identity}", *found.lines()]
+        return [*problems.notices, f"teacher: {teacher.identity}", *found.lines(), *_further(recipe, len(pairs))]
+
+
+def _further(recipe: Recipe, sampled: int) -> list[str]:
+    """What methods ask after the first `sampled` requests, at most; each says so itself, in `further_requests`."""
+    if find_spec("torch") is None:
+        return []  # the settings of a method are known only where its file can be read
+    counted = [
+        (arm.name, arm.method.further_requests(arm.config, sampled))
+        for arm in arms_of(recipe)
+        if isinstance(arm.method, methods.Planned)
+    ]
+    return [f"and at most {requests:,} further requests by {name}" for name, requests in counted if requests]
 
 
 def sample_recipe(recipe: Recipe, out: Path, console: Console) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from importlib.util import find_spec
 from operator import or_
@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from feints import methods, tasks
-from feints.config import Document, Settings, read_document, validate
+from feints.config import Document, Loc, Settings, dotted, read_document, validate
 from feints.curate.settings import CurateSettings
 from feints.errors import SettingsError, UnknownNameError
 from feints.evaluate.settings import ExamSettings
@@ -50,6 +50,9 @@ class Recipe(Settings):
         default_factory=LabTeacherSettings, description="How good the lab's teacher is; for source lab."
     )
     teacher_prompt: str | None = Field(default=None, description="YAML file of a prompt instead of the method's own.")
+    prompts: dict[str, str] = Field(
+        default_factory=dict, description="YAML files of prompts by the id of the method's prompt each stands in for."
+    )
     sampling: SamplingSettings = Field(default=SamplingSettings(), description="How rationales are drawn.")
     budget: BudgetSettings = Field(default=BudgetSettings(), description="The most that may be spent.")
     decontaminate: int | None = Field(
@@ -60,6 +63,9 @@ class Recipe(Settings):
     curate: CurateSettings = Field(default=CurateSettings(), description="What is learnt from.")
     student: StudentSettings = Field(description="Who learns.")
     method: Any = Field(description="Method by name, with its settings.")
+    baselines: tuple[Any, ...] = Field(
+        default=(), description="Further methods by name, with their settings, to be held against it in the same run."
+    )
     train: TrainSettings = Field(default=TrainSettings(), description="How it learns.")
     exam: ExamSettings = Field(default=ExamSettings(), description="How it is examined.")
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="Training seeds; each trains one student.")
@@ -90,17 +96,16 @@ def _typed(document: Document) -> type[Recipe]:
     mistakes: list[str] = []
     fields: dict[str, Any] = {}
     for section, resolve in (("task", task_settings), ("method", method_settings)):
-        given = document.values.get(section)
-        name = given.get("name") if isinstance(given, dict) else None
-        if not isinstance(name, str):
-            if section in document.values:
-                line = document.lines.get((section,), 0)
-                mistakes.append(f"line {line}: {section} must hold a name, for example {section}: {{name: ...}}")
-            continue
-        try:
-            fields[section] = (resolve(name), ...)
-        except UnknownNameError as error:
-            mistakes.append(f"line {document.lines.get((section, 'name'), 0)}: {section}.name: {error}")
+        if section in document.values:
+            found = _resolved(document, (section,), document.values[section], resolve, mistakes)
+            fields |= {section: (found, ...)} if found else {}
+    baselines = document.values.get("baselines")
+    if isinstance(baselines, list) and baselines:
+        kinds = [
+            _resolved(document, ("baselines", place), given, method_settings, mistakes)
+            for place, given in enumerate(baselines)
+        ]
+        fields["baselines"] = (tuple[tuple(kind or Any for kind in kinds)], ...)  # type: ignore[misc]
     model = cast(type[Recipe], create_model("Recipe", __base__=Recipe, **fields)) if fields else Recipe
     if mistakes:
         try:
@@ -109,6 +114,23 @@ def _typed(document: Document) -> type[Recipe]:
             mistakes += str(error).split("\n  ")[1:]
         raise SettingsError(f"{document.source} cannot be used:\n  " + "\n  ".join(dict.fromkeys(mistakes)))
     return model
+
+
+def _resolved(
+    document: Document, place: Loc, given: object, resolve: Callable[[str], type[Settings]], mistakes: list[str]
+) -> type[Settings] | None:
+    """Settings class of what stands at `place`, by its name; None and a mistake where that says nothing known."""
+    name = given.get("name") if isinstance(given, dict) else None
+    if not isinstance(name, str):
+        section = place[0]
+        line = document.lines.get(place, 0)
+        mistakes.append(f"line {line}: {dotted(place)} must hold a name, for example {section}: {{name: ...}}")
+        return None
+    try:
+        return resolve(name)
+    except UnknownNameError as error:
+        mistakes.append(f"line {document.lines.get((*place, 'name'), 0)}: {dotted((*place, 'name'))}: {error}")
+        return None
 
 
 def task_settings(name: str) -> type[Settings]:
@@ -142,8 +164,10 @@ def recipe_schema() -> dict[str, Any]:
     """JSON schema of recipes for editors: every task and every method this installation knows."""
     task_models = tuple(task_settings(name) for name in [LAB, *tasks.names()])
     method_models = tuple(method_settings(name) for name in methods.names())
+    one_of: Any = reduce(or_, method_models)
     fields: dict[str, Any] = {
         "task": (reduce(or_, task_models), Field(discriminator="name")),
-        "method": (reduce(or_, method_models), ...),
+        "method": (one_of, ...),
+        "baselines": (tuple[one_of, ...], ()),
     }
     return create_model("Recipe", __base__=Recipe, **fields).model_json_schema()

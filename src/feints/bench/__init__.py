@@ -14,7 +14,9 @@ from feints.bench import asking, fitting, judging, lessons
 from feints.bench.lessons import Builder, Lesson
 from feints.curate.choice import Chosen, Pile, choose
 from feints.curate.funnel import Funnel
+from feints.curate.leak import Decontaminated, keep_all
 from feints.curate.settings import CurateSettings
+from feints.errors import SettingsError
 from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import Majority, OneShot, Sampler, Solver
 from feints.generate.budget import Budget
@@ -81,11 +83,36 @@ class Bench:
     """Sampling that ended early, by what it depends on: every arm of this run learns from the same rationales."""
     sampled: dict[str, SamplingSettings] = field(default_factory=dict)
     """How each table of rationales was drawn, by its address."""
+    prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    """The user's prompts by the id of the one each stands in for."""
+    prompt_ids: set[str] = field(default_factory=set)
+    """Ids of the prompts that methods used, and a user may replace."""
+    given: Stored[Rationale] | None = None
+    """Rationales that stand in for the first question about all problems, where a method trains inside a round."""
+    without_leaks: Callable[[Sequence[Problem]], Decontaminated] = keep_all
+    """Sorts out problems made on the way that occur in a test set of the task."""
+    examiner: Callable[[Bench, Solver, str], None] | None = None
+    """Takes the exams of a solver on the way, under a name."""
 
     @cached_property
     def by_id(self) -> Mapping[str, Problem]:
         """Training problems by id."""
         return {problem.id: problem for problem in self.problems}
+
+    def prompt(self, default: Prompt) -> Prompt:
+        """The user's prompt in place of `default`, or `default`; a method takes those of its students from here.
+
+        Raises:
+            SettingsError: the user's has other slots.
+        """
+        self.prompt_ids.add(default.id)
+        found = self.prompts.get(default.id, default)
+        if set(found.slots) != set(default.slots):
+            raise SettingsError(
+                f"prompts.{default.id}: the file's template has the slots {sorted(found.slots)}, but "
+                f"{sorted(default.slots)} are filled here; use each of these once in the template"
+            )
+        return found
 
     # ------------------------------------------------------------------------------------------ generate and verify
 
@@ -108,7 +135,8 @@ class Bench:
 
         Args:
             label: name of the table.
-            prompt: the recipe's own prompt stands in for it where it asks nothing but the problem of the teacher.
+            prompt: of the teacher the recipe's own is asked instead: that for this id, or its one prompt for whatever
+                asks nothing but the problem.
             asked: what is asked; an `Asking` fills the prompt's further slots and names a parent.
             source: who is asked instead of the teacher; a folder is a student, loaded only if there is work.
             sampling: instead of the recipe's.
@@ -119,9 +147,14 @@ class Bench:
         Raises:
             BudgetError: the budget allows no request at all, and the run holds no rationales yet.
         """
+        if self.given is not None and source is None and asked is None and not prompt.slots:
+            return self.given
+        if source is None:
+            found = self.prompt(prompt)
+            prompt = self.teacher_prompt or prompt if found is prompt and not prompt.slots else found
         order = asking.Order(
             label=label,
-            prompt=(self.teacher_prompt or prompt) if source is None and not prompt.slots else prompt,
+            prompt=prompt,
             askings=asking.askings_of(self.problems if asked is None else asked),
             source=source,
             sampling=sampling or self.sampling,
@@ -217,6 +250,14 @@ class Bench:
         """A solver that asks the student in a folder once, greedily, or as often as the exam's vote wants."""
         rendering = {"chat": self.student.chat}
         return self.voting(OneShot(student, prompt, self.exam.sampling, checker=self.pool, source_settings=rendering))
+
+    def examine(self, solver: Solver, name: str) -> None:
+        """Let a solver on the way (of a round or a stage) sit the exams, for the report alone: the method sees nothing.
+
+        Does nothing unless the recipe wants it (`exam.on_the_way`).
+        """
+        if self.examiner is not None:
+            self.examiner(self, solver, name)
 
     def voting(self, solver: Sampler) -> Solver:
         """A solver that asks once, or as often as the exam's vote wants."""

@@ -18,6 +18,10 @@ class ExamSettings(Settings):
     temperature: float = Field(default=0.7, gt=0, description="Of the samples of a vote; one sample is greedy.")
     seed: int = Field(default=0, ge=0, description="Of the samples of a vote.")
 
+    on_the_way: bool = Field(
+        default=False, description="Examine the student of every round too, for the report; the method never sees it."
+    )
+
     @property
     def sampling(self) -> Sampling:
         """Greedy for one sample, else at the temperature of the vote."""

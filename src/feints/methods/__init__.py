@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from feints.config import Settings
 from feints.errors import SettingsError, UnknownNameError
@@ -41,6 +41,15 @@ class Method(Protocol):
 
     def arm(self, config: Any, /) -> tuple[str, str]:
         """Name and half a sentence under which this config stands in tables."""
+        ...
+
+
+@runtime_checkable
+class Planned(Method, Protocol):
+    """A method that says what it will ask of the teacher besides the first sampling."""
+
+    def further_requests(self, config: Any, sampled: int, /) -> int:
+        """The most requests after the first `sampled` ones."""
         ...
 
 

@@ -36,16 +36,17 @@ class Config(Settings):
 
 def distil(bench: Bench, config: Config) -> Solver:
     """Sample the teacher, keep the right rationales, imitate them."""
+    prompt = bench.prompt(STUDENT)
     rationales = bench.ask("teacher", TEACHER)
     verdicts = bench.judge("teacher", rationales)
     chosen = bench.choose(rationales, verdicts)
     if config.target == "rationale":
         examples = bench.examples(
             chosen,
-            [STUDENT.hash, "rationale"],
+            [prompt.hash, "rationale"],
             lambda student, rows: build_examples(
                 student.renderer,
-                STUDENT,
+                prompt,
                 bench.by_id,
                 rows,
                 role=Role.RIGHT,
@@ -56,16 +57,16 @@ def distil(bench: Bench, config: Config) -> Solver:
     else:
         examples = bench.examples(
             chosen,
-            [STUDENT.hash, "answer"],
+            [prompt.hash, "answer"],
             lambda student, rows: answer_only_examples(
                 student.renderer,
-                STUDENT,
+                prompt,
                 [bench.by_id[row.problem_id] for row in rows],
                 max_tokens=bench.curate.max_tokens,
             ),
         )
     student = bench.fit(examples, weighted_nll(), loss_settings=["weighted_nll", "target_tokens"])
-    return bench.one_shot(student, STUDENT)
+    return bench.one_shot(student, prompt)
 
 
 def control(config: Config) -> Config | None:

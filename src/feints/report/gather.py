@@ -79,6 +79,7 @@ def _exams(run: RunFolder) -> Exams:
     return {
         (entry["arm"], entry["set"], entry["seed"]): read_table(path, Answer)
         for path, entry in run.outputs("5_answers")
+        if not entry.get("name")  # those of a solver on the way
     }
 
 
@@ -93,14 +94,15 @@ def _judged(run: RunFolder) -> list[Judged]:
 
 
 def _comparisons(exams: Exams, arms: Sequence[Arm], sets: Sequence[str]) -> Iterable[ComparisonRow]:
-    """The method against its control and the floor, then the control against the floor, on every set."""
+    """The method against every other arm, then the control against the floor, on every set."""
+    pairs = [(arms[0], other) for other in arms[1:]]
+    pairs += [(a, b) for a in arms[1:] if a.role is ArmRole.CONTROL for b in arms if b.role is ArmRole.FLOOR]
     for name in sets:
-        for place, a in enumerate(arms):
-            for b in arms[place + 1 :]:
-                runs_a = [answers for (arm, of, _), answers in exams.items() if (arm, of) == (a.name, name)]
-                runs_b = [answers for (arm, of, _), answers in exams.items() if (arm, of) == (b.name, name)]
-                if runs_a and runs_b:
-                    yield _compared(a.name, b.name, name, runs_a, runs_b)
+        for a, b in pairs:
+            runs_a = [answers for (arm, of, _), answers in exams.items() if (arm, of) == (a.name, name)]
+            runs_b = [answers for (arm, of, _), answers in exams.items() if (arm, of) == (b.name, name)]
+            if runs_a and runs_b:
+                yield _compared(a.name, b.name, name, runs_a, runs_b)
 
 
 def _compared(
