@@ -12,7 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
-from feints.records import Finish, Problem, Verdict
+from feints.records import Finish, Form, Problem, Verdict
+from feints.verify.executed import conclude
+from feints.verify.execution import EXECUTED, Limits
+from feints.verify.executor import Executor
 from feints.verify.findings import Finding
 from feints.verify.gold import parse_gold
 from feints.verify.judge import Item, Open, judge, settle
@@ -40,11 +43,13 @@ class CheckerPool:
     Args:
         workers: child processes at most; None is one per core this process may use.
         deadline: seconds a comparison may take before its worker is killed and replaced.
+        limits: the most a program, an equation system or constraints may take.
     """
 
-    def __init__(self, workers: int | None = None, deadline: float = DEADLINE) -> None:
+    def __init__(self, workers: int | None = None, deadline: float = DEADLINE, limits: Limits | None = None) -> None:
         self.workers = max(1, workers if workers is not None else _cores())
         self.deadline = deadline
+        self.executor = Executor(limits, self.workers)
         self._idle: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
         for _ in range(self.workers):
             self._idle.put(None)
@@ -70,6 +75,7 @@ class CheckerPool:
             threads = self._threads
         if threads is not None:
             threads.shutdown(wait=True)
+        self.executor.close()
         for _ in range(self.workers):
             worker = self._idle.get()
             if worker is not None:
@@ -84,33 +90,63 @@ class CheckerPool:
         for worker in workers:
             self._idle.put(worker)
 
-    def check(self, problem: Problem, text: str, *, thinking: str = "", finish: Finish = Finish.UNKNOWN) -> Verdict:
-        """Verdict on one text.
+    def check(
+        self,
+        problem: Problem,
+        text: str,
+        *,
+        thinking: str = "",
+        finish: Finish = Finish.UNKNOWN,
+        form: Form = Form.COT,
+    ) -> Verdict:
+        """Verdict on one text; a program, equations or constraints are executed.
 
         Raises:
             DataError: the gold answer of `problem` cannot be read.
+            MissingExtraError: what runs this form is not installed.
         """
-        case = judge(problem, text, thinking=thinking, finish=finish)
+        case = self._case(problem, text, thinking, finish, form)
         return case if isinstance(case, Verdict) else self._settle([case])[0]
 
+    def _case(self, problem: Problem, text: str, thinking: str, finish: Finish, form: Form) -> Verdict | Open:
+        if form in EXECUTED:
+            return conclude(problem, self.executor.run(form, text), form, finish)
+        return judge(problem, text, thinking=thinking, finish=finish)
+
     async def check_async(
-        self, problem: Problem, text: str, *, thinking: str = "", finish: Finish = Finish.UNKNOWN
+        self,
+        problem: Problem,
+        text: str,
+        *,
+        thinking: str = "",
+        finish: Finish = Finish.UNKNOWN,
+        form: Form = Form.COT,
     ) -> Verdict:
         """`check` without blocking the event loop while a worker is busy."""
+        if form in EXECUTED:
+            work = self._executor().submit(self.check, problem, text, thinking=thinking, finish=finish, form=form)
+            return await asyncio.wrap_future(work)
         case = judge(problem, text, thinking=thinking, finish=finish)
         if isinstance(case, Verdict):
             return case
         return (await asyncio.wrap_future(self._executor().submit(self._settle, [case])))[0]
 
-    def check_all(self, items: Iterable[Item]) -> list[Verdict]:
-        """Verdicts on (problem, text, thinking, finish), in order.
+    def check_all(self, items: Iterable[Item], form: Form = Form.COT) -> list[Verdict]:
+        """Verdicts on (problem, text, thinking, finish), in order; all texts of one form.
 
         Raises:
             DataError: the gold answer of one of the problems cannot be read.
+            MissingExtraError: what runs this form is not installed.
         """
         work = items if isinstance(items, Sequence) else list(items)
         verdicts: list[Verdict | None] = [None] * len(work)
-        if self.workers == 1 or len(work) < (2 * SHARE if self._warm else WORTH_STARTING):
+        if form in EXECUTED:
+            for problem, _, _, _ in work:
+                parse_gold(problem)
+            runs = self.executor.run_all(form, [text for _, text, _, _ in work])
+            cases = (conclude(work[at][0], run, form, work[at][3]) for at, run in enumerate(runs))
+            self._share_hard(verdicts, enumerate(cases))
+        elif self.workers == 1 or len(work) < (2 * SHARE if self._warm else WORTH_STARTING):
             self._share_hard(
                 verdicts, ((at, judge(p, t, thinking=th, finish=f)) for at, (p, t, th, f) in enumerate(work))
             )

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from feints.verify.judge import Item, Open
@@ -27,10 +27,10 @@ class WorkerProcess:
     A fresh interpreter and not a fork: nothing of the parent's threads, locks or main module goes with it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "feints.verify.worker") -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "feints.verify.worker"],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -81,6 +81,12 @@ class WorkerProcess:
         replies: list[dict[str, Any]] = self.receive(number, limit + START_LIMIT)["replies"]
         return replies
 
+    def ask(self, message: Mapping[str, object], limit: float) -> dict[str, Any]:
+        """Send one message and wait for its reply; raises as `receive`."""
+        number = next(self._numbers)
+        self._write([{**message, "number": number}])
+        return self.receive(number, limit)
+
     def receive(self, number: int, limit: float) -> dict[str, Any]:
         """The message about `number`; raises queue.Empty on time-out and EOFError when the process is gone."""
         end = time.monotonic() + limit
@@ -108,7 +114,7 @@ class WorkerProcess:
             self._lines.put(line)
         self._lines.put(None)
 
-    def _write(self, messages: Sequence[dict[str, Any]]) -> None:
+    def _write(self, messages: Sequence[Mapping[str, Any]]) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write("".join(json.dumps(message) + "\n" for message in messages))
         self._process.stdin.flush()

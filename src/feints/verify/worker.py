@@ -26,7 +26,7 @@ def main() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    _limit_memory()
+    limit_memory()
     for line in sys.stdin:
         message = json.loads(line)
         number = message["number"]
@@ -61,7 +61,8 @@ def _say(out: IO[str], message: dict[str, object]) -> None:
     out.flush()
 
 
-def _limit_memory() -> None:
+def limit_memory() -> None:
+    """Take away the right to fill the machine, where the system can limit that."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         resource = importlib.import_module("resource")  # not on Windows
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))

@@ -1,0 +1,51 @@
+"""Starts one confined program and waits for it; a process of its own, started by path, that imports nothing of ours.
+
+Arguments: seconds, bytes of memory, path of the runner, folder of installed packages, then every readable path.
+Standard input and output are one memory file of fixed size: the program goes in, its value comes out.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import threading
+
+
+def main() -> None:
+    """Confine, run, kill what does not end; exit code 3: the time was up."""
+    seconds, memory, runner, packages = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    sys.path.append(packages)
+    import sandlock  # noqa: PLC0415  an extra
+
+    # Inherited; backstops only, since sandbox and timer hold the same limits.
+    processor = int(seconds) + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (processor, processor))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    sandbox = sandlock.Sandbox(
+        fs_readable=sys.argv[5:],
+        fs_writable=["/dev/null"],
+        max_memory=2 * memory,
+        max_processes=1,
+        max_open_files=64,
+        clean_env=True,
+        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
+        random_seed=0,
+        no_coredump=True,
+    )
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        sandbox.kill()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    code = sandbox.run_interactive([sys.executable, "-I", "-S", "-B", runner, packages])
+    sys.exit(3 if late.is_set() else 1 if code else 0)
+
+
+if __name__ == "__main__":
+    main()
