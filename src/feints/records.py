@@ -282,6 +282,8 @@ class Answer:
     """Every text that took part, for votes and pass@k."""
     sample_judgements: tuple[Judgement, ...] = ()
     """Strict verdict of each sample."""
+    sample_extracted: tuple[str | None, ...] = ()
+    """The answer in each sample, None where there is none."""
     sample_tokens: tuple[int, ...] = ()
     """New tokens of each sample."""
     sample_scores: tuple[float, ...] = ()

@@ -179,7 +179,8 @@ def test_overlap_is_beside_its_chance() -> None:
 def sampled(problem: Problem, said: Sequence[int]) -> Answer:
     texts = tuple(f"The answer is {number}." for number in said)
     judged = tuple(Judgement.CORRECT if str(n) == problem.answer else Judgement.WRONG for n in said)
-    return replace(answer(problem, "R"), samples=texts, sample_judgements=judged)
+    extracted = tuple(map(str, said))
+    return replace(answer(problem, "R"), samples=texts, sample_judgements=judged, sample_extracted=extracted)
 
 
 def test_accuracy_by_samples_is_the_mean_over_all_choices() -> None:

@@ -11,8 +11,7 @@ from feints.errors import DataError
 from feints.evaluate import stats
 from feints.evaluate.solver import Solver
 from feints.evaluate.vote import answer_key, credit, vote
-from feints.records import Answer, Finish, Judgement, Problem, Score
-from feints.verify.pool import CheckerPool
+from feints.records import Answer, Judgement, Problem, Score
 
 _SUBSETS = 200
 """Random choices of k samples a vote's accuracy is averaged over."""
@@ -217,7 +216,6 @@ def accuracy_by_samples(
     answers: Sequence[Answer],
     ks: Sequence[int],
     seed: int,
-    checker: CheckerPool | None = None,
 ) -> list[SampleAccuracy]:
     """Accuracy against the number of samples, out of answers that kept theirs (`Majority`).
 
@@ -238,7 +236,7 @@ def accuracy_by_samples(
     ]
     if not kept:
         raise DataError("no problem has all its samples judged; look at the checker's reasons")
-    keys = _sample_keys(kept, checker)
+    keys = [[answer_key(problem, said) for said in answer.sample_extracted] for problem, answer in kept]
     right = [[judgement is Judgement.CORRECT for judgement in answer.sample_judgements] for _, answer in kept]
     rng = np.random.default_rng(seed)
     found = []
@@ -247,17 +245,6 @@ def accuracy_by_samples(
         voted = [_vote_accuracy(own, flags, k, rng) for own, flags in zip(keys, right, strict=True)]
         found.append(SampleAccuracy(k=k, pass_at_k=float(np.mean(passed)), majority=float(np.mean(voted))))
     return found
-
-
-def _sample_keys(kept: Sequence[tuple[Problem, Answer]], checker: CheckerPool | None) -> list[list[str | None]]:
-    """Normal form of the answer in every sample, read again out of its text."""
-    items = [(problem, text, "", Finish.UNKNOWN) for problem, answer in kept for text in answer.samples]
-    if checker is not None:
-        verdicts = iter(checker.check_all(items))
-    else:
-        with CheckerPool() as pool:
-            verdicts = iter(pool.check_all(items))
-    return [[answer_key(problem, next(verdicts).extracted) for _ in answer.samples] for problem, answer in kept]
 
 
 def _vote_accuracy(keys: Sequence[str | None], right: Sequence[bool], k: int, rng: np.random.Generator) -> float:

@@ -362,6 +362,7 @@ def answer_with(problem: Problem, judged: Sequence[Judged], chosen: int) -> Answ
         tokens=sum(own.usage.completion_tokens for own, _ in judged),
         samples=tuple(own.text for own, _ in judged) if several else (),
         sample_judgements=tuple(own.value for _, own in judged) if several else (),
+        sample_extracted=tuple(own.extracted for _, own in judged) if several else (),
         sample_tokens=tuple(own.usage.completion_tokens for own, _ in judged) if several else (),
     )
 
