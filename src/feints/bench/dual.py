@@ -1,0 +1,115 @@
+"""Dual chains as the bench does them: wrong rationales mended, right ones corrupted, pairs labelled by the teacher."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from feints.curate.choice import Chosen, Pile
+from feints.curate.dual import demonstrations, dual_pairs
+from feints.curate.funnel import Funnel
+from feints.curate.patterns import with_patterns
+from feints.curate.piles import Piles
+from feints.generate.prompt import Prompt
+from feints.generate.rationales import Asking
+from feints.records import Dropped, Origin, Pair, Rationale
+
+if TYPE_CHECKING:
+    from feints.bench import Bench
+
+SHOWN = 3
+"""Demonstrations in a contrastive prompt, as in EDIT."""
+_MISSED: dict[Pile, tuple[str, str]] = {
+    "right": ("wrong: kept apart as negatives", "wrong, though the answer was given"),
+    "wrong": ("right: not asked for", "right, though a wrong one was asked for"),
+}
+_EMPTY = "empty text"
+
+
+def mend(bench: Bench, prompt: Prompt, wrong: Iterable[Rationale], *, keep_all: bool = False) -> Chosen:
+    """Ask for every wrong rationale anew with its gold answer in the slot `hint`; those that end right.
+
+    A chain that misses is left out with its reason, unless `keep_all`.
+    """
+    askings = [_about(bench, row, hint=bench.by_id[row.problem_id].answer) for row in wrong]
+    return _made(bench, "rectified", prompt, askings, Origin.RECTIFIED, "right", keep_all)
+
+
+def corrupt(
+    bench: Bench,
+    prompt: Prompt,
+    right: Iterable[Rationale],
+    mended: Sequence[Rationale] = (),
+    wrong: Sequence[Rationale] = (),
+    *,
+    keep_all: bool = False,
+) -> Chosen:
+    """Ask for a wrong counterpart of every right rationale, in the slot `right`; those that end wrong.
+
+    The slot `demonstrations` shows pairs of other problems from `mended` and the `wrong` ones they mend.
+    """
+    by_id = {row.id: row for row in (*mended, *wrong)}
+    show = demonstrations(dual_pairs(mended, wrong), by_id, bench.by_id, count=SHOWN, seed=bench.curate.seed)
+    askings = [
+        _about(bench, row, right=row.text.strip(), demonstrations=show(bench.by_id[row.problem_id])) for row in right
+    ]
+    return _made(bench, "corrupted", prompt, askings, Origin.CORRUPTED, "wrong", keep_all)
+
+
+def label(bench: Bench, prompt: Prompt, pairs: Sequence[Pair], rows: Iterable[Rationale]) -> list[Pair]:
+    """The pairs with the mistake pattern that the teacher sees in the wrong text (slots `right` and `wrong`)."""
+    by_id = {row.id: row for row in rows}
+    first = {pair.wrong_id: pair for pair in reversed(pairs)}  # a wrong text in two pairs is labelled once
+    askings = [
+        _about(bench, by_id[wrong], right=by_id[pair.right_id].text.strip(), wrong=by_id[wrong].text.strip())
+        for wrong, pair in first.items()
+    ]
+    # Greedy, as labels are read and not learnt from.
+    sampling = bench.sampling.model_copy(update={"n": 1, "adaptive": None, "temperature": 0.0})
+    replies = bench.ask("patterns", prompt, askings, sampling=sampling)
+    return with_patterns(pairs, {row.parent or "": row.text for row in replies})
+
+
+def _about(bench: Bench, row: Rationale, **filled: str) -> Asking:
+    return Asking(problem=bench.by_id[row.problem_id], filled=filled, parent=row.id)
+
+
+def _made(
+    bench: Bench, name: str, prompt: Prompt, askings: Sequence[Asking], origin: Origin, pile: Pile, keep_all: bool
+) -> Chosen:
+    """Ask once each, judge, and keep those that ended as they were meant to."""
+    sampling = bench.sampling.model_copy(update={"n": 1, "adaptive": None})
+    rows = bench.ask(name, prompt, askings, sampling=sampling, origin=origin)
+    chosen = bench.choose(rows, bench.judge(name, rows), pile=pile, unit=f"{name} rationales")
+    if keep_all:
+        return _all_of(bench, chosen, rows.rows, pile, f"{name} rationales")
+    before, reason = _MISSED[pile]
+    missed = chosen.piles.pile("wrong" if pile == "right" else "right")
+    steps = tuple(
+        replace(step, reasons=tuple(reason if found == before else found for found in step.reasons))
+        if step.unit == f"{name} rationales"
+        else step
+        for step in chosen.funnel.steps
+    )
+    lost = [Dropped(item_id=row.id, step=name, reason=reason) for row in missed]
+    return replace(
+        chosen,
+        piles=_only(pile, chosen.piles.pile(pile), chosen.piles.rejected),
+        funnel=Funnel(steps),
+        dropped=(*chosen.dropped, *lost),
+    )
+
+
+def _all_of(bench: Bench, chosen: Chosen, rows: Sequence[Rationale], pile: Pile, unit: str) -> Chosen:
+    """Every text there is, whatever it answers (EDIT-A9)."""
+    kept = tuple(row for row in rows if row.text.strip())
+    empty = tuple(Dropped(item_id=row.id, step=unit, reason=_EMPTY) for row in rows if not row.text.strip())
+    funnel = bench.funnel.start("sampled", unit, len(rows))
+    funnel = funnel.step("kept, whatever they answer", len(kept), Counter({_EMPTY: len(empty)}))
+    return replace(chosen, piles=_only(pile, kept, empty), funnel=funnel, dropped=empty)
+
+
+def _only(pile: Pile, rows: tuple[Rationale, ...], rejected: tuple[Dropped, ...]) -> Piles:
+    return Piles(right=rows if pile == "right" else (), wrong=rows if pile == "wrong" else (), rejected=rejected)

@@ -1,0 +1,295 @@
+"""EDIT: learn right rationales whole, then the key tokens in which right and wrong ones of a problem part.
+
+"Capture the Key in Reasoning to Enhance CoT Distillation Generalization" (Dai et al., ACL 2025); released code
+C-W-D/CasCoD. The teacher mends its wrong rationales, told the answer, and corrupts its right ones, shown pairs the run
+itself mended. A first student imitates all right rationales. A second one, a fresh adapter on the merged first, pulls
+the tokens of a right text that a shortest edit into the wrong one deletes or replaces, and pushes away those of the
+wrong text: L = 1/|y+| sum alpha nll(key of y+) - 1/|y-| sum beta nll(key of y-), a mean over pairs (EDIT-A1).
+
+`first` and `second` also give the paper's baselines on the same chains: Std-CoT (right, none), + rectified (rectified,
+none), Std-CoT with dual chains (marked, none), repeated sampling at equal teacher calls (repeated, none), DPO (dpo).
+
+Departures: 1) the teacher is asked without human demonstrations and may be sampled several times a problem; every wrong
+rationale is mended, every right one corrupted. 2) Mended chains that end wrong and corrupted ones that end right are
+dropped, each with its reason (EDIT-A9). 3) Texts are aligned unpadded (EDIT-A5). 4) The bound tau reads the
+distribution that predicts a token (EDIT-A11). 5) Votes count normalised answers (EDIT-A12). 6) Prompt and target are
+tokenised apart (EDIT-A6). 7) Natural pairs, a right and a wrong sample of one problem, are a third source at no further
+cost. 8) The epoch kept is the best on held-back pairs, not on the exam. `profile: as_released` undoes 2 to 6; the
+paper's extraction prompt has three demonstrations by people: set teacher_prompt for such a one.
+
+Control: the same pairs, alpha and steps, nothing pushed away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from feints.bench import Bench, dual
+from feints.config import Settings
+from feints.curate.choice import Chosen
+from feints.curate.dual import Alignment, KeyWeights, Sources, in_one, key_step_examples, pairs_from
+from feints.curate.examples import Built, build_examples
+from feints.curate.patterns import of_one_pattern
+from feints.evaluate.raw_vote import RawVote
+from feints.evaluate.solver import Majority, Solver
+from feints.generate.prompt import STUDENT, TEACHER, Prompt
+from feints.records import Pair, Rationale, Role
+from feints.train.losses import Loss, weighted_nll
+from feints.train.losses_edit import Bound, SequenceDivisor, dpo, krsl
+from feints.train.settings import AdapterSettings, TrainSettings
+from feints.train.student import Student
+
+HINT = Prompt(
+    id="edit_answer_hint",
+    template="{question}\n{choices}\n\nHint: the correct answer is {hint}.\n"
+    "Reason step by step towards it, one short sentence per step.\n{cue}",
+    cue=TEACHER.cue,
+    latex_cue=TEACHER.latex_cue,
+)
+CONTRAST = Prompt(
+    id="edit_contrast",
+    template="For each question, fill in a wrong response: the likeliest wrong answer, with a rationale that leads to "
+    "it. It must differ from the right response in both, and end as that one does.\n\n{demonstrations}\n\n"
+    "Question: {question}\n{choices}\n\nRight response:\n{right}\n\nWrong response:\n",
+)
+LABEL = Prompt(
+    id="edit_pattern",
+    template="Question: {question}\n{choices}\n\nRight response:\n{right}\n\nWrong response:\n{wrong}\n\n"
+    "Say in a sentence what is mistaken in the wrong response, then classify it. a: the reasoning is not logical. "
+    "b: a fact is not true. c: a calculation is wrong. d: anything else. Join several letters with +, and finish with "
+    'a line of the form "Label: ..."',
+)
+COUNTERFACTUAL = replace(STUDENT, id="student_counterfactual", template="[counterfactual] " + STUDENT.template)
+MENDING = ("rectified", "marked", "repeated+rectified")
+DPO_BETA = 0.1
+
+
+class Config(Settings):
+    """Settings of EDIT and of its baselines."""
+
+    profile: Literal["clean", "as_released"] = Field(
+        default="clean", description="As described, or as the released code does it: see the departures."
+    )
+    first: Literal["rectified", "right", "marked", "repeated", "repeated+rectified"] = Field(
+        default="rectified",
+        description="First stage: right samples with mended ones, alone, with wrong chains behind a marker, with a "
+        "second draw of the teacher, or with that and mended ones.",
+    )
+    second: Literal["krsl", "dpo", "none"] = Field(default="krsl", description="Second stage on the pairs.")
+    sources: Sources = Field(
+        default="rectified+corrupted", description="Where pairs come from; sampled ones cost nothing further."
+    )
+    keep_all: bool = Field(default=False, description="Keep chains that missed the answer they were made for.")
+    alpha: float = Field(default=1.0, ge=0, description="Weight of key tokens of right rationales.")
+    beta: float = Field(default=0.025, ge=0, description="Weight of key tokens of wrong ones, pushed away.")
+    gamma: float = Field(default=0.0, ge=0, description="Weight of the other tokens of right rationales.")
+    tau: float = Field(default=20.0, gt=0, description="Nats from which a wrong token is let be.")
+    divisor: SequenceDivisor = Field(default="target_tokens", description="What the sum over one text is divided by.")
+    alignment: Alignment = Field(default="one_way", description="How key tokens are found (EDIT-A4, A5).")
+    push: bool = Field(default=True, description="False is the control: the same pairs, nothing pushed away.")
+    pattern: Literal["any", "logical", "knowledge", "calculation", "other"] = Field(
+        default="any", description="Learn from pairs of one mistake pattern, at equal counts; the teacher labels them."
+    )
+    second_rate: float = Field(default=0.025, gt=0, description="Learning rate of stage 2 / stage 1: 5e-6 / 2e-4.")
+    second_length: float = Field(default=1.0, gt=0, description="Epochs (or steps) of stage 2 / stage 1: 10 / 10.")
+
+
+def distil(bench: Bench, config: Config) -> Solver:
+    """Gather right and wrong chains, imitate the right ones, then learn the key tokens of the pairs."""
+    released = config.profile == "as_released"
+    if released:
+        config = config.model_copy(update={"keep_all": True, "alignment": "padded"})
+    chains = gather(bench, config)
+    wrong = (*chains.wrong, *chains.corrupted) if config.first == "marked" else ()
+    marked = frozenset(row.id for row in wrong)
+    mended = chains.rectified if config.first in MENDING else ()
+    lesson = bench.examples(
+        chains.chosen,
+        [STUDENT.hash, COUNTERFACTUAL.hash if wrong else "", released],
+        lambda student, rows: imitation(bench, student, rows, marked, released),
+        [*chains.right, *chains.repeated, *mended, *wrong],
+        name="stage1",
+    )
+    student = bench.fit(lesson, weighted_nll(), loss_settings=["weighted_nll"], name="stage1")
+    if config.second != "none":
+        student = key_steps_stage(bench, config, chains, student, released)
+    solver = bench.one_shot(student, STUDENT)
+    return RawVote(solver.inner, solver.samples) if released and isinstance(solver, Majority) else solver
+
+
+def control(config: Config) -> Config | None:
+    """The same pairs and steps without the push; for DPO, imitation of their right texts; None for a baseline."""
+    if config.second == "none" or not config.push:
+        return None
+    whole = {"gamma": config.alpha} if config.second == "dpo" else {}
+    return config.model_copy(update={"second": "krsl", "push": False, **whole})
+
+
+def arm(config: Config) -> tuple[str, str]:
+    """Name and explanation for tables; a setting that is not the default stands in the name."""
+    baselines = {
+        "right": ("std_cot", "imitates the teacher's right rationales"),
+        "rectified": ("std_cot_rectified", "imitates right and rectified rationales"),
+        "marked": ("std_cot_dual", "imitates right chains, and wrong ones behind a marker"),
+        "repeated": ("std_cot_repeated", "imitates the right ones of twice as many samples"),
+        "repeated+rectified": ("std_cot_repeated_rectified", "the same and rectified ones"),
+    }
+    usual = {"second", "push"}
+    if config.second == "none":
+        name, words = baselines[config.first]
+        usual |= {"first"}
+    elif config.second == "dpo":
+        name, words = "edit_dpo", "imitates right chains, then prefers them to wrong ones (DPO)"
+    elif config.push:
+        name, words = "edit", "imitates right chains, then pulls and pushes key tokens"
+    else:
+        name, words = "edit_no_push", "the same pairs and steps, nothing pushed away"
+    changed = [
+        re.sub(r"\W+", "_", f"{field}_{value}")
+        for field, value in config.model_dump(mode="json").items()
+        if field in Config.model_fields and field not in usual and value != Config.model_fields[field].default
+    ]
+    return "_".join([name, *changed]), words
+
+
+def further_requests(config: Config, sampled: int) -> int:
+    """Most calls of the teacher after the first `sampled` ones: a chain is mended or corrupted, a pair labelled."""
+    paired = config.sources if config.second != "none" else "sampled"
+    again = config.first in MENDING or paired != "sampled"
+    labels = 0 if config.pattern == "any" or config.second == "none" else 2 if config.sources == "all" else 1
+    return sampled * (again + labels + config.first.startswith("repeated"))
+
+
+# ------------------------------------------------------------------------------------------------------- dual chains
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chains:
+    """All rationales of a run by how they came to be."""
+
+    right: tuple[Rationale, ...]
+    """Of the teacher's first draw."""
+    wrong: tuple[Rationale, ...]
+    repeated: tuple[Rationale, ...]
+    """Right ones of a second draw."""
+    rectified: tuple[Rationale, ...]
+    corrupted: tuple[Rationale, ...]
+    chosen: Chosen
+    """Everything joined, with what was left out."""
+
+
+def gather(bench: Bench, config: Config) -> Chains:
+    """Ask for what the settings need and no more, each chain judged."""
+    said = bench.ask("teacher", TEACHER)
+    sampled = bench.choose(said, bench.judge("teacher", said))
+    chosen, (right, wrong) = sampled, (sampled.piles.right, sampled.piles.wrong)
+    repeated: tuple[Rationale, ...] = ()
+    rectified: tuple[Rationale, ...] = ()
+    corrupted: tuple[Rationale, ...] = ()
+    paired = config.sources if config.second != "none" else ""
+    if config.first.startswith("repeated"):
+        again = bench.sampling.model_copy(update={"seed": bench.sampling.seed + 1})
+        draw = bench.ask("repeated", TEACHER, sampling=again)
+        second = bench.choose(draw, bench.judge("repeated", draw), unit="rationales of a second draw")
+        chosen, repeated = chosen.joined(second), second.piles.right
+    # Demonstrations of a corruption are mended chains, so these come first.
+    if config.first in MENDING or paired not in ("", "sampled"):
+        mended = dual.mend(bench, HINT, wrong, keep_all=config.keep_all)
+        chosen, rectified = chosen.joined(mended), mended.piles.right
+    if config.first == "marked" or paired in ("rectified+corrupted", "corrupted", "all"):
+        bent = dual.corrupt(bench, CONTRAST, right, rectified, wrong, keep_all=config.keep_all)
+        chosen, corrupted = chosen.joined(bent), bent.piles.wrong
+    return Chains(right=right, wrong=wrong, repeated=repeated, rectified=rectified, corrupted=corrupted, chosen=chosen)
+
+
+def pairs_of(bench: Bench, config: Config, chains: Chains) -> list[Pair]:
+    """Pairs of the sources asked for; of one mistake pattern at equal counts where one is asked for."""
+    rows = chains.right, chains.wrong, chains.rectified, chains.corrupted
+    pairs = pairs_from(*rows, sources=config.sources, seed=bench.curate.seed)
+    if config.pattern == "any":
+        return pairs
+    return of_one_pattern(dual.label(bench, LABEL, pairs, chain(*rows)), config.pattern, bench.curate.seed)
+
+
+# ---------------------------------------------------------------------------------------------------------- training
+
+
+def imitation(bench: Bench, student: Student, rows: Sequence[Rationale], marked: frozenset[str], joint: bool) -> Built:
+    """Every target token alike; rationales of `marked` behind the counterfactual marker."""
+    parts = [
+        _example(bench, student, row, Role.WRONG, joint, COUNTERFACTUAL)
+        if row.id in marked
+        else _example(bench, student, row, Role.RIGHT, joint)
+        for row in rows
+    ]
+    return Built(
+        examples=tuple(example for part in parts for example in part.examples),
+        dropped=tuple(row for part in parts for row in part.dropped),
+    )
+
+
+def key_steps_stage(bench: Bench, config: Config, chains: Chains, first: Path, joint: bool) -> Path:
+    """A fresh adapter on the merged first student learns the pairs."""
+    depends = [chains.chosen.address, config.sources, config.pattern, LABEL.hash if config.pattern != "any" else ""]
+    pairs = bench.run.table(
+        "3_examples", f"{bench.arm}-pairs", Pair, depends, lambda: pairs_of(bench, config, chains), arm=bench.arm
+    )
+    by_id = {row.id: row for row in chain(chains.right, chains.wrong, chains.rectified, chains.corrupted)}
+    # DPO reads whole texts; its weights only say which side is which.
+    pulls = {"alpha": 1.0, "beta": 1.0, "gamma": 1.0} if config.second == "dpo" else {}
+    how = KeyWeights(**{name: getattr(config, name) for name in ("alpha", "beta", "gamma", "alignment")} | pulls)
+
+    def build(student: Student, _: Sequence[Rationale]) -> Built:
+        def sides(pair: Pair) -> tuple[Built, Built]:
+            right = _example(bench, student, by_id[pair.right_id], Role.RIGHT, joint)
+            return right, _example(bench, student, by_id[pair.wrong_id], Role.WRONG, joint)
+
+        return key_step_examples(sides, pairs, how)
+
+    rows = [by_id[name] for pair in pairs for name in (pair.right_id, pair.wrong_id)]
+    made_with = [STUDENT.hash, pairs.address, asdict(how), joint]
+    lesson = bench.examples(chains.chosen, made_with, build, rows, name="stage2")
+    loss, described = _loss(bench, config, first)
+    settings = _second(bench.training, config)
+    return bench.fit(lesson, loss, loss_settings=described, settings=settings, start=first, name="stage2")
+
+
+def _loss(bench: Bench, config: Config, first: Path) -> tuple[Loss, list[object]]:
+    if config.second == "dpo":
+        plain = bench.student.model_copy(update={"model": str(first), "adapter": AdapterSettings()})
+        return dpo(lambda: Student.load(plain, device=bench.device or "cpu").model, DPO_BETA), ["dpo", DPO_BETA]
+    bound: Bound = "unshifted" if config.profile == "as_released" else "shifted"
+    loss = krsl(config.tau, config.divisor, push=config.push, bound=bound)
+    return loss, ["krsl", config.tau, config.divisor, config.push, bound]
+
+
+def _second(training: TrainSettings, config: Config) -> TrainSettings:
+    """The recipe's training at the rate and length of the second stage."""
+    changed: dict[str, object] = {
+        "learning_rate": training.learning_rate * config.second_rate,
+        "epochs": max(1, round(training.epochs * config.second_length)),
+    }
+    if training.max_steps is not None:
+        changed["max_steps"] = max(1, round(training.max_steps * config.second_length))
+    return training.model_copy(update=changed)
+
+
+def _example(
+    bench: Bench, student: Student, row: Rationale, role: Role, joint: bool, prompt: Prompt = STUDENT
+) -> Built:
+    """The example of one rationale, every target token alike."""
+    curate, renderer = bench.curate, student.renderer
+    built = build_examples(
+        renderer, prompt, bench.by_id, [row], role=role, thinking=curate.thinking, max_tokens=curate.max_tokens
+    )
+    if not joint or renderer.chat or renderer.seq2seq:
+        return built
+    context = renderer.prompt_text(prompt.messages(bench.by_id[row.problem_id]))
+    return replace(built, examples=tuple(in_one(renderer, context, row, example) for example in built.examples))
