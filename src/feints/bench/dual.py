@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ _MISSED: dict[Pile, tuple[str, str]] = {
     "wrong": ("right: not asked for", "right, though a wrong one was asked for"),
 }
 _EMPTY = "empty text"
+_REPEATED = "repeated row: same id as another rationale"
 
 
 def mend(bench: Bench, prompt: Prompt, wrong: Iterable[Rationale], *, keep_all: bool = False) -> Chosen:
@@ -103,12 +103,16 @@ def _made(
 
 
 def _all_of(bench: Bench, chosen: Chosen, rows: Sequence[Rationale], pile: Pile, unit: str) -> Chosen:
-    """Every text there is, whatever it answers (EDIT-A9)."""
-    kept = tuple(row for row in rows if row.text.strip())
-    empty = tuple(Dropped(item_id=row.id, step=unit, reason=_EMPTY) for row in rows if not row.text.strip())
-    funnel = bench.funnel.start("sampled", unit, len(rows))
-    funnel = funnel.step("kept, whatever they answer", len(kept), Counter({_EMPTY: len(empty)}))
-    return replace(chosen, piles=_only(pile, kept, empty), funnel=funnel, dropped=empty)
+    """Every text there is, whatever it answers (EDIT-A9); equal requests got one reply, which counts once."""
+    kept: dict[str, Rationale] = {}
+    lost: list[Dropped] = []
+    for row in rows:
+        if row.id in kept or not row.text.strip():
+            lost.append(Dropped(item_id=row.id, step=unit, reason=_REPEATED if row.id in kept else _EMPTY))
+        else:
+            kept[row.id] = row
+    funnel = bench.funnel.start("sampled", unit, len(rows)).step("kept, whatever they answer", len(kept), lost)
+    return replace(chosen, piles=_only(pile, tuple(kept.values()), tuple(lost)), funnel=funnel, dropped=tuple(lost))
 
 
 def _only(pile: Pile, rows: tuple[Rationale, ...], rejected: tuple[Dropped, ...]) -> Piles:
