@@ -22,7 +22,7 @@ _MEMORY = 512 << 20
 """Bytes of address space: sympy and numpy alone take two hundred million."""
 _ROOM = 1 << 16
 """Bytes of the memory file that carries the program in and the value out; it cannot grow, so nothing floods us."""
-_START, _BACKSTOP = 0.4, 0.9
+_START, _BACKSTOP = 0.25, 0.75
 """Seconds beyond the limit: for an interpreter to start, and after which launcher and program are killed from here."""
 _LATE = 3
 """Exit code of the launcher when the time was up."""

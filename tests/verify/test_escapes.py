@@ -1,0 +1,162 @@
+"""Nothing a program tries gets out of the sandbox, and each ends inside its limit plus a second."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from feints.verify.confined import confinement, run_confined
+from feints.verify.execution import Execution, Failure, Limits
+from feints.verify.interpreter import Interpreter
+
+_spec = importlib.util.spec_from_file_location("escapes", Path(__file__).with_name("escapes.py"))
+assert _spec is not None and _spec.loader is not None
+escapes = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(escapes)
+
+pytest.importorskip("pydantic_monty", reason="the extra execute is not installed")
+LIMITS = Limits(seconds=1.0)
+SECRET = "the canary sings 4711"
+confined = pytest.mark.skipif(bool(confinement().missing), reason=confinement().missing or "confined")
+
+
+class Outside:
+    """What must stay as it is: a file, its folder, a port, our environment, our children."""
+
+    def __init__(self, folder: Path) -> None:
+        self.canary = folder / "canary"
+        self.canary.write_text(SECRET, encoding="utf-8")
+        self._state = self._stated()
+        self.reached: list[bytes] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._datagrams.bind(("127.0.0.1", self.port))
+        for ear in (self._listen, self._hear):
+            threading.Thread(target=ear, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        return int(self._server.getsockname()[1])
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            with connection:
+                self.reached.append(b"connected")
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                self.reached.append(self._datagrams.recv(99))
+            except OSError:
+                return
+
+    def _stated(self) -> tuple[object, ...]:
+        found = self.canary.stat()
+        extended = os.listxattr(self.canary) if hasattr(os, "listxattr") else []
+        return found.st_mode, found.st_uid, found.st_mtime_ns, found.st_nlink, extended
+
+    def program(self, text: str) -> str:
+        return text.replace("CANARY", str(self.canary)).replace("PORT", str(self.port))
+
+    def check(self, found: Execution) -> None:
+        assert [path.name for path in self.canary.parent.iterdir()] == ["canary"]
+        assert self.canary.read_text(encoding="utf-8") == SECRET
+        assert self._stated() == self._state
+        assert not self.reached
+        assert "4711" not in f"{found.value} {found.detail}"
+        assert "777" not in (found.value or "") or found.ran_in != "monty"
+
+    def close(self) -> None:
+        for ear in (self._server, self._datagrams):
+            ear.close()
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
+    monkeypatch.setenv("SECRET_CANARY", SECRET)
+    found = Outside(tmp_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Iterator[Interpreter]:
+    with Interpreter(LIMITS) as found:
+        found.run("ans = 1")
+        yield found
+
+
+def test_the_corpus_is_large_enough() -> None:
+    assert len(escapes.ALL) >= 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", escapes.ALL)
+def test_monty_lets_nothing_out(name: str, interpreter: Interpreter, outside: Outside) -> None:
+    began = time.monotonic()
+    found, _ = interpreter.run(outside.program(escapes.ALL[name]))
+    assert time.monotonic() - began < LIMITS.seconds + 1.0
+    outside.check(found)
+    assert interpreter.run("ans = 6 * 7")[0].value == "42"
+
+
+@pytest.mark.slow
+@confined
+@pytest.mark.parametrize("name", escapes.ALL)
+def test_the_system_sandbox_lets_nothing_out(name: str, outside: Outside) -> None:
+    began = time.monotonic()
+    found = run_confined(outside.program(escapes.ALL[name]), LIMITS)
+    assert time.monotonic() - began < LIMITS.seconds + 1.0
+    outside.check(found)
+    assert not _left_over()
+
+
+def _left_over() -> list[str]:
+    """Processes of the sandbox that still run, a moment later."""
+    for _ in range(20):
+        shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        found = [line for line in shown.splitlines() if "confined_runner.py" in line and str(os.getpid()) not in line]
+        if not found:
+            return []
+        time.sleep(0.05)
+    return found
+
+
+@confined
+def test_a_program_that_needs_all_of_python_gets_it() -> None:
+    sums = {
+        "from fractions import Fraction\nans = Fraction(1, 3) + Fraction(1, 6)": "1/2",
+        "import statistics\nans = statistics.median([5, 1, 3])": "3",
+        "def g():\n  yield 1\n  yield 2\nans = sum(g())": "3",
+        "from sympy import symbols, solve\nx = symbols('x')\nans = solve(2 * x - 3, x)[0]": "3/2",
+    }
+    limits = Limits(seconds=10.0)
+    assert {program: run_confined(program, limits).value for program in sums} == sums
+
+
+def test_what_cannot_be_confined_is_not_run(monkeypatch: pytest.MonkeyPatch, interpreter: Interpreter) -> None:
+    from feints.verify import confined as module
+    from feints.verify import programs
+
+    monkeypatch.setattr(programs, "confinement", lambda: module.Confinement("no sandbox here"))
+    found = programs.run("import statistics\nans = statistics.median([5, 1, 3])", interpreter, LIMITS)
+    assert found.failure is Failure.NOT_RUN
+    assert "no sandbox here" in found.detail
+
+
+def test_another_system_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert "darwin" in confinement.__wrapped__().missing
