@@ -128,14 +128,14 @@ def test_the_contrastive_prompt_shows_pairs_the_run_made(tiny: ModuleType, talke
     contrasts = [text for text in prompts if "fill in a wrong response" in text]
     assert len(contrasts) == len({row.ledger_key for row in table(bench, "1_rationales", "corrupted", Rationale)})
     rows = {row.id: row for name in ("teacher", "rectified") for row in table(bench, "1_rationales", name, Rationale)}
-    mended = {row.text.strip(): rows[row.parent].text.strip() for row in rows.values() if row.parent}
+    mended = {(row.text.strip(), rows[row.parent].text.strip()) for row in rows.values() if row.parent}
     for text in contrasts:
         *shown, last = text.split("Question: ")[1:]
         assert len(shown) == SHOWN
         assert last.rstrip().endswith("Wrong response:")
         for part in shown:
             right, wrong = part.partition("Right response:\n")[2].strip().split("\n\nWrong response:\n")
-            assert mended[right] == wrong
+            assert (right, wrong) in mended
             assert part.partition("\n")[0] != last.partition("\n")[0]
 
 

@@ -112,7 +112,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     mended = chains.rectified if config.first in MENDING else ()
     lesson = bench.examples(
         chains.chosen,
-        [STUDENT.hash, COUNTERFACTUAL.hash if wrong else "", released],
+        [bench.prompt(STUDENT).hash, bench.prompt(COUNTERFACTUAL).hash if wrong else "", released],
         lambda student, rows: imitation(bench, student, rows, marked, released),
         [*chains.right, *chains.repeated, *mended, *wrong],
         name="stage1",
@@ -120,7 +120,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     student = bench.fit(lesson, weighted_nll(), loss_settings=["weighted_nll"], name="stage1")
     if config.second != "none":
         student = key_steps_stage(bench, config, chains, student, released)
-    solver = bench.one_shot(student, STUDENT)
+    solver = bench.one_shot(student, bench.prompt(STUDENT))
     return RawVote(solver.inner, solver.samples) if released and isinstance(solver, Majority) else solver
 
 
@@ -237,7 +237,12 @@ def imitation(bench: Bench, student: Student, rows: Sequence[Rationale], marked:
 
 def key_steps_stage(bench: Bench, config: Config, chains: Chains, first: Path, joint: bool) -> Path:
     """A fresh adapter on the merged first student learns the pairs."""
-    depends = [chains.chosen.address, config.sources, config.pattern, LABEL.hash if config.pattern != "any" else ""]
+    depends = [
+        chains.chosen.address,
+        config.sources,
+        config.pattern,
+        bench.prompt(LABEL).hash if config.pattern != "any" else "",
+    ]
     pairs = bench.run.table(
         "3_examples", f"{bench.arm}-pairs", Pair, depends, lambda: pairs_of(bench, config, chains), arm=bench.arm
     )
@@ -254,7 +259,7 @@ def key_steps_stage(bench: Bench, config: Config, chains: Chains, first: Path, j
         return key_step_examples(sides, pairs, how)
 
     rows = [by_id[name] for pair in pairs for name in (pair.right_id, pair.wrong_id)]
-    made_with = [STUDENT.hash, pairs.address, asdict(how), joint]
+    made_with = [bench.prompt(STUDENT).hash, pairs.address, asdict(how), joint]
     lesson = bench.examples(chains.chosen, made_with, build, rows, name="stage2")
     loss, described = _loss(bench, config, first)
     settings = _second(bench.training, config)
@@ -281,11 +286,9 @@ def _second(training: TrainSettings, config: Config) -> TrainSettings:
     return training.model_copy(update=changed)
 
 
-def _example(
-    bench: Bench, student: Student, row: Rationale, role: Role, joint: bool, prompt: Prompt = STUDENT
-) -> Built:
+def _example(bench: Bench, student: Student, row: Rationale, role: Role, joint: bool, own: Prompt = STUDENT) -> Built:
     """The example of one rationale, every target token alike."""
-    curate, renderer = bench.curate, student.renderer
+    prompt, curate, renderer = bench.prompt(own), bench.curate, student.renderer
     built = build_examples(
         renderer, prompt, bench.by_id, [row], role=role, thinking=curate.thinking, max_tokens=curate.max_tokens
     )
