@@ -119,11 +119,12 @@ def neg_hash(neg: Path | None) -> str:
 
 def lesson_of(bench: Bench, chosen: Chosen, rows: Sequence[Rationale], role: Role, released: bool, name: str) -> Lesson:
     """Examples of `rows`, all to be imitated; as released with prompt and padding in the loss."""
+    prompt = bench.prompt(STUDENT)
 
     def build(student: Student, used: Sequence[Rationale]) -> Built:
         built = build_examples(
             student.renderer,
-            STUDENT,
+            prompt,
             bench.by_id,
             used,
             role=role,
@@ -134,7 +135,7 @@ def lesson_of(bench: Bench, chosen: Chosen, rows: Sequence[Rationale], role: Rol
             return built
         return replace(built, examples=whole_and_padded(built.examples, pad_id(student)))
 
-    return bench.examples(chosen, [STUDENT.hash, role, released], build, rows, name=name)
+    return bench.examples(chosen, [prompt.hash, role, released], build, rows, name=name)
 
 
 def pad_id(student: Student) -> int:

@@ -11,8 +11,7 @@ from feints.errors import DataError
 from feints.evaluate import stats
 from feints.evaluate.adaptive_vote import decided
 from feints.evaluate.vote import affine_weights, answer_key, credit, vote
-from feints.records import Answer, Finish, Judgement, Problem
-from feints.verify.pool import CheckerPool
+from feints.records import Answer, Judgement, Problem
 
 SUBSETS = 100
 """Random orders of the samples a point is averaged over."""
@@ -61,7 +60,6 @@ def vote_curve(
     slope: float = 1.0,
     error: float = 0.05,
     seed: int = 0,
-    checker: CheckerPool | None = None,
 ) -> list[VotePoint]:
     """Points for each k, out of answers that kept at least max(ks) samples.
 
@@ -76,12 +74,11 @@ def vote_curve(
         slope: c1.
         error: of the stopping rule.
         seed: of the random orders.
-        checker: reads the answer of each sample again; None takes a pool for the time.
 
     Raises:
         DataError: the answers are not those to `problems`, keep too few samples, or none could be checked.
     """
-    drawn = _drawn(problems, answers, max(ks), checker)
+    drawn = _drawn(problems, answers, max(ks))
     rng = np.random.default_rng(seed)
     orders = [[rng.permutation(len(own.keys)) for _ in range(SUBSETS)] for own in drawn]
     scored = all(len(own.scores) == len(own.keys) for own in drawn)
@@ -155,9 +152,7 @@ def _point(name: str, k: int, samples: float, tokens: float, credits: Sequence[f
     )
 
 
-def _drawn(
-    problems: Sequence[Problem], answers: Sequence[Answer], most: int, checker: CheckerPool | None
-) -> list[_Drawn]:
+def _drawn(problems: Sequence[Problem], answers: Sequence[Answer], most: int) -> list[_Drawn]:
     if [problem.id for problem in problems] != [answer.problem_id for answer in answers]:
         raise DataError("the answers are not those to these problems, in order; pass both as the exam stored them")
     short = [answer.problem_id for answer in answers if len(answer.samples) < most]
@@ -173,15 +168,9 @@ def _drawn(
     ]
     if not kept:
         raise DataError("no problem has all its samples judged; look at the checker's reasons")
-    items = [(problem, text, "", Finish.UNKNOWN) for problem, answer in kept for text in answer.samples]
-    if checker is not None:
-        verdicts = iter(checker.check_all(items))
-    else:
-        with CheckerPool() as pool:
-            verdicts = iter(pool.check_all(items))
     return [
         _Drawn(
-            keys=[answer_key(problem, next(verdicts).extracted) for _ in answer.samples],
+            keys=[answer_key(problem, extracted) for extracted in answer.sample_extracted],
             right=[judgement is Judgement.CORRECT for judgement in answer.sample_judgements],
             tokens=list(answer.sample_tokens) or [0] * len(answer.samples),
             scores=list(answer.sample_scores),

@@ -95,10 +95,10 @@ def learn_student(bench: Bench, chosen: Chosen) -> OneShot:
     """A student that imitates the right rationales."""
     lesson = bench.examples(
         chosen,
-        [STUDENT.hash, "rationale"],
+        [bench.prompt(STUDENT).hash, "rationale"],
         lambda student, rows: build_examples(
             student.renderer,
-            STUDENT,
+            bench.prompt(STUDENT),
             bench.by_id,
             rows,
             role=Role.RIGHT,
@@ -107,7 +107,7 @@ def learn_student(bench: Bench, chosen: Chosen) -> OneShot:
         ),
     )
     folder = bench.fit(lesson, weighted_nll(), loss_settings=["weighted_nll", "target_tokens"])
-    return OneShot(folder, STUDENT, source_settings={"chat": bench.student.chat})
+    return OneShot(folder, bench.prompt(STUDENT), source_settings={"chat": bench.student.chat})
 
 
 def student_of_run(path: str, bench: Bench) -> OneShot:
@@ -141,7 +141,7 @@ def learn_ranker(bench: Bench, config: Config, student: OneShot, chosen: Chosen)
         n=config.own, temperature=student.sampling.temperature, max_tokens=student.sampling.max_tokens
     )
     source = student.student if type(student) is OneShot and isinstance(student.student, Path) else student.source
-    own = bench.ask("own", STUDENT, source=source, sampling=drawn, origin=Origin.SELF)
+    own = bench.ask("own", student.prompt, source=source, sampling=drawn, origin=Origin.SELF)
     verdicts = bench.judge("own", own)
     both = chosen.joined(bench.choose(own, verdicts, unit="own rationales"))
     body = config.ranker_body or bench.student.model

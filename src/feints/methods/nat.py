@@ -52,7 +52,9 @@ def distil(bench: Bench, config: Config) -> Solver:
     verdicts = bench.judge("teacher", said)
     nat = learn_nat(bench, NatSettings(**config.model_dump(exclude={"name"})), said, verdicts)
     rendering = {"chat": bench.student.chat}
-    return bench.voting(NatSolver(nat, STUDENT, bench.exam.sampling, checker=bench.pool, source_settings=rendering))
+    return bench.voting(
+        NatSolver(nat, bench.prompt(STUDENT), bench.exam.sampling, checker=bench.pool, source_settings=rendering)
+    )
 
 
 def control(config: Config) -> Config | None:

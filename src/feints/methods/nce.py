@@ -98,7 +98,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         return replace(built, examples=tuple(examples))
 
     scores: list[object] = ["scored", weights_identity(nat), asdict(config.how)] if stored else []
-    lesson = bench.examples(chosen, [STUDENT.hash, Role.RIGHT, released, *scores], build, name="nce")
+    lesson = bench.examples(chosen, [bench.prompt(STUDENT).hash, Role.RIGHT, released, *scores], build, name="nce")
     student = bench.fit(
         lesson,
         self_distillation(teacher, config.how, stored=stored, released=released),
@@ -106,7 +106,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         student=lambda: teacher.beside(bench.fresh_student()),
         name="nce",
     )
-    return bench.one_shot(student, STUDENT)
+    return bench.one_shot(student, bench.prompt(STUDENT))
 
 
 def lesson_examples(bench: Bench, student: Student, rows: Sequence[Rationale], released: bool) -> Built:
@@ -114,7 +114,7 @@ def lesson_examples(bench: Bench, student: Student, rows: Sequence[Rationale], r
     curate = bench.curate
     built = build_examples(
         student.renderer,
-        STUDENT,
+        bench.prompt(STUDENT),
         bench.by_id,
         rows,
         role=Role.RIGHT,
