@@ -1,0 +1,248 @@
+"""ASC: the weighed vote (TDG-P12), the stopping rule and its error, the solver with a scripted student and ranker."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of
+from hypothesis import strategies as st
+
+from feints.errors import DataError, SettingsError
+from feints.evaluate.adaptive_vote import AdaptiveVote, boundary, decided, first_look
+from feints.evaluate.calibration import check_ranker
+from feints.evaluate.exam import accuracy_by_samples
+from feints.evaluate.solver import Majority, OneShot
+from feints.evaluate.vote import affine_weights, credit, vote
+from feints.evaluate.vote_curve import vote_curve
+from feints.generate.prompt import STUDENT
+from feints.generate.scripted import ScriptedSource
+from feints.generate.source import Request, Sampling
+from feints.records import AnswerKind, Problem
+from feints.verify.pool import CheckerPool
+
+WARM = Sampling(temperature=0.7, max_tokens=32)
+
+
+def problem(number: int) -> Problem:
+    return Problem(
+        id=f"p{number}",
+        question=f"What is {number} + 1 ?",
+        answer=str(number + 1),
+        answer_kind=AnswerKind.NUMBER,
+        task="made up",
+        split="test",
+    )
+
+
+class Lengths:
+    """A ranker that likes certain texts."""
+
+    identity = "likes"
+
+    def __init__(self, liked: str = "liked", unread: str = "unread") -> None:
+        self.liked, self.unread = liked, unread
+
+    def score(self, items: Sequence[tuple[Problem, str]]) -> list[float | None]:
+        return [None if self.unread in text else 0.9 if self.liked in text else 0.1 for _, text in items]
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+
+
+@pytest.fixture(scope="module")
+def pool() -> CheckerPool:
+    with CheckerPool(workers=1) as made:
+        yield made
+
+
+def solver(texts: dict[int, str], default: str, pool: CheckerPool, sampling: Sampling = WARM) -> OneShot:
+    """A student that says `texts[i]` as its i-th sample."""
+
+    def write(request: Request) -> str:
+        return texts.get(request.sample_index, default)
+
+    return OneShot(ScriptedSource(write, "scripted"), STUDENT, sampling, checker=pool)
+
+
+# --------------------------------------------------------------------------------------------------------- the vote
+
+
+def test_tdg_p12_equal_scores_are_a_majority_and_slope_zero_is_self_consistency() -> None:
+    keys = ["3", "4", "4", None, "5", "3", "4"]
+    for offset, slope in ((1.0, 2.0), (1.0, 1.0), (0.0, 1.0)):
+        assert vote(keys, affine_weights([0.4] * 7, offset, slope)).winner == vote(keys).winner
+    draw = np.random.default_rng(0)
+    assert vote(keys, affine_weights(draw.random(7).tolist(), 1.0, 0.0)) == vote(keys)
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_tdg_p12_one_sample_is_that_samples_answer(slope: float, pool: CheckerPool) -> None:
+    one = solver({0: "The answer is 7."}, "", pool)
+    asked = [problem(3), problem(6)]
+    answers = AdaptiveVote(one, Lengths(), samples=1, slope=slope).solve(asked, 0)
+    alone = one.solve(asked, 0)
+    assert [(a.text, a.judgement, a.tokens) for a in answers] == [(a.text, a.judgement, a.tokens) for a in alone]
+
+
+def test_votes_without_a_ranker_are_the_majority(pool: CheckerPool) -> None:
+    texts = {n: f"The answer is {4 if n % 3 else 5}." for n in range(9)}
+    inner = solver(texts, "?", pool)
+    asked = [problem(n) for n in range(4)]
+    voted = AdaptiveVote(inner, None, samples=9, slope=0.0, stop=False).solve(asked, 1)
+    assert voted == Majority(inner, 9).solve(asked, 1)
+
+
+def test_the_ranker_turns_a_vote_and_answers_are_normalised_first(pool: CheckerPool) -> None:
+    texts = {
+        0: "The answer is 9.",
+        1: "The answer is 9.",
+        2: "liked. The answer is $4.00.",
+        3: "liked. The answer is 4.",
+    }
+    texts |= {4: "The answer is 9.", 5: "nothing is said"}
+    inner, asked = solver(texts, "?", pool), [problem(3)]
+    assert AdaptiveVote(inner, None, samples=6, slope=0.0).solve(asked, 0)[0].extracted == "9"
+    (answer,) = AdaptiveVote(inner, Lengths(), samples=6, offset=0.0, stop=False).solve(asked, 0)
+    assert answer.text == texts[2]
+    assert answer.sample_scores == (0.1, 0.1, 0.9, 0.9, 0.1, 0.1)
+
+
+def test_what_the_ranker_cannot_read_has_the_mean_score(pool: CheckerPool) -> None:
+    texts = {0: "liked. The answer is 4.", 1: "The answer is 9.", 2: "unread. The answer is 9."}
+    (answer,) = AdaptiveVote(solver(texts, "?", pool), Lengths(), samples=3, stop=False).solve([problem(3)], 0)
+    assert answer.sample_scores == (0.9, 0.1, 0.5)
+    assert answer.extracted == "9", "1.1 + 1.5 against 1.9"
+
+
+# ------------------------------------------------------------------------------------------------ the stopping rule
+
+
+@pytest.mark.parametrize("samples", [5, 8, 16, 17])
+@pytest.mark.parametrize("error", [0.01, 0.05, 0.2])
+def test_in_every_two_answer_vote_the_error_is_below_the_one_stated(samples: int, error: float) -> None:
+    """Exact: all orders of A votes for a and N - A for b, by dynamic programming over the path of the lead."""
+    leads = boundary(samples, error)
+    for own in range(samples // 2 + 1):
+        # Chance that a, with no more votes than b, is stopped at as the winner.
+        paths, stopped = {(0, 0): 1.0}, 0.0
+        for k in range(1, samples):
+            following: dict[tuple[int, int], float] = Counter()
+            for (a, b), chance in paths.items():
+                left = samples - a - b
+                for step, more in (((a + 1, b), own - a), ((a, b + 1), samples - own - b)):
+                    if more > 0:
+                        following[step] += chance * more / left
+            paths = {}
+            for (a, b), chance in following.items():
+                lead = abs(a - b)
+                if lead > samples - k or lead > leads[k - 1]:
+                    stopped += chance if a > b else 0.0
+                else:
+                    paths[a, b] = chance
+        assert stopped <= error
+
+
+@pytest.mark.parametrize("weights", ["spread", "two sizes"])
+def test_with_weights_and_several_answers_the_error_is_below_the_one_stated(weights: str) -> None:
+    rng = np.random.default_rng(0)
+    samples, error, times = 16, 0.05, 3000
+    for sizes in ((8, 8), (6, 5, 5), (7, 9), (4, 4, 4, 4)):
+        keys = [str(answer) for answer, size in enumerate(sizes) for _ in range(size)]
+        loads = 1 + rng.random(samples) if weights == "spread" else rng.choice([0.2, 2.0], samples)
+        wrong = 0
+        for _ in range(times):
+            order = rng.permutation(samples)
+            mine, own = [keys[at] for at in order], [float(loads[at]) for at in order]
+            stop = next(n for n in range(1, samples + 1) if decided(mine[:n], own[:n], samples, 2.0, error))
+            early, full = vote(mine[:stop], own[:stop]), vote(mine, own)
+            wrong += mine[early.winner or 0] != mine[full.winner or 0]
+        assert wrong / times <= error + 3 * math.sqrt(error / times)
+
+
+@given(st.lists(st.sampled_from(["3", "4", "5", None]), min_size=7, max_size=7), st.randoms())
+@settings_of(max_examples=60, deadline=None)
+def test_error_zero_stops_only_where_nothing_can_change(keys: list[str | None], random: object) -> None:
+    for n in range(1, 7):
+        if decided(keys[:n], [1.0] * n, 7, 1.0, 0.0):
+            now = vote(keys[:n]).winner
+            for rest in combinations(["3", "4", "5", "6"] * (7 - n), 7 - n):
+                after = vote([*keys[:n], *rest]).winner
+                assert now is not None and after is not None and keys[now] == [*keys[:n], *rest][after]
+
+
+def test_a_unanimous_vote_of_sixteen_needs_six_samples_and_none_is_ever_drawn_twice(pool: CheckerPool) -> None:
+    assert first_look(16, 0.05) == 6
+    assert [first_look(16, error) for error in (0.0, 0.01, 0.2)] == [9, 8, 5]
+    assert first_look(1, 0.05) == 1
+    assert first_look(3, 0.05) == 2
+    drawn: list[tuple[str, int]] = []
+
+    def write(request: Request) -> str:
+        drawn.append((request.messages[-1].content, request.sample_index))
+        sure = "What is 3" in request.messages[-1].content
+        return "The answer is 4." if sure else f"The answer is {request.sample_index}."
+
+    inner = OneShot(ScriptedSource(write, "s"), STUDENT, WARM, checker=pool)
+    answers = AdaptiveVote(inner, None, slope=0.0).solve([problem(3), problem(8)], 0)
+    assert [len(a.samples) for a in answers] == [6, 16]
+    assert len(set(drawn)) == len(drawn) == 22
+    assert answers[0].tokens == sum(answers[0].sample_tokens)
+
+
+def test_samples_without_an_answer_never_decide(pool: CheckerPool) -> None:
+    (answer,) = AdaptiveVote(solver({}, "no idea", pool), None, samples=8, slope=0.0).solve([problem(1)], 0)
+    assert len(answer.samples) == 8 and answer.extracted is None
+
+
+def test_settings_that_make_no_vote_are_refused(pool: CheckerPool) -> None:
+    inner = solver({}, "", pool)
+    with pytest.raises(SettingsError, match="below 0"):
+        AdaptiveVote(inner, Lengths(), offset=0.5, slope=-1.0)
+    with pytest.raises(SettingsError, match="need a ranker"):
+        AdaptiveVote(inner, None)
+    with pytest.raises(SettingsError, match="temperature"):
+        AdaptiveVote(solver({}, "", pool, Sampling(temperature=0.0)), Lengths())
+
+
+# ------------------------------------------------------------------------------------------------------- the scores
+
+
+def test_a_ranker_is_held_against_verdicts() -> None:
+    ids = ["a", "a", "a", "b", "b", "c"]
+    found = check_ranker(ids, [0.9, 0.2, 0.9, 0.25, None, 0.55], [True, False, False, False, True, True])
+    assert (found.rationales, found.unscored, found.pairs) == (5, 1, 2)
+    assert found.pair_accuracy == 0.75, "one in order, one tie"
+    assert found.brier == pytest.approx((0.01 + 0.04 + 0.81 + 0.0625 + 0.2025) / 5)
+    assert found.bin_sizes == (2, 1, 2)
+    assert found.calibration_error == pytest.approx((2 * 0.225 + 0.45 + 2 * 0.4) / 5)
+    assert math.isnan(check_ranker([], [], []).pair_accuracy)
+
+
+def test_the_curve_of_votes(pool: CheckerPool) -> None:
+    texts = {n: "liked. The answer is 4." if n % 2 else f"The answer is {20 + n % 4}." for n in range(8)}
+    inner, asked = solver(texts, "?", pool), [problem(3), problem(40)]
+    answers = AdaptiveVote(inner, Lengths(), samples=8, stop=False).solve(asked, 0)
+    points = {(p.vote, p.k): p for p in vote_curve(asked, answers, [1, 4, 8])}
+    usual = {p.k: p for p in accuracy_by_samples(asked, answers, [1, 4, 8], 0)}
+    for k in (1, 4, 8):
+        assert points["pass@k", k].accuracy == usual[k].pass_at_k
+        assert points["majority", k].accuracy == pytest.approx(usual[k].majority, abs=0.1)
+        assert points["weighted", k].accuracy >= points["majority", k].accuracy - 0.05
+        assert points["weighted until decided", k].samples <= k
+        assert points["weighted until decided", k].tokens <= points["weighted", k].tokens
+    tokens = sum(answer.tokens for answer in answers) / 2
+    assert points["majority", 8].tokens == pytest.approx(tokens)
+    assert points["majority", 8].accuracy == 0.5
+    with pytest.raises(DataError, match="fewer than 9"):
+        vote_curve(asked, answers, [9])
+
+
+def test_ties_share_the_credit() -> None:
+    assert credit(vote(["3", "4"]), [True, False]) == 0.5
