@@ -24,7 +24,7 @@ from feints.generate.ledger import Ledger
 from feints.generate.prompt import Prompt
 from feints.generate.rationales import Asking
 from feints.generate.settings import SamplingSettings
-from feints.generate.source import TextSource
+from feints.generate.source import Sampling, TextSource
 from feints.records import Form, Origin, Problem, Rationale, Verdict
 from feints.runs import RunFolder, Stored
 from feints.train.settings import StudentSettings, TrainSettings
@@ -246,10 +246,24 @@ class Bench:
         )
         return fitting.fit(self, training)
 
-    def one_shot(self, student: Path, prompt: Prompt) -> Solver:
+    def one_shot(self, student: Path, prompt: Prompt, *, form: Form = Form.COT) -> Solver:
         """A solver that asks the student in a folder once, greedily, or as often as the exam's vote wants."""
+        return self.voting(self.shot(student, prompt, form=form))
+
+    def shot(
+        self, student: Path, prompt: Prompt, *, form: Form = Form.COT, sampling: Sampling | None = None
+    ) -> OneShot:
+        """The student in a folder asked once: a solver, or a stage of a solver that asks several times.
+
+        Args:
+            student: its folder.
+            prompt: what it was trained with.
+            form: what it writes.
+            sampling: instead of the exam's.
+        """
         rendering = {"chat": self.student.chat}
-        return self.voting(OneShot(student, prompt, self.exam.sampling, checker=self.pool, source_settings=rendering))
+        how = sampling or self.exam.sampling
+        return OneShot(student, prompt, how, checker=self.pool, source_settings=rendering, form=form)
 
     def examine(self, solver: Solver, name: str) -> None:
         """Let a solver on the way (of a round or a stage) sit the exams, for the report alone: the method sees nothing.

@@ -88,7 +88,8 @@ def _asked(bench: Bench, order: Order) -> tuple[Asked, str]:
     author = _opened(bench, order.source)
 
     def judged(problem: Problem, completion: Completion) -> Judgement:
-        return bench.pool.check(problem, completion.text, thinking=completion.thinking, finish=completion.finish).value
+        said = completion
+        return bench.pool.check(problem, said.text, thinking=said.thinking, finish=said.finish, form=order.form).value
 
     with SamplingProgress(bench.console, order.label) as progress:
         asked = ask_all(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,16 +29,24 @@ def judge(bench: Bench, label: str, rationales: Stored[Rationale]) -> Stored[Ver
         verdicts: list[Verdict] = []
         for start in track(starts, f"judging {label}", console=bench.console, disable=len(starts) < 3):
             part = rows[start : start + JUDGED_AT_ONCE]
-            found = bench.pool.check_all(
-                (bench.by_id[row.problem_id], row.text, row.thinking, row.finish) for row in part
-            )
-            verdicts += [replace(verdict, rationale_id=row.id) for row, verdict in zip(part, found, strict=True)]
+            verdicts += _judged(bench, part)
         return verdicts
 
     depends = [rationales.address, bench.problems.address, code_hash()]
     verdicts = bench.run.table(STAGE, label, Verdict, depends, make)
     _notice_short(bench, label, rationales, verdicts)
     return verdicts
+
+
+def _judged(bench: Bench, rows: Sequence[Rationale]) -> list[Verdict]:
+    """Verdicts in the order of the rows; those of one form are judged together."""
+    found: dict[str, Verdict] = {}
+    for form in dict.fromkeys(row.form for row in rows):
+        own = [row for row in rows if row.form is form]
+        items = [(bench.by_id[row.problem_id], row.text, row.thinking, row.finish) for row in own]
+        judged = bench.pool.check_all(items, form)
+        found |= {row.id: replace(verdict, rationale_id=row.id) for row, verdict in zip(own, judged, strict=True)}
+    return [found[row.id] for row in rows]
 
 
 def _notice_short(bench: Bench, label: str, rationales: Stored[Rationale], verdicts: Stored[Verdict]) -> None:

@@ -20,7 +20,7 @@ from feints.generate.ledger import Ledger
 from feints.generate.prompt import STUDENT, Prompt
 from feints.generate.sample import complete_all
 from feints.generate.source import Completion, Request, Sampling, TextSource
-from feints.records import Answer, Finish, Problem, Verdict, content_hash
+from feints.records import Answer, Finish, Form, Problem, Verdict, content_hash
 from feints.verify.pool import CheckerPool
 
 SOLVER_FILE = "solver.json"
@@ -153,6 +153,7 @@ class OneShot:
         checker: CheckerPool | None = None,
         source_settings: Mapping[str, Any] | None = None,
         device: str | None = None,
+        form: Form = Form.COT,
     ) -> None:
         """Answer with `student`.
 
@@ -165,11 +166,13 @@ class OneShot:
             checker: judges the answers; None takes a pool for the time of each exam.
             source_settings: fields of `LocalSettings` for a student of one's own.
             device: where it runs; None takes a GPU where there is one. It is no part of what is saved.
+            form: what it writes; a program, equations or constraints are executed.
         """
         self.student, self.prompt = student, prompt
         self.sampling = sampling or Sampling()
         self.ledger, self.checker = ledger, checker
         self.source_settings, self.device = dict(source_settings or {}), device
+        self.form = form
         self._source: TextSource | None = None
 
     @property
@@ -192,7 +195,8 @@ class OneShot:
             who = weights_identity(local_folder(self.student))
         else:
             who = self.student.identity
-        return content_hash("one shot", who, self.prompt.hash, asdict(self.sampling), self.source_settings)
+        form = [] if self.form is Form.COT else [self.form]  # words alone keep the hash they always had
+        return content_hash("one shot", who, self.prompt.hash, asdict(self.sampling), self.source_settings, *form)
 
     def load_source(self) -> TextSource:
         """Load the student's folder; a solver whose student has layers of its own is a subclass that overrides this.
@@ -223,10 +227,10 @@ class OneShot:
         written = self.write(problems, samples, seed, filled, first=first)
         items = [(p, c.text, c.thinking, c.finish) for p, own in zip(problems, written, strict=True) for c in own]
         if self.checker is not None:
-            verdicts = self.checker.check_all(items)
+            verdicts = self.checker.check_all(items, self.form)
         else:
             with CheckerPool() as pool:
-                verdicts = pool.check_all(items)
+                verdicts = pool.check_all(items, self.form)
         said = iter(verdicts)
         return [[(completion, next(said)) for completion in own] for own in written]
 
@@ -287,11 +291,8 @@ class OneShot:
         kept, target = local_folder(self.student), folder / _STUDENT
         if kept.resolve() != target.resolve():
             shutil.copytree(kept, target, dirs_exist_ok=True)
-        write_solver(
-            folder,
-            self,
-            {"prompt": asdict(self.prompt), "sampling": asdict(self.sampling), "source": self.source_settings},
-        )
+        settings = {"prompt": asdict(self.prompt), "sampling": asdict(self.sampling), "source": self.source_settings}
+        write_solver(folder, self, {**settings, "form": self.form})
 
     @classmethod
     def load(cls, folder: Path, settings: Mapping[str, Any]) -> Self:
@@ -299,7 +300,10 @@ class OneShot:
         prompt, sampling = dict(settings["prompt"]), dict(settings["sampling"])
         prompt["shots"] = tuple((question, reply) for question, reply in prompt["shots"])
         sampling["stop"] = tuple(sampling["stop"])
-        return cls(folder / _STUDENT, Prompt(**prompt), Sampling(**sampling), source_settings=settings["source"])
+        form = Form(settings.get("form", Form.COT))
+        return cls(
+            folder / _STUDENT, Prompt(**prompt), Sampling(**sampling), source_settings=settings["source"], form=form
+        )
 
 
 class Majority:
