@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from feints.curate.choice import Chosen
 from feints.curate.split import split_by_problem
 from feints.errors import SettingsError
-from feints.evaluate.rounds import RoundReport, Sitting
+from feints.evaluate.rounds import RoundReport, Sitting, teacher_spend
 from feints.evaluate.solver import Majority, OneShot
 from feints.generate.prompt import Prompt
 from feints.generate.settings import SamplingSettings
 from feints.records import Origin, Rationale, Verdict
-from feints.runs import Stored
+from feints.runs import Stored, read_table
 
 if TYPE_CHECKING:
     from feints.bench import Bench
@@ -42,6 +42,8 @@ class Course:
     """The student that did best on the problems held back; the later one of equals."""
     merit: float = -1.0
     """Share of its texts on these problems that were right."""
+    paid: set[str] = field(default_factory=set)
+    """Ledger keys of the teacher's replies so far."""
 
     def __post_init__(self) -> None:
         self.student = self.best = self.untrained
@@ -55,9 +57,9 @@ class Course:
         """The student before any training."""
         return Path(self.bench.student.model)
 
-    def round(self, number: int) -> Bench:
-        """The bench of one round: what it makes lies in a folder of its own."""
-        return replace(self.bench, run=self.bench.run.within(f"round_{number}"))
+    def round(self, number: int, bench: Bench | None = None) -> Bench:
+        """A bench (that of the whole run unless given) for one round: what it makes lies in a folder of its own."""
+        return replace(bench or self.bench, run=self.bench.run.within(f"round_{number}"), sampled={})
 
     def exam(
         self, bench: Bench, number: int, *, only_held_back: bool = False
@@ -79,13 +81,28 @@ class Course:
             self.best, self.merit = self.student, sitting.merit
         return said, verdicts, sitting
 
-    def end(self, number: int) -> Path:
-        """Examine the last student on the problems held back and return the best of all."""
+    def spend(self, bench: Bench) -> dict[str, int | float]:
+        """Requests, tokens and money of the teacher in the round of `bench`; what an earlier round paid is left out."""
+        rows = [
+            row
+            for path, entry in bench.run.outputs("1_rationales")
+            if entry["address"] in bench.sampled
+            for row in read_table(path, Rationale)
+            if row.author == bench.teacher.identity and row.ledger_key not in self.paid
+        ]
+        self.paid |= {row.ledger_key for row in rows}
+        return teacher_spend(rows)
+
+    def end(self, number: int, **more: int | float) -> Path:
+        """Examine the last student on the problems held back and return the best of all.
+
+        Without such problems it is the last one. `more` fills fields of the `RoundReport`.
+        """
         if not self.held_back:
             return self.student
         here = replace(self.bench, run=self.bench.run.within(FINAL))
         _, _, sitting = self.exam(here, number, only_held_back=True)
-        write_report(here, sitting.report(number, outcome="exam of the last student on problems held back"))
+        write_report(here, sitting.report(number, outcome="exam of the last student on problems held back", **more))
         return self.best
 
 

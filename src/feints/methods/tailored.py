@@ -44,7 +44,6 @@ from feints.curate.examples import Built
 from feints.curate.split import unit_interval
 from feints.curate.trios import TrioWeights, draw_trios, trio_examples
 from feints.errors import SettingsError
-from feints.evaluate.rounds import teacher_spend
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER, Prompt
 from feints.generate.rationales import Asking
@@ -125,7 +124,7 @@ class Config(Settings):
 
 def distil(bench: Bench, config: Config) -> Solver:
     """Examine, have mistakes answered, train; until rounds are over, one brings nothing, or the budget is met."""
-    course = Course(bench=bench, prompt=STUDENT, samples=config.samples, temperature=config.temperature)
+    course = Course(bench=bench, prompt=bench.prompt(STUDENT), samples=config.samples, temperature=config.temperature)
     known: Chosen | None = None
     for number in range(1, config.rounds + 1):
         here = course.round(number)
@@ -134,7 +133,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         mistakes = tuple(row for row in taken.piles.wrong if row.problem_id not in course.held_back)
         if sitting.perfect or not (mistakes or number == 1):
             write_report(here, sitting.report(number, problems=len(bench.problems), outcome="no mistakes"))
-            return bench.one_shot(course.best, STUDENT)
+            return bench.one_shot(course.best, course.prompt)
         own = taken.piles.right if config.feedback == "star" else ()
         fresh = replace(taken, piles=replace(taken.piles, right=own, wrong=mistakes))
         asked = _asked(here, config, course, number, mistakes)
@@ -145,7 +144,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         accepted = len(fresh.piles.right)
         if accepted:
             course.student = _train(here, config, course, number, known)
-        paid = [row for _, told in asked for row in told if config.feedback != "star"]
+            here.examine(here.one_shot(course.student, course.prompt), f"round_{number}")
         report = sitting.report(
             number,
             mistakes=len(mistakes),
@@ -153,12 +152,12 @@ def distil(bench: Bench, config: Config) -> Solver:
             learnt=len(known.piles.right) if accepted else 0,
             problems=len(bench.problems),
             outcome=_outcome(accepted, whole),
-            **teacher_spend(paid),
+            **course.spend(here),
         )
         write_report(here, report)
         if not accepted or not whole:
             break
-    return bench.one_shot(course.end(number + 1), STUDENT)
+    return bench.one_shot(course.end(number + 1), course.prompt)
 
 
 def _outcome(accepted: int, whole: bool) -> str:
@@ -175,9 +174,10 @@ def _asked(
         once = SamplingSettings(
             n=1, temperature=config.temperature, max_tokens=bench.exam.max_tokens, seed=bench.sampling.seed
         )
-        askings = [_about(bench, row, HINT) for row in mistakes]
+        hint = bench.prompt(HINT)
+        askings = [_about(bench, row, hint) for row in mistakes]
         said = bench.ask(
-            "hinted", HINT, askings, source=course.student, sampling=once, origin=Origin.SELF, round=number
+            "hinted", hint, askings, source=course.student, sampling=once, origin=Origin.SELF, round=number
         )
         return [("hinted", said)]
     first = [("teacher", bench.ask("teacher", TEACHER))] if number == 1 else []
@@ -188,7 +188,7 @@ def _feedback(
     bench: Bench, config: Config, number: int, mistakes: Sequence[Rationale]
 ) -> list[tuple[str, Stored[Rationale]]]:
     """The teacher's answers to mistakes: all at once, or in parts until the tokens of the round are used up."""
-    prompt = FEEDBACK if config.feedback == "tailored" else UNTAILORED
+    prompt = bench.prompt(FEEDBACK if config.feedback == "tailored" else UNTAILORED)
     # Another seed each round: the same request would bring the same reply.
     once = bench.sampling.model_copy(update={"n": 1, "adaptive": None, "seed": bench.sampling.seed + number})
 
@@ -202,7 +202,7 @@ def _feedback(
     longest = max(len(turn.content) for row in waiting for turn in _messages(bench, row, prompt))
     left, each = float(config.round_tokens), once.max_tokens + longest / CHARACTERS_PER_TOKEN
     told: list[tuple[str, Stored[Rationale]]] = []
-    while waiting and (many := int(left // each) or not told):
+    while waiting and (many := max(int(left // each), 0 if told else 1)) > 0:
         part, waiting = waiting[:many], waiting[many:]
         told.append(ask(f"feedback-{len(told) + 1}", part))
         if cut_short(bench, told[-1][1]):
@@ -238,7 +238,7 @@ def _train(bench: Bench, config: Config, course: Course, number: int, known: Cho
             raise SettingsError("self-reflection needs a causal student; set method.reflection to 0")
         return trio_examples(
             student.renderer,
-            STUDENT,
+            course.prompt,
             bench.by_id,
             trios,
             replace(weights, prompt=0.0) if student.seq2seq else weights,
@@ -247,7 +247,7 @@ def _train(bench: Bench, config: Config, course: Course, number: int, known: Cho
         )
 
     name, rows = f"round_{number}", [row for trio in trios for row in trio.rows]
-    lesson = bench.examples(known, [STUDENT.hash, "trios", asdict(weights)], build, rows, name=name)
+    lesson = bench.examples(known, [course.prompt.hash, "trios", asdict(weights)], build, rows, name=name)
     settings = [config.reflection, config.margin, config.pooling, released]
     loss = reflective_loss(config.reflection, margin=config.margin, pooling=config.pooling, padded_prompts=released)
     start = None if restart else course.student
