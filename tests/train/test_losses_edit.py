@@ -11,7 +11,7 @@ import torch
 from feints.records import Example, Role
 from feints.train.batch import Batcher
 from feints.train.losses import token_nll, weighted_nll
-from feints.train.losses_edit import dpo, krsl
+from feints.train.losses_edit import dpo, krsl, two_tasks
 from feints.train.rows import Layout
 
 CASES = [("llama", "packed"), ("llama", "padded"), ("gpt2", "packed"), ("t5", "padded")]
@@ -239,3 +239,21 @@ def test_dpo_starts_at_ln_2_and_its_reference_is_loaded_once(make_student: Any, 
         value = loss(student.model, batcher.batch(step.micro[0]), step.counts)["preference"].item()
         assert value == pytest.approx(0.6931, abs=1e-4)
     assert made == [1]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_two_tasks_equal_their_naive_loop(
+    share: float, make_student: Any, make_examples: Any, step_gradients: Any, naive_gradients: Any, assert_same: Any
+) -> None:
+    student = make_student()
+    examples = make_examples(student, 7, pairs=True)  # four of the first task, three of the second
+
+    def tasks(rows: list[Any]) -> torch.Tensor:
+        means = [(-logps[-len(e.target_ids) :].mean(), e.role) for logps, _, e in rows]
+        first, second = (
+            torch.stack([m for m, own in means if own is role]).mean() for role in (Role.RIGHT, Role.WRONG)
+        )
+        return (1 - share) * first + share * second
+
+    expected = naive_gradients(student, examples, tasks)
+    assert_same(step_gradients(student, examples, two_tasks(share, Role.WRONG), micro=40), expected)

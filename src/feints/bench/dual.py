@@ -48,13 +48,15 @@ def corrupt(
 ) -> Chosen:
     """Ask for a wrong counterpart of every right rationale, in the slot `right`; those that end wrong.
 
-    The slot `demonstrations` shows pairs of other problems from `mended` and the `wrong` ones they mend.
+    The slot `demonstrations`, where the prompt has it, shows pairs of other problems from `mended` and the `wrong`
+    ones they mend.
     """
     by_id = {row.id: row for row in (*mended, *wrong)}
     show = demonstrations(dual_pairs(mended, wrong), by_id, bench.by_id, count=SHOWN, seed=bench.curate.seed)
-    askings = [
-        _about(bench, row, right=row.text.strip(), demonstrations=show(bench.by_id[row.problem_id])) for row in right
-    ]
+    askings = []
+    for row in right:
+        filled = {"right": row.text.strip(), "demonstrations": show(bench.by_id[row.problem_id])}
+        askings.append(_about(bench, row, **{slot: filled[slot] for slot in prompt.slots}))
     return _made(bench, "corrupted", prompt, askings, Origin.CORRUPTED, "wrong", keep_all)
 
 

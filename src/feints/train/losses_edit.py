@@ -1,4 +1,4 @@
-"""Losses on a right and a wrong text of one problem: key-reasoning-step learning (EDIT), and DPO as its rival."""
+"""Losses of EDIT and of its rivals: key-reasoning-step learning, DPO, and two tasks learnt at once."""
 
 from __future__ import annotations
 
@@ -81,6 +81,28 @@ def dpo(reference: Callable[[], Any], beta: float = 0.1) -> Loss:
         gains = gain.new_zeros(len(batch.examples)).index_add(0, batch.example_index, gain)
         margin = gains[batch.index_of(Role.RIGHT)] - gains[batch.index_of(Role.WRONG)]
         return {"preference": per_token(-logsigmoid(beta * margin).sum(), counts.groups)}
+
+    return loss
+
+
+def two_tasks(share: float, second: Role) -> Loss:
+    """Two tasks at once, as in MT-CoT, Step-by-step and SCOTT (as EDIT's released code writes them, section 2.4).
+
+        L = (1 - share) * mean over texts of the first task of mean_t w_t nll_t  +  share * the same of the second
+
+    in nats. A text's mean is over its target tokens, a task's over its texts in the optimiser step; a text belongs to
+    the second task by its role, to the first where it is of role `right`. Terms: `first`, `second`.
+
+    Twin: four lines in tests/train/test_losses_edit.py.
+    """
+
+    def loss(model: Any, batch: Batch, counts: Counts) -> dict[str, Tensor]:
+        pulls = batch.weights * token_nll(model, batch) / batch.target_lengths[batch.example_index]
+        is_second = batch.role_mask(second)[batch.example_index]
+        return {
+            "first": (1.0 - share) * per_token(pulls[~is_second].sum(), counts.roles[Role.RIGHT]),
+            "second": share * per_token(pulls[is_second].sum(), counts.roles[second]),
+        }
 
     return loss
 

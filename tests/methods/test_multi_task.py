@@ -1,0 +1,113 @@
+"""MT-CoT, Step-by-step and SCOTT on a tiny bench: which two texts are learnt behind which prompts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from feints.evaluate.solver import OneShot
+from feints.generate.weights import load_weights
+from feints.methods import multi_task
+from feints.methods.multi_task import Config, cut
+from feints.records import Example, Judgement, Origin, Rationale, Role, Verdict
+from feints.runs import read_table
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Ann has 3. The answer is 3.", ("Ann has 3.", "The answer is 3.")),
+        ("3 + 4 = 7. Therefore, the answer is 7.", ("3 + 4 = 7.", "Therefore, the answer is 7.")),
+        ("The answer is 2? No. The final answer is 3.", ("The answer is 2? No.", "The final answer is 3.")),
+        ("The answer is 3.", ("", "The answer is 3.")),
+        ("I do not know.", ("I do not know.", "")),
+    ],
+)
+def test_a_rationale_is_cut_before_its_last_answer_sentence(text: str, parts: tuple[str, str]) -> None:
+    assert cut(text) == parts
+
+
+def table(bench: Any, stage: str, label: str, record: type[Any]) -> list[Any]:
+    (path,) = [path for path, entry in bench.run.outputs(stage) if entry["label"] == label]
+    return read_table(path, record)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(talker: Path) -> Any:
+    return load_weights(talker).tokenizer
+
+
+def learnt(bench: Any, tokenizer: Any) -> list[tuple[Example, str, str]]:
+    found = [e for part in ("train", "validation") for e in table(bench, "3_examples", f"tiny-{part}", Example)]
+    return [(e, tokenizer.decode(e.prompt_ids), tokenizer.decode(e.target_ids[:-1])) for e in found]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["mt_cot", "step_by_step"])
+def test_rationale_and_answer_are_two_tasks(
+    variant: Any, tiny: ModuleType, talker: Path, tmp_path: Path, tokenizer: Any
+) -> None:
+    with tiny.tiny_bench(tmp_path, talker) as bench:
+        solver = multi_task.distil(bench, Config(variant=variant))
+    said = {row.id: row.text for row in table(bench, "1_rationales", "teacher", Rationale)}
+    verdicts = {v.rationale_id: v.value for v in table(bench, "2_verdicts", "teacher", Verdict)}
+    roles = defaultdict(set)
+    for example, prompt, target in learnt(bench, tokenizer):
+        assert verdicts[example.rationale_id] is Judgement.CORRECT
+        gold = bench.by_id[example.problem_id].answer
+        if example.role is Role.POSITIVE:
+            assert prompt.startswith("[answer]")
+            assert target == f"The answer is {gold}."
+        else:
+            text = said[example.rationale_id]
+            assert prompt.startswith("[rationale]")
+            assert target == (text if variant == "mt_cot" else cut(text)[0])
+        roles[example.group].add(example.role)
+    assert set(map(frozenset, roles.values())) == {frozenset({Role.RIGHT, Role.POSITIVE})}
+    assert isinstance(solver, OneShot)
+    assert solver.prompt == (multi_task.ANSWER if variant == "step_by_step" else multi_task.WHOLE)
+
+
+@pytest.mark.slow
+def test_scott_reads_a_wrong_rationale_and_learns_its_answer(
+    tiny: ModuleType, talker: Path, tmp_path: Path, tokenizer: Any
+) -> None:
+    with tiny.tiny_bench(tmp_path, talker) as bench:
+        multi_task.distil(bench, Config(variant="scott"))
+    rows = {row.id: row for name in ("teacher", "corrupted") for row in table(bench, "1_rationales", name, Rationale)}
+    verdicts = {
+        v.rationale_id: v.value for name in ("teacher", "corrupted") for v in table(bench, "2_verdicts", name, Verdict)
+    }
+    origins = set()
+    for example, prompt, target in learnt(bench, tokenizer):
+        row = rows[example.rationale_id]
+        if example.role is Role.RIGHT:
+            assert prompt.startswith("[correct]")
+            assert (target, verdicts[row.id]) == (row.text, Judgement.CORRECT)
+        else:
+            reasoning, answer = cut(row.text)
+            assert prompt.startswith("[counterfactual]")
+            assert reasoning in prompt and answer not in prompt
+            assert (target, verdicts[row.id]) == (answer, Judgement.WRONG)
+            origins.add(row.origin)
+    assert origins == {Origin.SAMPLED, Origin.CORRUPTED}
+    asked = table(bench, "1_rationales", "corrupted", Rationale)
+    sampled = {row.problem_id for row in rows.values() if row.origin is Origin.SAMPLED
+               and verdicts[row.id] is Judgement.WRONG}  # fmt: skip
+    assert not sampled & {row.problem_id for row in asked}, "natural ones cost nothing, so they come first"
+    assert len(asked) <= multi_task.further_requests(Config(variant="scott"), len(bench.problems) * bench.sampling.n)
+
+
+def test_the_control_learns_the_task_that_is_examined() -> None:
+    for variant, share in (("mt_cot", 0.0), ("step_by_step", 1.0), ("scott", 0.0)):
+        config = Config(variant=variant)  # type: ignore[arg-type]
+        control = multi_task.control(config)
+        assert control is not None
+        assert (control.share, control.variant) == (share, variant)
+        assert multi_task.arm(config)[0] == variant
+        assert multi_task.arm(control)[0] == f"{variant}_one_task"
+    assert multi_task.arm(Config(share=0.1))[0] == "mt_cot_share_0_1"
