@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 
 from feints.curate.funnel import Funnel
+from feints.evaluate.rounds import RoundReport
 from feints.records import (
     AnswerKind,
     Finish,
+    Form,
     Judgement,
     Origin,
     Problem,
@@ -24,8 +27,12 @@ from feints.report.contents import (
     ComparisonRow,
     Curve,
     CurvePoint,
+    FurtherFunnel,
     GroupScore,
     Judged,
+    KeyPair,
+    KeyShare,
+    Round,
     RunContents,
     Sample,
     Spend,
@@ -80,6 +87,8 @@ WRONG = judged(
     "gets 19 / 4 = 4.75.\nThe answer is 4.75.",
     Judgement.WRONG, "4.75", "4.75 differs from 7",
 )  # fmt: skip
+PROGRAM = judged("boxes = 3\nans = (boxes * 12 - 8) / 4\n", Judgement.CORRECT, "7", "the program's result is right")
+PROGRAM = replace(PROGRAM, rationale=replace(PROGRAM.rationale, form=Form.POT))
 CUT = judged("Three boxes of 12 make 36. She gives 8 to", Judgement.NO_ANSWER, None, "cut off before an answer")
 
 
@@ -119,6 +128,31 @@ def weighted(negative: bool) -> WeightedExample:
     )
 
 
+def key_pair(id_: str = "lab/train/0042") -> KeyPair:
+    """A pair in which the wrong text takes an irrelevant fact for a relevant one."""
+    tokens = ("Q", ":", " 3", " *", " 12", " =", " 36", ".", " 36", " -", " 8", " -", " 9", " =", " 19", "<eos>")
+    weights = (0.0,) * 11 + (-0.025,) * 2 + (0.0, -0.025, 0.0)
+    wrong = WeightedExample(title="edit", role=Role.WRONG, tokens=tokens, weights=weights, prompt_length=2)
+    right = replace(
+        wrong, role=Role.RIGHT, tokens=(*tokens[:11], " =", " 28", "<eos>"), weights=(0.0,) * 12 + (1.0, 0.0)
+    )
+    return KeyPair(problem=problem(id_), right=right, wrong=wrong, pattern="logical")
+
+
+def rounds() -> tuple[Round, ...]:
+    """Two rounds, the second of which brings nothing."""
+    first = RoundReport(
+        round=1, samples=960, right=402, wrong=498, no_answer=50, not_checked=10, held_back_right=31,
+        held_back_counted=80, mistakes=377, requests=377, prompt_tokens=61_000, completion_tokens=40_100, cost=0.21,
+        accepted=341, learnt=341, problems=240, outcome="trained",
+    )  # fmt: skip
+    second = replace(first, round=2, right=950, wrong=0, mistakes=0, requests=0, accepted=0, outcome="no mistakes")
+    return (
+        Round(arm="tailored", seed=0, brought=first, scores=(score("tailored", "test", 480),)),
+        Round(arm="tailored", seed=0, brought=second),
+    )
+
+
 def curve(arm: str, seed: int, steps: int = 400) -> Curve:
     draw = random.Random(f"{arm}{seed}")
     floor = 0.31 if arm == "plain_cot" else 0.55
@@ -132,6 +166,8 @@ def curve(arm: str, seed: int, steps: int = 400) -> Curve:
                 loss=loss,
                 right_logprob=-loss * 1.02 if last else None,
                 wrong_logprob=-loss * 1.25 - 0.1 if last else None,
+                right_key=-loss * 1.5 if last and arm == "plain_cot" else None,
+                wrong_key=-loss * 1.9 if last and arm == "plain_cot" else None,
                 validation=loss + 0.05 if last else None,
             )
         )
@@ -196,9 +232,15 @@ def run(**changed: object) -> RunContents:
         ),
         "samples": (
             Sample(problem=problem(), right=(RIGHT,), wrong=(WRONG,), other=(CUT,)),
-            Sample(problem=problem("lab/train/0077"), right=(RIGHT,), wrong=(WRONG, WRONG)),
+            Sample(problem=problem("lab/train/0077"), right=(PROGRAM,), wrong=(WRONG, WRONG)),
         ),
         "examples": (weighted(False), weighted(True)),
+        "pairs": (key_pair(), key_pair("lab/train/0077")),
+        "key_shares": (KeyShare(arm="edit", pairs=412, right=0.083, wrong=0.214),),
+        "rounds": rounds(),
+        "further_funnels": (
+            FurtherFunnel(title="tailored, round 2", steps=Funnel().start("Sampled", "own texts", 960).steps),
+        ),
         "curves": tuple(curve(arm, seed) for arm in ("plain_cot", "answer_only") for seed in range(3)),
         "by_topic": tuple(topics),
         "by_level": tuple(levels),

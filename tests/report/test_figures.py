@@ -88,8 +88,9 @@ def test_right_and_wrong_are_drawn_for_each_arm(made_up: ModuleType) -> None:
         "Log-probability, plain_cot",
         "Log-probability, answer_only",
     ]
-    assert [style for style, _ in charts[2].styles] == ["right", "wrong"]
-    assert len(charts[2].lines) == 6
+    assert [style for style, _ in charts[2].styles] == ["right", "wrong", "right-key", "wrong-key"]
+    assert [style for style, _ in charts[3].styles] == ["right", "wrong"]
+    assert (len(charts[2].lines), len(charts[3].lines)) == (12, 6)
 
 
 def test_students_of_one_arm_are_told_apart(made_up: ModuleType) -> None:

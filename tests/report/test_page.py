@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 
-from feints.records import Choice, Judgement
+from feints.records import Choice, Form, Judgement
+from feints.report import page as page_module
 from feints.report.contents import RunContents, Sample
 from feints.report.page import LONG_TEXT, render_page, write_page
 
@@ -59,10 +60,12 @@ def hostile(made_up: ModuleType) -> RunContents:
     run = made_up.run()
     judged = made_up.judged(HOSTILE * 12, Judgement.WRONG, HOSTILE, HOSTILE, thinking=HOSTILE)
     judged = replace(judged, rationale=replace(judged.rationale, author=HOSTILE))
+    program = replace(judged, rationale=replace(judged.rationale, form=Form.POT, text=HOSTILE))
     problem = replace(
         made_up.problem(), id=HOSTILE, question=HOSTILE, answer=HOSTILE, choices=(Choice(label=HOSTILE, text=HOSTILE),)
     )
     example = replace(made_up.weighted(True), title=HOSTILE)
+    foul = replace(example, tokens=tuple(HOSTILE for _ in example.tokens))
     return replace(
         run,
         **{f.name: HOSTILE for f in fields(run) if isinstance(getattr(run, f.name), str)},
@@ -73,10 +76,14 @@ def hostile(made_up: ModuleType) -> RunContents:
         comparisons=tuple(replace(row, a=HOSTILE, how=HOSTILE) for row in run.comparisons),
         funnel=tuple(replace(s, name=HOSTILE, unit=HOSTILE, reasons=(HOSTILE,) * len(s.reasons)) for s in run.funnel),
         spend=replace(run.spend, teacher=HOSTILE, currency=HOSTILE),
-        samples=(Sample(problem=problem, right=(judged,), wrong=(judged,), other=(judged,)),),
-        examples=(replace(example, tokens=tuple(HOSTILE for _ in example.tokens)),),
+        samples=(Sample(problem=problem, right=(judged, program), wrong=(judged,), other=(judged,)),),
+        examples=(foul,),
         curves=tuple(replace(curve, arm=HOSTILE + curve.arm) for curve in run.curves),
         by_topic=tuple(replace(row, group=HOSTILE) for row in run.by_topic),
+        further_funnels=tuple(replace(own, title=HOSTILE) for own in run.further_funnels),
+        pairs=tuple(replace(pair, problem=problem, right=foul, wrong=foul, pattern=HOSTILE) for pair in run.pairs),
+        key_shares=tuple(replace(share, arm=HOSTILE) for share in run.key_shares),
+        rounds=tuple(replace(row, arm=HOSTILE, brought=replace(row.brought, outcome=HOSTILE)) for row in run.rounds),
     )
 
 
@@ -94,6 +101,37 @@ def test_the_page_is_whole_and_says_the_result(made_up: ModuleType) -> None:
     pointers = ("aria-labelledby", "aria-describedby")
     named = {id_ for _, attrs in reader.tags for name in pointers for id_ in str(attrs.get(name) or "").split()}
     assert targets | named <= set(ids)
+
+
+def test_key_tokens_are_told_apart_by_more_than_colour(made_up: ModuleType) -> None:
+    page = render_page(made_up.run())
+    keys = page[page.index('<section id="keys"') : page.index('<section id="weights"')]
+    assert re.findall(r'<mark class="key-(\w+)">([^<]*)</mark>', keys[keys.index("<article") :])[:3] == [
+        ("right", " 28"), ("wrong", " - 9"), ("wrong", " 19"),
+    ]  # fmt: skip
+    assert "1 of 12 tokens are key tokens" in keys and "3 of 14 tokens are key tokens" in keys
+    assert "mistake: logical" in keys and "edit: median share of key tokens 0.08 of right and 0.21 of wrong" in keys
+    style = (Path(page_module.__file__).parent / "templates/page.css").read_text()
+    assert re.search(r"mark\.key-right \{[^}]*underline", style)
+    assert re.search(r"mark\.key-wrong \{[^}]*line-through", style)
+
+
+def test_a_program_stands_as_it_was_written_beside_its_result(made_up: ModuleType) -> None:
+    page = render_page(made_up.run())
+    assert "<code>boxes = 3\nans = (boxes * 12 - 8) / 4\n</code></pre>" in page
+    assert "Result <bdi><code>7</code></bdi>, gold answer <bdi><code>7</code></bdi>" in page
+
+
+def test_every_round_has_its_exam_cost_and_outcome(made_up: ModuleType) -> None:
+    page = render_page(made_up.run())
+    text = " ".join("".join(read(page).text).split())
+    rounds = text[text.index("Rounds Each round begins") : text.index("Right and wrong, side by side")]
+    for words in ("402 of 950", "31 of 80", "377", "101,100", "0.21 USD", "no mistakes", "test: 48.0 % ["):
+        assert words in rounds
+    assert "tailored, round 2" in text[: text.index("Rounds Each round begins")]
+    assert "Key tokens, right" in text and 'class="right-key-line"' in page
+    plain = render_page(made_up.run(rounds=(), curves=(made_up.curve("answer_only", 0),)))
+    assert 'id="rounds"' not in plain and "Key tokens, right" not in plain
 
 
 def test_nothing_is_loaded_from_anywhere(made_up: ModuleType) -> None:

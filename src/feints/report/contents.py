@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from feints.curate.funnel import FunnelStep
+from feints.evaluate.rounds import RoundReport
 from feints.records import Problem, Rationale, Role, Score, Verdict
 
 
@@ -73,7 +74,7 @@ class Spend:
     teacher: str
     """Identity of the model."""
     requests: int
-    """Requests answered."""
+    """Requests answered, those for new problems and labels too."""
     prompt_tokens: int
     """Tokens sent."""
     completion_tokens: int
@@ -93,7 +94,7 @@ class Spend:
 
     @property
     def rationales(self) -> int:
-        """All rationales, whatever the verdict."""
+        """All judged rationales, whatever the verdict."""
         return self.right + self.wrong + self.no_answer + self.not_checked
 
 
@@ -142,6 +143,34 @@ class WeightedExample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPair:
+    """A right and a wrong target of one problem, of which some tokens are learnt harder than the rest."""
+
+    problem: Problem
+    """What both answer."""
+    right: WeightedExample
+    """The right one."""
+    wrong: WeightedExample
+    """The wrong one."""
+    pattern: str = ""
+    """Mistake pattern, where labelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyShare:
+    """How many target tokens are key tokens, over all pairs of an arm."""
+
+    arm: str
+    """Which arm."""
+    pairs: int
+    """Pairs with key tokens."""
+    right: float
+    """Median share of the right texts, in [0, 1]."""
+    wrong: float
+    """Median share of the wrong texts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
     """What was measured at one optimiser step; None where nothing was."""
 
@@ -153,6 +182,10 @@ class CurvePoint:
     """Mean log-probability per token of right targets."""
     wrong_logprob: float | None = None
     """Mean log-probability per token of wrong targets."""
+    right_key: float | None = None
+    """The same over key tokens of right targets alone."""
+    wrong_key: float | None = None
+    """The same over key tokens of wrong targets."""
     validation: float | None = None
     """Loss on the validation split of train."""
 
@@ -187,6 +220,30 @@ class GroupScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FurtherFunnel:
+    """The funnel of a further stage, a round, or another arm."""
+
+    title: str
+    """Whose."""
+    steps: tuple[FunnelStep, ...]
+    """From the first to the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One round of an arm with one training seed."""
+
+    arm: str
+    """Which arm."""
+    seed: int
+    """Training seed."""
+    brought: RoundReport
+    """Its exam, what the teacher was asked, and what became of it."""
+    scores: tuple[Score, ...] = ()
+    """Of the student at its end on the test sets, where the recipe wants such exams."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunContents:
     """All that a report shows of one run."""
 
@@ -211,13 +268,21 @@ class RunContents:
     comparisons: tuple[ComparisonRow, ...] = ()
     """Paired tests; the first is the one the run was made for."""
     funnel: tuple[FunnelStep, ...] = ()
-    """From sampled to learnt."""
+    """From sampled to learnt, of the method."""
+    further_funnels: tuple[FurtherFunnel, ...] = ()
+    """Those of its further stages and rounds, and of the other arms."""
     spend: Spend | None = None
     """The teacher's bill, None where no teacher took part."""
     samples: tuple[Sample, ...] = ()
     """A few problems with right and wrong rationales."""
     examples: tuple[WeightedExample, ...] = ()
     """A few examples with their weights."""
+    pairs: tuple[KeyPair, ...] = ()
+    """A few pairs with key tokens."""
+    key_shares: tuple[KeyShare, ...] = ()
+    """How many tokens are key tokens, one row per arm that has any."""
+    rounds: tuple[Round, ...] = ()
+    """Rounds in order of arm, seed and number."""
     curves: tuple[Curve, ...] = ()
     """Training curves."""
     by_topic: tuple[GroupScore, ...] = ()

@@ -168,6 +168,8 @@ def curve_charts(curves: Sequence[Curve]) -> tuple[LineChart, ...]:
         own = [curve for curve in curves if curve.label == label]
         lines = [("right targets", "right", _series(curve, _right)) for curve in own]
         lines += [("wrong targets", "wrong", _series(curve, _wrong)) for curve in own]
+        lines += [("key tokens, right", "right-key", _series(curve, _right_key)) for curve in own]
+        lines += [("key tokens, wrong", "wrong-key", _series(curve, _wrong_key)) for curve in own]
         charts.append(_line_chart(f"Log-probability, {label}", "nats per token", lines))
     return tuple(chart for chart in charts if chart is not None)
 
@@ -218,6 +220,14 @@ def _right(point: CurvePoint) -> float | None:
 
 def _wrong(point: CurvePoint) -> float | None:
     return point.wrong_logprob
+
+
+def _right_key(point: CurvePoint) -> float | None:
+    return point.right_key
+
+
+def _wrong_key(point: CurvePoint) -> float | None:
+    return point.wrong_key
 
 
 def _line_chart(title: str, unit: str, lines: Sequence[tuple[str, str, _Series]]) -> LineChart | None:

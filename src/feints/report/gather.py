@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from feints.curate.funnel import Funnel, FunnelStep
 from feints.evaluate.exam import by_level, by_topic, compare, compare_seeds, score, scores_by_group
-from feints.records import Answer, Example, Judgement, Problem, Rationale, Score, Verdict
-from feints.report.contents import (
-    Arm,
-    ArmRole,
-    ComparisonRow,
-    Curve,
-    CurvePoint,
-    GroupScore,
-    Judged,
-    RunContents,
-    Sample,
-    Spend,
-    WeightedExample,
-)
+from feints.records import Answer, Judgement, Problem, Rationale, Score, Verdict
+from feints.report import texts, training
+from feints.report.contents import Arm, ArmRole, ComparisonRow, GroupScore, Judged, RunContents, Spend
 from feints.runs import RunFolder, read_table
 
-SHOWN_PROBLEMS = 6
-SHOWN_OF_EACH = 2
-SHOWN_EXAMPLES = 3
 Exams = dict[tuple[str, str, int], list[Answer]]
 """Answers by arm, problem set and training seed, in the order the exams were taken."""
 
@@ -48,8 +31,12 @@ def gather(folder: Path) -> RunContents:
     arms = tuple(
         Arm(name=arm["name"], role=ArmRole(arm["role"]), explanation=arm["explanation"]) for arm in facts["arms"]
     )
+    names = [arm.name for arm in arms]
     exams = _exams(run)
-    judged = _judged(run)
+    rationales, judged = _judged(run)
+    problems = texts.training_problems(run)
+    lessons = [texts.Lessons(run, name) for name in names]
+    funnel, further = training.funnels(run, names)
     scores = [score(answers, arm, name, seed) for (arm, name, seed), answers in exams.items()]
     scores.sort(key=lambda s: facts["sets"].index(s.problem_set))
     topics, levels = _groups(run, exams, str(facts["sets"][0]))
@@ -64,11 +51,15 @@ def gather(folder: Path) -> RunContents:
         arms=arms,
         scores=tuple(scores),
         comparisons=tuple(_comparisons(exams, arms, facts["sets"])),
-        funnel=_funnel(run, arms[0].name),
-        spend=_spend(judged, str(facts["teacher"]), facts["recipe"]),
-        samples=_samples(run, judged),
-        examples=_weighted(run, arms),
-        curves=tuple(_curves(run)),
+        funnel=funnel,
+        further_funnels=further,
+        spend=_spend(rationales, judged, str(facts["teacher"]), facts["recipe"]),
+        samples=texts.samples(problems, judged),
+        examples=lessons[0].weighted(),
+        pairs=next((pairs for lesson in lessons if (pairs := lesson.key_pairs(problems))), ()),
+        key_shares=tuple(share for lesson in lessons for share in lesson.key_share()),
+        rounds=training.rounds(run, names, facts["sets"]),
+        curves=tuple(training.curves(run)),
         by_topic=topics,
         by_level=levels,
         notes=tuple(facts["notices"]),
@@ -83,11 +74,12 @@ def _exams(run: RunFolder) -> Exams:
     }
 
 
-def _judged(run: RunFolder) -> list[Judged]:
-    """Every rationale of the run with its verdict."""
+def _judged(run: RunFolder) -> tuple[list[Rationale], list[Judged]]:
+    """Every rationale of the run, and those that have a verdict with it."""
     verdicts = {v.rationale_id: v for path, _ in run.outputs("2_verdicts") for v in read_table(path, Verdict)}
     rationales = {r.id: r for path, _ in run.outputs("1_rationales") for r in read_table(path, Rationale)}
-    return [Judged(rationale=r, verdict=verdicts[r.id]) for r in rationales.values() if r.id in verdicts]
+    judged = [Judged(rationale=r, verdict=verdicts[r.id]) for r in rationales.values() if r.id in verdicts]
+    return list(rationales.values()), judged
 
 
 # ---------------------------------------------------------------------------------------------------- comparisons
@@ -167,104 +159,28 @@ def _renamed(value: Score, problem_set: str) -> Score:
     return Score(**{**{name: getattr(value, name) for name in Score.__dataclass_fields__}, "problem_set": problem_set})
 
 
-# --------------------------------------------------------------------------------------------- funnel, bill, texts
+# ------------------------------------------------------------------------------------------------------- the bill
 
 
-def _funnel(run: RunFolder, arm: str) -> tuple[FunnelStep, ...]:
-    for path, entry in run.outputs("3_dropped"):
-        if entry.get("arm") == arm and entry["label"].endswith("-funnel"):
-            return Funnel(tuple(read_table(path, FunnelStep))).steps
-    return ()
-
-
-def _spend(judged: Sequence[Judged], teacher: str, recipe: dict[str, Any]) -> Spend | None:
-    # What a student wrote in an exam of its own costs no teacher.
-    judged = [row for row in judged if row.rationale.author == teacher]
-    if not judged:
+def _spend(
+    rationales: Sequence[Rationale], judged: Sequence[Judged], teacher: str, recipe: dict[str, Any]
+) -> Spend | None:
+    # What a student wrote in an exam of its own costs no teacher; labels and new problems are paid, never judged.
+    paid = [row for row in rationales if row.author == teacher]
+    if not paid:
         return None
-    counts = Counter(row.verdict.value for row in judged)
+    counts = Counter(row.verdict.value for row in judged if row.rationale.author == teacher)
     prices = recipe["teacher"]["prices"]
     price = prices.get(recipe["teacher"]["model"])
     return Spend(
         teacher=teacher,
-        requests=len(judged),
-        prompt_tokens=sum(row.rationale.prompt_tokens for row in judged),
-        completion_tokens=sum(row.rationale.completion_tokens for row in judged),
-        money=sum(row.rationale.cost for row in judged) if price else None,
+        requests=len(paid),
+        prompt_tokens=sum(row.prompt_tokens for row in paid),
+        completion_tokens=sum(row.completion_tokens for row in paid),
+        money=sum(row.cost for row in paid) if price else None,
         currency=price["currency"] if price else "",
         right=counts[Judgement.CORRECT],
         wrong=counts[Judgement.WRONG],
         no_answer=counts[Judgement.NO_ANSWER],
         not_checked=counts[Judgement.NOT_CHECKED],
-    )
-
-
-def _samples(run: RunFolder, judged: Sequence[Judged]) -> tuple[Sample, ...]:
-    """The first problems that have both right and wrong rationales."""
-    problems = {
-        p.id: p for path, entry in run.outputs("0_problems") if "set" not in entry for p in read_table(path, Problem)
-    }
-    piles: dict[str, dict[Judgement, list[Judged]]] = {}
-    for row in judged:
-        piles.setdefault(row.rationale.problem_id, {}).setdefault(row.verdict.value, []).append(row)
-    mixed = [name for name, pile in piles.items() if Judgement.CORRECT in pile and Judgement.WRONG in pile]
-    return tuple(
-        Sample(
-            problem=problems[name],
-            right=tuple(piles[name][Judgement.CORRECT][:SHOWN_OF_EACH]),
-            wrong=tuple(piles[name][Judgement.WRONG][:SHOWN_OF_EACH]),
-        )
-        for name in mixed[:SHOWN_PROBLEMS]
-    )
-
-
-def _weighted(run: RunFolder, arms: Sequence[Arm]) -> tuple[WeightedExample, ...]:
-    """A few training examples of the method's arm, token by token, where the student's tokenizer can be read."""
-    if find_spec("tokenizers") is None:
-        return ()
-    from tokenizers import Tokenizer  # noqa: PLC0415  part of the train extra; the report stands without it
-
-    method = arms[0].name
-    students = [path for path, entry in run.outputs("4_student") if entry["arm"] == method]
-    tables = [
-        path
-        for path, entry in run.outputs("3_examples")
-        if entry.get("arm") == method and entry["label"].endswith("-train")
-    ]
-    files = [path / "student" / "tokenizer.json" for path in students]
-    if not tables or not files or not files[0].is_file():
-        return ()
-    tokenizer = Tokenizer.from_file(str(files[0]))
-    return tuple(
-        WeightedExample(
-            title=f"{method}, {example.problem_id}",
-            role=example.role,
-            tokens=tuple(
-                tokenizer.decode([i], skip_special_tokens=False) for i in (*example.prompt_ids, *example.target_ids)
-            ),
-            weights=example.weights,
-            prompt_length=len(example.prompt_ids),
-        )
-        for example in read_table(tables[0], Example)[:SHOWN_EXAMPLES]
-    )
-
-
-def _curves(run: RunFolder) -> Iterable[Curve]:
-    for path, entry in run.outputs("4_student"):
-        metrics = path / "training" / "metrics.jsonl"
-        if metrics.is_file():
-            lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-            yield Curve(
-                arm=entry["arm"], seed=entry["seed"], name=entry.get("name", ""), points=tuple(map(_point, lines))
-            )
-
-
-def _point(line: dict[str, Any]) -> CurvePoint:
-    if line["kind"] == "validation":
-        return CurvePoint(step=line["step"], validation=line["loss"])
-    return CurvePoint(
-        step=line["step"],
-        loss=line["loss"],
-        right_logprob=line.get("logprob_right"),
-        wrong_logprob=line.get("logprob_wrong"),
     )

@@ -30,6 +30,8 @@ def render_page(contents: RunContents) -> str:
             charts=figures.interval_charts(contents),
             differences=figures.differences(contents.comparisons),
             bars=figures.funnel_bars(contents.funnel),
+            further_bars=[(funnel.title, figures.funnel_bars(funnel.steps)) for funnel in contents.further_funnels],
+            has_key=any(point.right_key is not None for curve in contents.curves for point in curve.points),
             curve_charts=figures.curve_charts(contents.curves),
             groups=[
                 (title, _group_tables(rows))
@@ -64,6 +66,8 @@ def _environment() -> Environment:
         "money": cost.money,
         "difference_words": figures.difference_words,
         "token_runs": weights.runs,
+        "key_runs": weights.key_runs,
+        "key_count": weights.key_count,
         "count": partial(_number, pattern=",d"),
         "tenths": partial(_number, pattern=",.1f"),
         "place": partial(_number, pattern=".2f"),
@@ -116,7 +120,7 @@ def _curve_rows(curves: tuple[Curve, ...]) -> list[dict[str, Any]]:
             "seed": curve.seed,
             "steps": max((p.step for p in curve.points), default=0),
         }
-        for name in ("loss", "validation", "right_logprob", "wrong_logprob"):
+        for name in ("loss", "validation", "right_logprob", "wrong_logprob", "right_key", "wrong_key"):
             values = [value for point in curve.points if (value := getattr(point, name)) is not None]
             row[name] = f"{values[0]:.3f} → {values[-1]:.3f}".replace("-", "−") if values else "–"
         rows.append(row)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from feints.report.contents import WeightedExample
 
@@ -46,6 +48,39 @@ def runs(example: WeightedExample) -> tuple[TokenRun, ...]:
         )
         for texts, weight, prompt in found
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRun:
+    """Neighbouring tokens of a target that are all key tokens, or all not."""
+
+    text: str
+    """Their text."""
+    key: bool
+    """Whether they are key tokens."""
+
+
+def key_runs(example: WeightedExample) -> tuple[KeyRun, ...]:
+    """The target of an example, neighbours joined; the prompt is left out."""
+    marked = key_tokens(example.weights, example.prompt_length)
+    found = list(zip(example.tokens, marked, strict=True))[example.prompt_length :]
+    return tuple(
+        KeyRun(text="".join(text for text, _ in run), key=key) for key, run in groupby(found, key=lambda item: item[1])
+    )
+
+
+def key_count(example: WeightedExample) -> tuple[int, int]:
+    """Key tokens of a target, and all of its tokens."""
+    marked = key_tokens(example.weights, example.prompt_length)
+    return sum(marked), len(marked) - example.prompt_length
+
+
+def key_tokens(weights: Sequence[float], prompt: int) -> tuple[bool, ...]:
+    """Which tokens are pulled hardest in a target whose tokens are not all pulled alike; the prompt never is."""
+    pulls = [abs(weight) for weight in weights[prompt:]]
+    hardest = max(pulls, default=0.0)
+    told = hardest > min(pulls, default=0.0)
+    return (*[False] * prompt, *(told and pull == hardest for pull in pulls))
 
 
 def _written(weight: float) -> str:

@@ -1,0 +1,83 @@
+"""How students came to be, out of a run folder: funnels, training curves, rounds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from feints.curate.funnel import Funnel, FunnelStep
+from feints.evaluate.exam import score
+from feints.evaluate.rounds import RoundReport
+from feints.records import Answer
+from feints.report.contents import Curve, CurvePoint, FurtherFunnel, Round
+from feints.runs import RunFolder, read_table
+
+_FUNNEL = "-funnel"
+
+
+def funnels(run: RunFolder, arms: Sequence[str]) -> tuple[tuple[FunnelStep, ...], tuple[FurtherFunnel, ...]]:
+    """The first funnel of the first arm, and all others in the order of arms; equal ones once."""
+    found: dict[tuple[FunnelStep, ...], str] = {}
+    for arm in arms:
+        for path, entry in run.outputs("3_dropped"):
+            if entry.get("arm") == arm and entry["label"].endswith(_FUNNEL):
+                steps = Funnel(tuple(read_table(path, FunnelStep))).steps
+                found.setdefault(steps, _title(arm, entry, entry["label"].removesuffix(_FUNNEL)))
+    if not found:
+        return (), ()
+    first, *others = found.items()
+    return first[0], tuple(FurtherFunnel(title=title, steps=steps) for steps, title in others)
+
+
+def curves(run: RunFolder) -> Iterator[Curve]:
+    """Every training of the run."""
+    for path, entry in run.outputs("4_student"):
+        metrics = path / "training" / "metrics.jsonl"
+        if metrics.is_file():
+            lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+            name = ", ".join(_parts(entry.get("within"), entry.get("name")))
+            yield Curve(arm=entry["arm"], seed=entry["seed"], name=name, points=tuple(map(_point, lines)))
+
+
+def rounds(run: RunFolder, arms: Sequence[str], sets: Sequence[str]) -> tuple[Round, ...]:
+    """Every round of every arm, with the exams taken at its end."""
+    exams = {
+        (entry["arm"], entry["seed"], entry.get("within"), entry["set"]): path
+        for path, entry in run.outputs("5_answers")
+        if entry.get("name")
+    }
+    found = []
+    for path, entry in run.outputs("6_report"):
+        if "round" not in entry:
+            continue
+        arm, seed = entry["arm"], entry["seed"]
+        taken = [(name, exams.get((arm, seed, entry.get("within"), name))) for name in sets]
+        scores = tuple(score(read_table(file, Answer), arm, name, seed) for name, file in taken if file)
+        found += [
+            Round(arm=arm, seed=seed, brought=brought, scores=scores) for brought in read_table(path, RoundReport)
+        ]
+    return tuple(sorted(found, key=lambda row: (arms.index(row.arm), row.seed, row.brought.round)))
+
+
+def _title(arm: str, entry: dict[str, Any], label: str) -> str:
+    """The arm, its round, and the name of the lesson in it, each once."""
+    return ", ".join([arm, *_parts(entry.get("within"), label.removeprefix(arm).removeprefix("-"))])
+
+
+def _parts(*names: str | None) -> list[str]:
+    """Names as words, each once."""
+    return list(dict.fromkeys(name.replace("_", " ") for name in names if name))
+
+
+def _point(line: dict[str, Any]) -> CurvePoint:
+    if line["kind"] == "validation":
+        return CurvePoint(step=line["step"], validation=line["loss"])
+    return CurvePoint(
+        step=line["step"],
+        loss=line["loss"],
+        right_logprob=line.get("logprob_right"),
+        wrong_logprob=line.get("logprob_wrong"),
+        right_key=line.get("logprob_right_key"),
+        wrong_key=line.get("logprob_wrong_key"),
+    )
