@@ -1,0 +1,119 @@
+"""Imitating another pile: right and wrong rationales alike (MIX), wrong ones alone (NEG), or the data's own solutions.
+
+Baselines of Turning Dust into Gold (Li et al., AAAI 2024): MIX shows what negative rationales do when they are taken
+for positive ones, NEG what a student of wrong rationales solves (its overlap with the others is reported beside
+chance), and "Fine-tune" learns the human solutions of the training set instead of a teacher's.
+
+Departures: 1) Only target tokens are learnt, end of sequence included (TDG-D1). 2) A problem without a solution of
+its own is left out of `gold`, and counted.
+
+Control: right rationales only, each as often as needed for as many examples, hence at equal optimiser steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import cycle, islice
+from typing import Literal
+
+from pydantic import Field
+
+from feints.bench import Bench
+from feints.config import Settings
+from feints.curate.examples import Built, build_examples
+from feints.errors import DataError
+from feints.evaluate.solver import Solver
+from feints.generate.prompt import STUDENT, TEACHER
+from feints.records import Dropped, Example, Form, Origin, Problem, Rationale, Role, content_hash
+from feints.runs import Stored
+from feints.train.losses import weighted_nll
+from feints.train.student import Student
+
+
+class Config(Settings):
+    """Settings of imitation."""
+
+    learn: Literal["both", "wrong", "gold", "right"] = Field(
+        default="both",
+        description="Right and wrong rationales, wrong ones, the data's solutions, or (control) right ones.",
+    )
+
+
+def distil(bench: Bench, config: Config) -> Solver:
+    """Sample the teacher and imitate what the pile asked for holds."""
+    said = bench.ask("teacher", TEACHER)
+    verdicts = bench.judge("teacher", said)
+    chosen = bench.choose(said, verdicts, pile="wrong" if config.learn == "wrong" else "right")
+    right, wrong = list(chosen.piles.right), list(chosen.piles.wrong)
+    rows = {
+        "both": [*right, *wrong],
+        "wrong": wrong,
+        "gold": gold_rows(bench.problems) if config.learn == "gold" else [],
+        "right": list(islice(cycle(right), len(right) + len(wrong))) if right else [],
+    }[config.learn]
+    negative = {row.id for row in wrong}
+    prompt = bench.prompt(STUDENT)
+
+    def build(student: Student, used: Sequence[Rationale]) -> Built:
+        examples: list[Example] = []
+        dropped: list[Dropped] = []
+        for place, row in enumerate(used):
+            built = build_examples(
+                student.renderer,
+                prompt,
+                bench.by_id,
+                [row],
+                role=Role.WRONG if row.id in negative else Role.RIGHT,
+                thinking=bench.curate.thinking,
+                max_tokens=bench.curate.max_tokens,
+            )
+            # A row learnt from twice stands here twice, and ids are unique.
+            examples += [replace(example, id=content_hash(example.id, place)) for example in built.examples]
+            dropped += built.dropped
+        return Built(examples=tuple(examples), dropped=tuple(dropped))
+
+    lesson = bench.examples(chosen, [prompt.hash, "imitated", config.learn], build, rows)
+    student = bench.fit(lesson, weighted_nll(), loss_settings=["weighted_nll", "target_tokens"])
+    return bench.one_shot(student, prompt)
+
+
+def gold_rows(problems: Stored[Problem]) -> list[Rationale]:
+    """The worked solutions of the data set as rationales.
+
+    Raises:
+        DataError: it has none.
+    """
+    rows = [
+        Rationale(
+            id=content_hash("gold", problem.id, problem.solution),
+            problem_id=problem.id,
+            text=problem.solution,
+            form=Form.COT,
+            origin=Origin.GOLD,
+            author="data set",
+        )
+        for problem in problems
+        if problem.solution
+    ]
+    if not rows:
+        raise DataError(
+            f"none of {len(problems)} training problems has a worked solution; learn: gold needs a task that has them, "
+            "such as math or gsm8k"
+        )
+    return rows
+
+
+def control(config: Config) -> Config | None:
+    """Right rationales only, at equal steps; None for the control itself."""
+    return None if config.learn == "right" else config.model_copy(update={"learn": "right"})
+
+
+def arm(config: Config) -> tuple[str, str]:
+    """Name and explanation for tables."""
+    return {
+        "both": ("mix", "imitates right and wrong rationales alike"),
+        "wrong": ("neg", "imitates wrong rationales alone"),
+        "gold": ("gold", "imitates the data set's own solutions"),
+        "right": ("right_only", "imitates right rationales, repeated to as many examples"),
+    }[config.learn]
