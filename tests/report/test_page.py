@@ -113,7 +113,7 @@ def test_key_tokens_are_told_apart_by_more_than_colour(made_up: ModuleType) -> N
     assert "mistake: logical" in keys and "edit: median share of key tokens 0.08 of right and 0.21 of wrong" in keys
     style = (Path(page_module.__file__).parent / "templates/page.css").read_text()
     assert re.search(r"mark\.key-right \{[^}]*underline", style)
-    assert re.search(r"mark\.key-wrong \{[^}]*line-through", style)
+    assert re.search(r"mark\.key-wrong \{[^}]*underline wavy", style)
 
 
 def test_a_program_stands_as_it_was_written_beside_its_result(made_up: ModuleType) -> None:
