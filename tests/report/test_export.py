@@ -1,0 +1,167 @@
+"""Examples of a run as files for other trainers: the columns each reads, and one step of TRL where it is installed."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from rich.console import Console
+
+from feints.errors import DataError, UnknownNameError
+from feints.pipeline import run_recipe
+from feints.recipe import load_recipe
+from feints.records import Example, Role
+from feints.report.export import IGNORED, export_run
+from feints.runs import RunFolder, read_table
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(small_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of EDIT."""
+    folder = tmp_path_factory.mktemp("export")
+    recipe = yaml.safe_load(small_recipe.read_text(encoding="utf-8"))
+    recipe["method"] = {"name": "edit", "gamma": 0.25}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    run_recipe(load_recipe(folder / "recipe.yaml"), folder / "run", Console(file=StringIO()))
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def arm(run: Path) -> str:
+    return str(RunFolder.open(run).manifest["arms"][0]["name"])
+
+
+@pytest.fixture(scope="module")
+def examples(run: Path, arm: str) -> dict[str, list[Example]]:
+    """By stage: what was trained on."""
+    return {
+        str(entry["label"]).removeprefix(f"{arm}-").removesuffix("-train"): read_table(path, Example)
+        for path, entry in RunFolder.open(run).outputs("3_examples")
+        if str(entry["label"]).endswith("-train")
+    }
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_jsonl_says_everything(run: Path, arm: str, examples: dict[str, list[Example]], tmp_path: Path) -> None:
+    files = export_run(run, "jsonl", tmp_path)
+    assert {path.name for path in files} == {
+        *(f"{arm}-{stage}-{part}.jsonl" for stage in ("stage1", "stage2") for part in ("train", "validation")),
+        "EXPORT.md",
+    }
+    for stage, expected in examples.items():
+        found = rows(tmp_path / f"{arm}-{stage}-train.jsonl")
+        assert [(tuple(r["prompt_ids"]), tuple(r["completion_ids"]), tuple(r["token_weights"])) for r in found] == [
+            (e.prompt_ids, e.target_ids, e.weights) for e in expected
+        ]
+        assert [(r["id"], r["group"], r["role"]) for r in found] == [(e.id, e.group, e.role) for e in expected]
+        assert all(r["prompt"].endswith("Let's think step by step.\n") for r in found)
+        assert all(r["completion"] and "</s>" not in r["completion"] for r in found)
+    assert "| nothing |" in (tmp_path / "EXPORT.md").read_text(encoding="utf-8")
+
+
+def test_hf_is_parquet_with_labels_and_weights(
+    run: Path, arm: str, examples: dict[str, list[Example]], tmp_path: Path
+) -> None:
+    export_run(run, "hf", tmp_path)
+    found = pq.read_table(tmp_path / f"{arm}-stage2-train.parquet").to_pylist()
+    assert len(found) == len(examples["stage2"])
+    for row, example in zip(found, examples["stage2"], strict=True):
+        assert tuple(row["input_ids"]) == (*example.prompt_ids, *example.target_ids)
+        assert tuple(row["token_weights"]) == example.weights
+        assert [label != IGNORED for label in row["labels"]] == [weight > 0 for weight in example.weights]
+
+
+def trl_files(run: Path, arm: str, out: Path) -> tuple[Path, Path]:
+    export_run(run, "trl", out)
+    return out / f"{arm}-stage2-train.sft.jsonl", out / f"{arm}-stage2-train.preference.jsonl"
+
+
+def test_trl_columns(run: Path, arm: str, examples: dict[str, list[Example]], tmp_path: Path) -> None:
+    sft, preference = trl_files(run, arm, tmp_path)
+    expected = [e for e in examples["stage2"] if e.role is Role.RIGHT]
+    found = rows(sft)
+    assert len(found) == len(expected), "a wrong text pulls nothing, and labels cannot push"
+    for row, example in zip(found, expected, strict=True):
+        assert set(row) == {"input_ids", "labels", "token_weights"}
+        assert row["labels"] == [
+            t if w > 0 else IGNORED for t, w in zip(row["input_ids"], example.weights, strict=True)
+        ]
+    sides = rows(preference)
+    assert all(set(row) == {"prompt", "chosen", "rejected"} for row in sides)
+    assert len(sides) == len({e.group for e in examples["stage2"]})
+    assert all(row["chosen"] != row["rejected"] for row in sides)
+    said = (tmp_path / "EXPORT.md").read_text(encoding="utf-8")
+    assert f"{len(examples['stage2']) - len(expected)} texts in which nothing pulls" in said
+
+
+def test_llamafactory_reads_whole_texts_and_pairs(
+    run: Path, arm: str, examples: dict[str, list[Example]], tmp_path: Path
+) -> None:
+    files = export_run(run, "llamafactory", tmp_path)
+    info = json.loads((tmp_path / "dataset_info.json").read_text(encoding="utf-8"))
+    assert {entry["file_name"] for entry in info.values()} == {p.name for p in files if p.suffix == ".json"} - {
+        "dataset_info.json"
+    }
+    for entry in info.values():
+        table = json.loads((tmp_path / entry["file_name"]).read_text(encoding="utf-8"))
+        assert table and set(entry["columns"].values()) == set(table[0])
+        assert entry.get("ranking", False) == entry["file_name"].endswith(".pairs.json")
+    whole = json.loads((tmp_path / f"{arm}-stage1-train.json").read_text(encoding="utf-8"))
+    assert len(whole) == len(examples["stage1"])
+    assert not (tmp_path / f"{arm}-stage2-train.json").exists(), "key tokens cannot be said in text"
+
+
+def test_axolotl_is_tokenised_or_pairs(run: Path, arm: str, tmp_path: Path) -> None:
+    export_run(run, "axolotl", tmp_path)
+    found = rows(tmp_path / f"{arm}-stage2-train.tokenised.jsonl")
+    assert all(set(row) == {"input_ids", "labels", "attention_mask"} for row in found)
+    assert all(len(row["input_ids"]) == len(row["labels"]) == len(row["attention_mask"]) for row in found)
+    assert rows(tmp_path / f"{arm}-stage2-train.preference.jsonl")
+
+
+def test_what_cannot_be_exported_says_so(run: Path, tmp_path: Path, arm: str) -> None:
+    with pytest.raises(UnknownNameError, match="jsonl"):
+        export_run(run, "json", tmp_path)
+    with pytest.raises(UnknownNameError, match=arm):
+        export_run(run, "jsonl", tmp_path, "edi")
+    with pytest.raises(DataError, match="no training examples"):
+        export_run(run, "jsonl", tmp_path, "untrained")
+
+
+@pytest.mark.skipif(find_spec("trl") is None, reason="TRL is not installed")
+@pytest.mark.filterwarnings("default")
+def test_trl_trains_a_step_on_each_file(run: Path, arm: str, tmp_path: Path) -> None:
+    from datasets import load_dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+    student = next(path for path, entry in RunFolder.open(run).outputs("4_student") if entry.get("name") == "stage1")
+    tokenizer = AutoTokenizer.from_pretrained(student / "student")
+    usual = {"output_dir": str(tmp_path / "out"), "max_steps": 1, "per_device_train_batch_size": 2, "report_to": [],
+             "use_cpu": True, "bf16": False, "gradient_checkpointing": False, "max_length": 512}  # fmt: skip
+    sft, preference = trl_files(run, arm, tmp_path)
+    for file, kind, config in ((sft, SFTTrainer, SFTConfig), (preference, DPOTrainer, DPOConfig)):
+        model = AutoModelForCausalLM.from_pretrained(student / "student")
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        data = load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
+        trainer = kind(model=model, args=config(**usual), train_dataset=data, processing_class=tokenizer)
+        batch = next(iter(trainer.get_train_dataloader()))
+        result = trainer.train()
+        assert result.global_step == 1 and result.training_loss == result.training_loss
+        assert any(not before[name].equal(tensor) for name, tensor in model.state_dict().items())
+        if kind is SFTTrainer:
+            known = {tuple(row["input_ids"]): row["labels"] for row in rows(file)}
+            for ids, labels in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True):
+                (length,) = [len(found) for found in known if tuple(ids[: len(found)]) == found]
+                assert labels[:length] == known[tuple(ids[:length])]
