@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from rich.progress import track
@@ -39,19 +40,44 @@ EXAM = 500
 """Problems of one step that the card's accuracy is measured on."""
 
 
+class Stage(Settings):
+    """What is read in one go."""
+
+    one_step: int = Field(default=0, ge=0, description="Problems of one step, with that step.")
+    next_step: int = Field(default=0, ge=0, description="Stories with what is known so far, and the next step alone.")
+    retelling: int = Field(default=0, ge=0, description="Stories, and their facts again in another order.")
+    looking_up: int = Field(default=0, ge=0, description="Lists of facts whose numbers are looked up.")
+    looking_up_in_stories: int = Field(
+        default=0, ge=0, description="Stories whose plain numbers are looked up, where they have any."
+    )
+    equations: int = Field(default=0, ge=0, description="Texts of eight equations each.")
+    schedule: Literal["constant", "cosine"] = Field(default="cosine", description="Of the learning rate.")
+
+
+BINDING = Stage(
+    one_step=4_000,
+    retelling=10_000,
+    looking_up=16_000,
+    looking_up_in_stories=4_000,
+    equations=10_000,
+    schedule="constant",
+)
+"""First of all numbers are bound to names: among other lessons that took more than seven million tokens (LOG.md)."""
+STEPS = Stage(
+    one_step=45_000,
+    next_step=100_000,
+    retelling=12_000,
+    looking_up=40_000,
+    looking_up_in_stories=12_000,
+    equations=30_000,
+)
+"""Then single steps, with enough looking up that it is not forgotten."""
+
+
 class PretrainSettings(Settings):
     """How the nano student is made; the defaults made the one that ships."""
 
-    one_step: int = Field(default=45_000, ge=0, description="Problems of one step, with that step.")
-    next_step: int = Field(
-        default=220_000, ge=0, description="Stories with what is known so far, and the next step alone."
-    )
-    retelling: int = Field(default=30_000, ge=0, description="Stories, and their facts again in another order.")
-    looking_up: int = Field(default=40_000, ge=0, description="Lists of facts whose numbers are looked up.")
-    looking_up_in_stories: int = Field(
-        default=20_000, ge=0, description="Stories whose plain numbers are looked up, where they have any."
-    )
-    equations: int = Field(default=40_000, ge=0, description="Texts of eight equations each.")
+    stages: tuple[Stage, ...] = Field(default=(BINDING, STEPS), min_length=1, description="One after the other.")
     hidden: int = Field(default=128, ge=16, description="Width of the student.")
     layers: int = Field(default=5, ge=1, description="Depth of the student.")
     heads: int = Field(default=4, ge=1, description="Attention heads.")
@@ -62,21 +88,21 @@ class PretrainSettings(Settings):
     seed: int = Field(default=0, ge=0, description="Of the weights, the data and their order.")
 
 
-def lessons(settings: PretrainSettings) -> Iterator[Lesson]:
-    """What is read; another seed, other lessons."""
+def lessons(stage: Stage, seed: int) -> Iterator[Lesson]:
+    """The lessons of a stage; another seed, other lessons."""
     kinds: tuple[tuple[int, Callable[[int, int], Lesson | None]], ...] = (
-        (settings.one_step, one_step),
-        (settings.next_step, next_step),
-        (settings.retelling, retelling),
-        (settings.looking_up, looking_up),
-        (settings.looking_up_in_stories, looking_up_in_stories),
-        (settings.equations, equations),
+        (stage.one_step, one_step),
+        (stage.next_step, next_step),
+        (stage.retelling, retelling),
+        (stage.looking_up, looking_up),
+        (stage.looking_up_in_stories, looking_up_in_stories),
+        (stage.equations, equations),
     )
-    for count, make in kinds:
-        for index in range(count):
-            lesson = make(index, settings.seed)
-            if lesson is not None:
-                yield lesson
+    drawn = [(index, make) for count, make in kinds for index in range(count)]
+    for index, make in track(drawn, "writing lessons", disable=len(drawn) < 1000):
+        lesson = make(index, seed)
+        if lesson is not None:
+            yield lesson
 
 
 def example(student: Student, lesson: Lesson, settings: PretrainSettings) -> Example:
@@ -117,41 +143,48 @@ def _messages(lesson: Lesson) -> tuple[Message, ...]:
 
 
 def pretrain(folder: Path, settings: PretrainSettings) -> FitResult:
-    """Make the nano student from nothing and write it, with its card, to `folder/student`; resumes after a crash."""
+    """Make the nano student from nothing and write it, with its card, to `folder/student`; resumes after a crash.
+
+    Returns what training told of the last stage.
+    """
     start = folder / "random"
     if not (start / "config.json").exists():
         write_untrained(start, seed=settings.seed, hidden=settings.hidden, layers=settings.layers, heads=settings.heads)
     student = Student.load(StudentSettings(model=str(start)), seed=settings.seed)
     shown: set[str] = set()
-    examples: list[Example] = []
-    kinds = (settings.one_step, settings.next_step, settings.retelling, settings.looking_up)
-    total = sum((*kinds, settings.looking_up_in_stories, settings.equations))
-    for lesson in track(lessons(settings), "writing lessons", total=total, disable=total < 1000):
-        shown.add(lesson.question)
-        examples.append(example(student, lesson, settings))
-    training = TrainSettings(
+    results: list[FitResult] = []
+    for place, stage in enumerate(settings.stages):
+        # Every stage has a seed of its own, so that no lesson comes twice.
+        read = list(lessons(stage, settings.seed + place))
+        shown |= {lesson.question for lesson in read}
+        examples = [example(student, lesson, settings) for lesson in read]
+        loss, training = weighted_nll("absolute_weight"), _training(settings, stage)
+        results.append(fit(student, examples, loss, training, folder / f"stage_{place + 1}"))
+    student.save(folder / "student")
+    accuracy = one_step_accuracy(student, settings.seed + len(settings.stages), shown)
+    write_card(folder / "student" / CARD, student, settings, results, accuracy)
+    return results[-1]
+
+
+def _training(settings: PretrainSettings, stage: Stage) -> TrainSettings:
+    return TrainSettings(
         batch_tokens=settings.batch_tokens,
         micro_tokens=settings.batch_tokens,
         rows="padded",
         optimizer="muon",
         learning_rate=settings.learning_rate,
         warmup_steps=200,
-        schedule="cosine",
+        schedule=stage.schedule,
         weight_decay=0.01,
         clip_norm=1.0,
         betas=(0.9, 0.99),
         log_steps=100,
         seed=settings.seed,
     )
-    result = fit(student, examples, weighted_nll("absolute_weight"), training, folder / "training")
-    student.save(folder / "student")
-    accuracy = one_step_accuracy(student, settings.seed + 1, shown)
-    write_card(folder / "student" / CARD, student, settings, result, accuracy)
-    return result
 
 
 def write_card(
-    path: Path, student: Student, settings: PretrainSettings, result: FitResult, accuracy: tuple[int, int]
+    path: Path, student: Student, settings: PretrainSettings, results: list[FitResult], accuracy: tuple[int, int]
 ) -> None:
     """Write down what the student is, how it was made and how well it solves problems of one step."""
     card = {
@@ -160,9 +193,9 @@ def write_card(
         "commit": current_commit(),
         "settings": settings.model_dump(mode="json"),
         "parameters": sum(parameter.numel() for parameter in student.model.parameters()),
-        "tokens": result.tokens,
-        "steps": result.steps,
-        "final_loss": round(result.loss, 4),
+        "tokens": sum(result.tokens for result in results),
+        "steps": sum(result.steps for result in results),
+        "final_loss": round(results[-1].loss, 4),
         "one_step_accuracy": dict(zip(("right", "total"), accuracy, strict=True)),
     }
     path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
