@@ -162,8 +162,10 @@ def test_no_setting_is_dead(method: Any, usual: tuple[Any, Solver], runs: Runs) 
 def _others(kind: type[Settings], name: str, field: FieldInfo) -> Iterator[Settings]:
     """The default config with another value of one field, as far as it is allowed."""
     value = field.default
-    if isinstance(value, bool):
-        values: list[Any] = [not value]
+    if field.examples:
+        values: list[Any] = list(field.examples)
+    elif isinstance(value, bool):
+        values = [not value]
     elif get_origin(field.annotation) is Literal:
         values = [other for other in get_args(field.annotation) if other != value]
     elif isinstance(value, int | float):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from feints.runs import Stored, read_table
 if TYPE_CHECKING:
     from feints.bench import Bench
 
+_LAST_PART = 4
 FINAL = "final_exam"
 """Folder of the exam of the last student."""
 
@@ -124,6 +125,35 @@ def write_report(bench: Bench, report: RoundReport) -> None:
 def cut_short(bench: Bench, told: Stored[Rationale]) -> bool:
     """Whether a budget or Ctrl+C ended this sampling early."""
     return any(told.address == stopped.address for stopped in bench.stopped.values())
+
+
+def ask_within(
+    bench: Bench,
+    rows: Sequence[Rationale],
+    tokens: int,
+    most: float,
+    ask: Callable[[int, Sequence[Rationale]], list[tuple[str, Stored[Rationale]]]],
+) -> list[tuple[str, Stored[Rationale]]]:
+    """Ask about as many of `rows` as `tokens`, sent and received, will pay for, to within a few replies.
+
+    Half of what is left is spent at a time, by the mean price of the replies so far; `most` is the guess at a reply
+    before there is any. `ask` is given the number of the part and its rows.
+    """
+    waiting, left, each, parts = list(rows), float(tokens), most, 0
+    told: list[tuple[str, Stored[Rationale]]] = []
+    while waiting:
+        affordable = int(left // each) if told else max(1, int(left // each))
+        many = affordable if affordable <= _LAST_PART else affordable // 2
+        if many <= 0:
+            break
+        part, waiting, parts = waiting[:many], waiting[many:], parts + 1
+        said = ask(parts, part)
+        told += said
+        if any(cut_short(bench, stored) for _, stored in said):
+            break
+        left -= sum(row.prompt_tokens + row.completion_tokens for _, stored in said for row in stored)
+        each = (tokens - left) / sum(len(stored) for _, stored in told)
+    return told
 
 
 def train_inside(bench: Bench, method: Any, settings: Mapping[str, Any], begin: Path, known: Chosen | None) -> Path:

@@ -28,7 +28,8 @@ itself, gold answer as a hint, no teacher); one round and answer only are plain_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +38,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.rounds import Course, cut_short, train_inside, write_report
+from feints.bench.rounds import Course, ask_within, cut_short, train_inside, write_report
 from feints.config import Settings
 from feints.curate.choice import Chosen
 from feints.curate.examples import Built
@@ -130,7 +131,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         here = course.round(number)
         said, verdicts, sitting = course.exam(here, number)
         taken = here.choose(said, verdicts, pile="wrong", unit=f"own texts of round {number}")
-        mistakes = tuple(row for row in taken.piles.wrong if row.problem_id not in course.held_back)
+        mistakes = _distinct(row for row in taken.piles.wrong if row.problem_id not in course.held_back)
         if sitting.perfect or not (mistakes or number == 1):
             write_report(here, sitting.report(number, problems=len(bench.problems), outcome="no mistakes"))
             return bench.one_shot(course.best, course.prompt)
@@ -138,7 +139,8 @@ def distil(bench: Bench, config: Config) -> Solver:
         fresh = replace(taken, piles=replace(taken.piles, right=own, wrong=mistakes))
         asked = _asked(here, config, course, number, mistakes)
         for label, told in asked:
-            fresh = fresh.joined(here.choose(told, here.judge(label, told), unit=f"{label} of round {number}"))
+            chosen = here.choose(told, here.judge(label, told), unit=f"{label} of round {number}")
+            fresh = fresh.joined(replace(chosen, piles=replace(chosen.piles, wrong=())))
         known = fresh if known is None or config.data == "replace" else known.joined(fresh)
         whole = not any(cut_short(here, told) for _, told in asked)
         accepted = len(fresh.piles.right)
@@ -160,6 +162,14 @@ def distil(bench: Bench, config: Config) -> Solver:
     return bench.one_shot(course.end(number + 1), course.prompt)
 
 
+def _distinct(rows: Iterable[Rationale]) -> tuple[Rationale, ...]:
+    """Each text of a problem once."""
+    found: dict[tuple[str, str], Rationale] = {}
+    for row in rows:
+        found.setdefault((row.problem_id, " ".join(row.text.split())), row)
+    return tuple(found.values())
+
+
 def _outcome(accepted: int, whole: bool) -> str:
     if not accepted:
         return "nothing right came back"
@@ -175,7 +185,7 @@ def _asked(
             n=1, temperature=config.temperature, max_tokens=bench.exam.max_tokens, seed=bench.sampling.seed
         )
         hint = bench.prompt(HINT)
-        askings = [_about(bench, row, hint) for row in mistakes]
+        askings = [_about(bench, row, hint) for row in {row.problem_id: row for row in mistakes}.values()]
         said = bench.ask(
             "hinted", hint, askings, source=course.student, sampling=once, origin=Origin.SELF, round=number
         )
@@ -189,26 +199,41 @@ def _feedback(
 ) -> list[tuple[str, Stored[Rationale]]]:
     """The teacher's answers to mistakes: all at once, or in parts until the tokens of the round are used up."""
     prompt = bench.prompt(FEEDBACK if config.feedback == "tailored" else UNTAILORED)
-    # Another seed each round: the same request would bring the same reply.
-    once = bench.sampling.model_copy(update={"n": 1, "adaptive": None, "seed": bench.sampling.seed + number})
-
-    def ask(label: str, rows: Sequence[Rationale]) -> tuple[str, Stored[Rationale]]:
-        askings = [_about(bench, row, prompt) for row in rows]
-        return label, bench.ask(label, prompt, askings, sampling=once, origin=Origin.TAILORED, round=number)
-
-    if config.round_tokens is None or not mistakes:
-        return [ask("feedback", mistakes)] if mistakes else []
     waiting = sorted(mistakes, key=lambda row: unit_interval("feedback", bench.sampling.seed, row.id))
-    longest = max(len(turn.content) for row in waiting for turn in _messages(bench, row, prompt))
-    left, each = float(config.round_tokens), once.max_tokens + longest / CHARACTERS_PER_TOKEN
-    told: list[tuple[str, Stored[Rationale]]] = []
-    while waiting and (many := max(int(left // each), 0 if told else 1)) > 0:
-        part, waiting = waiting[:many], waiting[many:]
-        told.append(ask(f"feedback-{len(told) + 1}", part))
-        if cut_short(bench, told[-1][1]):
-            break
-        left -= sum(row.prompt_tokens + row.completion_tokens for row in told[-1][1])
-        each = (config.round_tokens - left) / sum(len(rows) for _, rows in told)
+
+    def ask(label: str, rows: Sequence[Rationale]) -> list[tuple[str, Stored[Rationale]]]:
+        return _told(bench, prompt, number, rows, mistakes, label)
+
+    if config.round_tokens is None:
+        return ask("feedback", waiting)
+    longest = max((len(turn.content) for row in waiting for turn in _messages(bench, row, prompt)), default=0)
+    most = bench.sampling.max_tokens + longest / CHARACTERS_PER_TOKEN
+    return ask_within(bench, waiting, config.round_tokens, most, lambda part, rows: ask(f"feedback-{part}", rows))
+
+
+def _told(
+    bench: Bench,
+    prompt: Prompt,
+    number: int,
+    rows: Sequence[Rationale],
+    mistakes: Sequence[Rationale],
+    label: str,
+) -> list[tuple[str, Stored[Rationale]]]:
+    """Answers to `rows`, some of all `mistakes`; unseen ones of one problem are told apart by their seeds."""
+    turn: dict[str, int] = {}
+    if "wrong" not in prompt.slots:
+        seen: Counter[str] = Counter()
+        for row in mistakes:
+            turn[row.id] = seen[row.problem_id]
+            seen[row.problem_id] += 1
+    told = []
+    for again in sorted({turn.get(row.id, 0) for row in rows}):
+        # Another seed each round too: the same request would bring the same reply.
+        seed = bench.sampling.seed + number + 1000 * again
+        once = bench.sampling.model_copy(update={"n": 1, "adaptive": None, "seed": seed})
+        askings = [_about(bench, row, prompt) for row in rows if turn.get(row.id, 0) == again]
+        name = f"{label}-again-{again}" if again else label
+        told.append((name, bench.ask(name, prompt, askings, sampling=once, origin=Origin.TAILORED, round=number)))
     return told
 
 
