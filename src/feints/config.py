@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from feints.errors import SettingsError
 
@@ -22,6 +22,22 @@ class Settings(BaseModel):
     """Base of every settings class: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UnreleasedSettings(Settings):
+    """Base of the settings of a method whose code was never released, so that there is one profile only."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_profile(cls, values: Any) -> Any:
+        """Take `profile: clean` and refuse any other by name."""
+        if not isinstance(values, dict) or "profile" not in values:
+            return values
+        if values["profile"] != "clean":
+            raise ValueError(
+                f"profile {values['profile']!r} does not exist: no code of this method was released; leave profile out"
+            )
+        return {name: value for name, value in values.items() if name != "profile"}
 
 
 SettingsType = TypeVar("SettingsType", bound=BaseModel)

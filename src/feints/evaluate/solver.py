@@ -186,6 +186,10 @@ class OneShot:
             self._source = self.load_source() if isinstance(self.student, str | Path) else self.student
         return self._source
 
+    def borrow(self, other: OneShot) -> None:
+        """Answer with the weights another solver of the same student has loaded."""
+        self._source = other.source
+
     @property
     def identity(self) -> str:
         """See `Solver.identity`; a student's files are hashed, not loaded."""

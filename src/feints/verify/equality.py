@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from feints.verify import regions
 from feints.verify.forms import is_assignment, values
-from feints.verify.nodes import Node, UnboundedError, negative, number
+from feints.verify.nodes import Node, UnboundedError, negative, number, positional
 from feints.verify.numeric import real_value, same_value
 from feints.verify.polynomials import Polynomial, equal, exact, multiply, proportional
 
@@ -78,19 +78,25 @@ def _based(gold: Node, said: Node) -> Outcome:
     if gold.op == said.op:
         bases = [int(node.args[0].value) for node in (gold, said)]
         try:
-            same = int(gold.name, bases[0]) == int(said.name, bases[1])
+            same = positional(gold.name, bases[0]) == positional(said.name, bases[1])
         except ValueError:
             same = gold.name == said.name and bases[0] == bases[1]
         return EQUAL if same else DIFFERENT
     based, other = (gold, said) if gold.op == "base" else (said, gold)
     if other.op == "num" and other.name:
-        return EQUAL if other.name.lstrip("0") == based.name.lstrip("0") else DIFFERENT
+        return EQUAL if _digits(other.name) == _digits(based.name) else DIFFERENT
     plain, value = exact(other), exact(based)
     if plain is None or plain.constant is None or value is None:
         return UNLIKE
     if _has(other, "base"):
         return EQUAL if plain.constant == value.constant else DIFFERENT
     return EQUAL if str(plain.constant) == based.name else DIFFERENT
+
+
+def _digits(written: str) -> str:
+    """A numeral without zeros that say nothing."""
+    written = written.lstrip("0")
+    return written.rstrip("0").rstrip(".") if "." in written else written
 
 
 def _alternatives(node: Node) -> Node:

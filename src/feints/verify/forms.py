@@ -11,7 +11,7 @@ from feints.verify.tex import RELATIONS, join_thousands, split
 MAX_ITEMS = 40
 """Items of a list; a longer one is no answer."""
 _ALTERNATIVES = (",", "and", "or", "\\text{and}", "\\text{or}")
-_BASE = re.compile(r"\(?([0-9A-Z]*\d[0-9A-Z]*|[A-Z]\d*)\)?\s*_\s*\{?\s*(\d{1,2})\s*\}?")
+_BASE = re.compile(r"\(?([0-9A-Z]*\d[0-9A-Z]*(?:\.[0-9A-Z]+)?|[A-Z]\d*)\)?\s*_\s*\{?\s*(\d{1,2})\s*\}?")
 _BUILT = re.compile(r"\\\{\s*[A-Za-z]\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?[|:]\s*(.+?)\s*\\\}")
 _TIME = re.compile(r"(\d{1,2}):(\d{2})(?:\s*([ap])\.?\s*m\.?)?", re.IGNORECASE)
 _NAME = re.compile(

@@ -13,7 +13,7 @@ MAX_DEPTH = 40
 """Nested groups."""
 
 _TOKEN = re.compile(
-    r"\\begin\s*\{\w+\*?\}|\\end\s*\{\w+\*?\}|\\[A-Za-z]+|\\\\|\\[{}|]|\d+\.\d+|\.\d+|\d+|[A-Za-z]'*|\S"
+    r"\\begin\s*\{\w+\*?\}|\\end\s*\{\w+\*?\}|\\[A-Za-z]+|\\\\|\\[{}|]|\d+\.\d+|\.\d+|\d+(?:\.(?=\s*[/*^)}+-]))?|[A-Za-z]'*|\S"
 )
 _FUNCTIONS = {
     f"\\{name}": name
@@ -25,7 +25,7 @@ _FUNCTIONS = {
 _LETTERS = (
     *("alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa"),
     *("lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma"),
-    *("Delta", "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell", "triangle"),
+    *("Delta", "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell", "hbar", "triangle"),
 )
 _GREEK = frozenset(f"\\{name}" for name in _LETTERS)
 _CLOSING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
@@ -218,9 +218,8 @@ class _Reader:
             raise UnreadableError("a number of more than 400 digits")
         if self.peek() == "\\overline" or (self.peek() == "." and self.peek(1) == "\\overline"):
             return self.repeating(token)
-        return Node(
-            "num", value=Fraction(int((whole + digits) or 0), 10 ** len(digits)), decimals=len(digits), name=token
-        )
+        value = Fraction(int((whole + digits) or 0), 10 ** len(digits))
+        return Node("num", value=value, decimals=len(digits), name=token.rstrip("."))
 
     def repeating(self, token: str) -> Node:
         """A decimal with a period, 0.1 and a line over 6."""
@@ -387,6 +386,6 @@ def _plain(node: Node) -> bool:
 def _subscripted(node: Node, script: str) -> Node:
     if node.op in ("sym", "const"):
         return Node("sym", name=f"{node.name}_{script}")
-    if node.op == "num" and script.isdigit() and not node.decimals:
+    if node.op == "num" and script.isdigit():
         return Node("base", (number(int(script)),), value=node.value, name=node.name)
     raise UnreadableError("a subscript on something else than a name")

@@ -36,6 +36,18 @@ def number(value: int | Fraction, decimals: int = 0) -> Node:
     return Node("num", value=Fraction(value), decimals=decimals)
 
 
+def positional(digits: str, base: int) -> Fraction:
+    """Value of `digits`, a point allowed, in a base from 2 to 36.
+
+    Raises:
+        ValueError: they are no digits of this base, or there is no such base.
+    """
+    if not 2 <= base <= 36:
+        raise ValueError(f"base {base}")
+    whole, _, part = digits.partition(".")
+    return Fraction(int(whole + part, base), base ** len(part))
+
+
 MINUS_ONE = number(-1)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import comb, factorial, gcd, lcm
 
-from feints.verify.nodes import Node, UnboundedError
+from feints.verify.nodes import Node, UnboundedError, positional
 
 MAX_TERMS = 120
 """Terms of a polynomial; larger ones are compared numerically."""
@@ -119,10 +119,10 @@ def _ratio(node: Node) -> Ratio:
         return Ratio({((f"\\{node.name}", 1),): Fraction(1)}, _ONE)
     if node.op == "base":
         try:
-            value = int(node.name, int(node.args[0].value))
+            value = positional(node.name, int(node.args[0].value))
         except ValueError:
             raise UnboundedError from None
-        return Ratio({(): Fraction(value)} if value else {}, _ONE)
+        return Ratio({(): value} if value else {}, _ONE)
     if node.op == "degree":
         return _ratio(node.args[0])
     if node.op in ("add", "mul", "div"):

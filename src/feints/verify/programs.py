@@ -22,7 +22,7 @@ STUDENT = Prompt(
 )
 """What a student is trained and examined on."""
 _FENCE = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
-_HEAD = re.compile(r"^\W*(?:solution|program|code|python(?: program| code)?)\W*:[ \t]*$", re.I | re.M)
+_HEAD = re.compile(r"^[\s*]*(?:solution|program|code|python(?: program| code)?)[\s*]*:[\s*]*", re.I | re.M)
 _CODE = re.compile(r"^\s*(?:[A-Za-z_][\w.]*(?:\s*,\s*\w+)*\s*(?:[-+*/%|&]|//|\*\*)?=(?!=)|def\s|import\s|from\s)", re.M)
 _PROSE = re.compile(r"^[A-Z][^=#()\[\]]*[:.!]\s*$")
 

@@ -1,0 +1,125 @@
+"""Key points of a reply: read out, grounded in the question, accepted or left out with a reason (KPDD)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from feints.curate.choice import Chosen
+from feints.records import Dropped, Problem, Rationale
+from feints.verify.quantities import plain, read_numbers
+
+STEP = "key points"
+CORE_HEAD, INFORMATION_HEAD, SOLUTION_HEAD = "Core question:", "Useful information:", "Solution:"
+CONSTANTS = frozenset(map(Fraction, (0, 1, 2, 7, 10, 12, 24, 30, 52, 60, 100, 365, 1000)))
+"""Figures that need no source: of days, months, dozens, per cent and metres."""
+_FIELDS = re.compile(
+    r"\bcore question\W{0,4}:\W{0,4}(?P<core>.+?)\n?\s*[*#_]{0,3}\s*"
+    r"(?:useful|problem[- ]solving|relevant|key) information\W{0,4}:\s*(?P<information>.+?)\n?\s*[*#_]{0,3}\s*"
+    r"\b(?:solution|program|code|equations|constraints)\W{0,4}:[*_]{0,2}[ \t]*\n?(?P<solution>.+)",
+    re.DOTALL | re.IGNORECASE,
+)
+_MARKER = re.compile(r"^\s*(?:\(?\d{1,2}[.)]|[-*•])\s+", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPoints:
+    """The fields of one accepted reply; together with its problem they give the examples of every stage."""
+
+    rationale_id: str
+    """The reply."""
+    problem_id: str
+    """The problem it answers."""
+    core: str
+    """Core question."""
+    information: str
+    """Problem-solving information, item by item."""
+    solution: str
+    """The solution, in words or to be executed."""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Text of each field by name."""
+        return {"core": self.core, "information": self.information, "solution": self.solution}
+
+
+def read_fields(text: str) -> dict[str, str] | None:
+    """Core question, information and solution of a labelled reply; None where a label is missing."""
+    found = _FIELDS.search(text)
+    return None if found is None else {name: said.strip() for name, said in found.groupdict().items()}
+
+
+def unseen_figures(information: str, question: str) -> list[str]:
+    """Figures of the information that neither the question, in digits or words, nor `CONSTANTS` hold."""
+    told = {quantity.value for quantity in read_numbers(plain(question))} | CONSTANTS
+    listed = read_numbers(plain(_MARKER.sub("", information)))
+    return [quantity.text for quantity in listed if quantity.value not in told]
+
+
+def accept(problem: Problem, row: Rationale, fields: Mapping[str, str] | None, *, grounding: bool) -> KeyPoints | str:
+    """The key points of a reply whose solution was judged right, or why they are not taken.
+
+    The verdict on the solution is the other half of the filter; one filter decides all fields (KPDD-A5).
+
+    Args:
+        problem: what was asked.
+        row: the reply.
+        fields: what was read out of it, None where it could not be read.
+        grounding: whether every figure of the information must stand in the question.
+    """
+    if fields is None:
+        return "its fields could not be read"
+    empty = [name for name in ("core", "information", "solution") if not fields[name].strip()]
+    if empty:
+        return f"empty {', '.join(empty)}"
+    shown = " ".join((problem.question, *(choice.text for choice in problem.choices)))
+    unseen = unseen_figures(fields["information"], shown) if grounding else []
+    if unseen:
+        return "its information holds a figure that the question does not"
+    return KeyPoints(
+        rationale_id=row.id,
+        problem_id=row.problem_id,
+        core=fields["core"],
+        information=fields["information"],
+        solution=fields["solution"],
+    )
+
+
+def accept_all(
+    problems: Mapping[str, Problem],
+    chosen: Chosen,
+    fields: Mapping[str, Mapping[str, str] | None],
+    *,
+    grounding: bool,
+) -> tuple[Chosen, dict[str, KeyPoints]]:
+    """What is left of a choice after `accept`, and the key points by rationale; each reply left out has its reason.
+
+    Args:
+        problems: by id.
+        chosen: replies whose solution was judged right.
+        fields: what was read out of each, by rationale.
+        grounding: see `accept`.
+    """
+    found: dict[str, KeyPoints] = {}
+    dropped: list[Dropped] = []
+    for row in chosen.piles.right:
+        one = accept(problems[row.problem_id], row, fields[row.id], grounding=grounding)
+        if isinstance(one, str):
+            dropped.append(Dropped(item_id=row.id, step=STEP, reason=one))
+        else:
+            found[row.id] = one
+    kept = tuple(row for row in chosen.piles.right if row.id in found)
+    return replace(
+        chosen,
+        piles=replace(chosen.piles, right=kept),
+        funnel=chosen.funnel.step("with sound key points", len(kept), dropped),
+        dropped=(*chosen.dropped, *dropped),
+    ), found
+
+
+def one_text(fields: Mapping[str, str], names: Sequence[str]) -> str:
+    """Fields as one text, each under its head, as `read_fields` reads them."""
+    heads = {"core": f"{CORE_HEAD} ", "information": f"{INFORMATION_HEAD}\n", "solution": f"{SOLUTION_HEAD}\n"}
+    return "\n".join(f"{heads[name]}{fields[name]}" for name in names)
