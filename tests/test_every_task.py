@@ -54,12 +54,6 @@ KNOWN_DISAGREEMENTS = {
     ("changed", "gaokao2023en/116"),
     # Two answers in one gold ("$...$ and $...$"): the sentence around them is cut after the first.
     ("sentence", "gaokao2023en/90"),
-    # math-verify takes these for equal: the base of a binary fraction (0.0011_2 against 0.0011_3), "-1./3" against
-    # "-1./4", an exponent of omega.
-    ("changed", "agieval/math/789"),
-    ("changed", "math/test/3118"),
-    ("changed", "minerva_math/38"),
-    ("changed", "minerva_math/261"),
 }
 """(what was asked, problem id) where the checker and this test disagree."""
 
