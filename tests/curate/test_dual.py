@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from feints.curate.dual import (
+    DISJOINT,
     RELEASED_LENGTH,
     SAME,
     KeyWeights,
@@ -123,6 +124,13 @@ def test_a_pair_of_the_same_tokens_is_left_out_with_a_reason_for_both() -> None:
     found = built("abE", "abE", KeyWeights())
     assert found.examples == ()
     assert found.dropped == tuple(Dropped(item_id=name, step="tokenise", reason=SAME) for name in ("m1", "w1"))
+
+
+def test_near_disjoint_pairs_are_left_out_if_asked() -> None:
+    careful = KeyWeights(drop_disjoint=True)
+    assert len(built("abcdE", "axyzE", KeyWeights()).examples) == 2
+    assert [row.reason for row in built("abcdE", "axyzE", careful).dropped] == [DISJOINT] * 2
+    assert len(built("abcdE", "abxyE", careful).examples) == 2
 
 
 def test_a_side_that_is_left_out_takes_the_other_with_it() -> None:

@@ -20,6 +20,7 @@ Sources = Literal["rectified+corrupted", "rectified", "corrupted", "sampled", "a
 RELEASED_LENGTH = 1024
 """Tokens to which the released script pads both texts before it aligns them (EDIT-A5)."""
 SAME = "right and wrong are the same tokens"
+DISJOINT = "most of the right text is key, so that no step stands out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class KeyWeights:
     """Of the other tokens of the right text."""
     alignment: Alignment = "one_way"
     """Each text in its own run, both in one, or both as if padded to RELEASED_LENGTH."""
+    drop_disjoint: bool = False
+    """Leave out pairs of which more than half the right target is key (EDIT-A8)."""
 
 
 def dual_pairs(right: Iterable[Rationale], wrong: Iterable[Rationale]) -> list[Pair]:
@@ -135,11 +138,11 @@ def key_step_examples(sides: Callable[[Pair], tuple[Built, Built]], pairs: Itera
     for pair in pairs:
         right, wrong = sides(pair)
         reasons = [row.reason for built in (right, wrong) for row in built.dropped]
-        examples = [] if reasons else _weighted(pair, right.examples[0], wrong.examples[0], how)
-        if not examples:
-            reason = reasons[0] if reasons else SAME
-            dropped += [Dropped(item_id=name, step=STEP, reason=reason) for name in (pair.right_id, pair.wrong_id)]
-        made += examples
+        found = reasons[0] if reasons else _weighted(pair, right.examples[0], wrong.examples[0], how)
+        if isinstance(found, str):
+            dropped += [Dropped(item_id=name, step=STEP, reason=found) for name in (pair.right_id, pair.wrong_id)]
+        else:
+            made += found
     return Built(examples=tuple(made), dropped=tuple(dropped))
 
 
@@ -161,7 +164,8 @@ def in_one(renderer: Whole, context: str, row: Rationale, example: Example) -> E
     return replace(example, prompt_ids=ids[:start], target_ids=ids[start:], weights=weights)
 
 
-def _weighted(pair: Pair, right: Example, wrong: Example, how: KeyWeights) -> list[Example]:
+def _weighted(pair: Pair, right: Example, wrong: Example, how: KeyWeights) -> list[Example] | str:
+    """Both examples with the weights of their key tokens, or why the pair is left out."""
     # The prompt stands in front of both, so that padding is as long as the released code makes it.
     texts = [example.prompt_ids + example.target_ids for example in (right, wrong)]
     if how.alignment == "padded" and max(map(len, texts)) > RELEASED_LENGTH:
@@ -172,7 +176,9 @@ def _weighted(pair: Pair, right: Example, wrong: Example, how: KeyWeights) -> li
         padded_to=RELEASED_LENGTH if how.alignment == "padded" else None,
     )
     if not any(mask.any() for mask in masks):
-        return []
+        return SAME
+    if how.drop_disjoint and 2 * masks[0].sum() > len(right.target_ids):
+        return DISJOINT
     group = content_hash("pair", pair.right_id, pair.wrong_id, digits=16)
     pulls = (how.alpha, how.gamma), (-how.beta, 0.0)
     return [

@@ -69,6 +69,7 @@ LABEL = Prompt(
 COUNTERFACTUAL = replace(STUDENT, id="student_counterfactual", template="[counterfactual] " + STUDENT.template)
 MENDING = ("rectified", "marked", "repeated+rectified")
 DPO_BETA = 0.1
+KEYS = ("alpha", "beta", "gamma", "alignment", "drop_disjoint")
 
 
 class Config(Settings):
@@ -93,6 +94,7 @@ class Config(Settings):
     tau: float = Field(default=20.0, gt=0, description="Nats from which a wrong token is let be.")
     divisor: SequenceDivisor = Field(default="target_tokens", description="What the sum over one text is divided by.")
     alignment: Alignment = Field(default="one_way", description="How key tokens are found (EDIT-A4, A5).")
+    drop_disjoint: bool = Field(default=False, description="Leave out pairs mostly made of key tokens (EDIT-A8).")
     push: bool = Field(default=True, description="False is the control: the same pairs, nothing pushed away.")
     pattern: Literal["any", "logical", "knowledge", "calculation", "other"] = Field(
         default="any", description="Learn from pairs of one mistake pattern, at equal counts; the teacher labels them."
@@ -230,8 +232,7 @@ def imitation(bench: Bench, student: Student, rows: Sequence[Rationale], marked:
         for row in rows
     ]
     return Built(
-        examples=tuple(example for part in parts for example in part.examples),
-        dropped=tuple(row for part in parts for row in part.dropped),
+        examples=tuple(chain(*(part.examples for part in parts))), dropped=tuple(chain(*(p.dropped for p in parts)))
     )
 
 
@@ -249,7 +250,7 @@ def key_steps_stage(bench: Bench, config: Config, chains: Chains, first: Path, j
     by_id = {row.id: row for row in chain(chains.right, chains.wrong, chains.rectified, chains.corrupted)}
     # DPO reads whole texts; its weights only say which side is which.
     pulls = {"alpha": 1.0, "beta": 1.0, "gamma": 1.0} if config.second == "dpo" else {}
-    how = KeyWeights(**{name: getattr(config, name) for name in ("alpha", "beta", "gamma", "alignment")} | pulls)
+    how = KeyWeights(**{name: getattr(config, name) for name in KEYS} | pulls)
 
     def build(student: Student, _: Sequence[Rationale]) -> Built:
         def sides(pair: Pair) -> tuple[Built, Built]:
