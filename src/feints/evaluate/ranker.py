@@ -124,7 +124,8 @@ class RankerStudent(Student):
         with storage_errors("the ranker", folder), quiet_transformers():
             self.model.body.save_pretrained(partial)
             self.renderer.tokenizer.save_pretrained(partial)
-            (partial / CARD_FILE).write_text(json.dumps({"version": 1}) + "\n", encoding="utf-8")
+            card = {"version": 1, "encoder": isinstance(self.model.body, _encoders())}
+            (partial / CARD_FILE).write_text(json.dumps(card) + "\n", encoding="utf-8")
         save_tensors(
             {name: tensor.detach() for name, tensor in self.model.head.state_dict().items()}, partial / HEAD_FILE
         )
@@ -138,13 +139,24 @@ def _load_body(folder: Path, *, scratch: bool) -> Any:
     with quiet_transformers():
         try:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            kind = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
+            # An encoder saved alone no longer says that it came out of an encoder-decoder.
+            kind = AutoModelForTextEncoding if config.is_encoder_decoder or _is_encoder(folder) else AutoModel
             if scratch:
                 return kind.from_config(config).eval()
             return kind.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, config=config).eval()
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise StudentError(f"{folder} holds no body a ranker can stand on: {reason}") from error
+
+
+def _encoders() -> tuple[type, ...]:
+    """Classes that are the encoder of an encoder-decoder."""
+    return tuple(AutoModelForTextEncoding._model_mapping.values())
+
+
+def _is_encoder(folder: Path) -> bool:
+    card = folder / CARD_FILE
+    return card.is_file() and bool(json.loads(card.read_text(encoding="utf-8")).get("encoder"))
 
 
 def _load_tokenizer(folder: Path) -> Any:
