@@ -65,8 +65,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     prompts = {form: bench.prompt(STUDENTS[form]) for form in FORMS}
     rows = chosen.piles.right
     if not config.mixture:
-        first = [row for row in rows if row.form is order[0]]
-        rows = tuple(islice(cycle(first), len(rows)))
+        rows = _as_many(rows, order[0], chosen.validation)
 
     def build(student: Student, rows: Sequence[Rationale]) -> Built:
         """One example a row; a row that stands there twice makes two, of ids of their own."""
@@ -114,6 +113,13 @@ def further_requests(config: Config, sampled: int) -> int:
     """Two more forms are asked for, whatever is learnt."""
     del config
     return 2 * sampled
+
+
+def _as_many(rows: Sequence[Rationale], form: Form, held_back: frozenset[str]) -> tuple[Rationale, ...]:
+    """As many rows, for training and for validation, all of one form and each as often as it takes."""
+    parts = [[row for row in rows if (row.problem_id in held_back) is part] for part in (False, True)]
+    own = [[row for row in part if row.form is form] for part in parts]
+    return tuple(row for part, kept in zip(parts, own, strict=True) for row in islice(cycle(kept), len(part)))
 
 
 def _pool(bench: Bench) -> Chosen:

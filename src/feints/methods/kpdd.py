@@ -132,7 +132,7 @@ class Config(UnreleasedSettings):
 def distil(bench: Bench, config: Config) -> Solver:
     """Ask for key points and solutions, keep what is right and grounded, learn stage by stage, answer by the chain."""
     require(Form(config.form))
-    chosen, points = _accepted(bench, config)
+    chosen, points = accepted(bench, config)
     stages = stages_of(bench, config)
     students: dict[str, Path] = {}
     if config.sharing == "single" and len(stages) > 1:
@@ -176,7 +176,7 @@ def further_requests(config: Config, sampled: int) -> int:
 # ------------------------------------------------------------------------------------------------ the teacher's part
 
 
-def _accepted(bench: Bench, config: Config) -> tuple[Chosen, dict[str, KeyPoints]]:
+def accepted(bench: Bench, config: Config) -> tuple[Chosen, dict[str, KeyPoints]]:
     """Replies whose solution is right and whose key points are sound, with their fields."""
     form = Form(config.form)
     if config.calls == "one":
