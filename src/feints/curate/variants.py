@@ -12,7 +12,7 @@ from feints.records import AnswerKind, AnswerSource, Choice, Dropped, Finish, Pr
 
 STEP = "new problems"
 _HEAD = re.compile(
-    r"^\W*(?:(?:the|a|new|harder|similar|rewritten)\s+)*(?:problem|question|variant)\b[^\n:]{0,20}:\s*", re.I
+    r"^\W*(?:(?:the|a|new|harder|similar|rewritten)\s+)*(?:problem|question|variant)\b[^\n:]{0,20}:[\s*]*", re.I
 )
 _OPTION = re.compile(r"^\(([A-Z])\)\s*(.+)$")
 _LONGEST = 4000

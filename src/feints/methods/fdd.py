@@ -1,10 +1,10 @@
 """Feedback-driven distillation: what the student solves grows harder, what it fails is practised; the set grows.
 
-"Improving Mathematical Reasoning Capabilities of Small Language Models via Feedback-Driven Distillation" (Zhu et al.,
-2024, arXiv 2411.14698). Each round the student is trained on the teacher's right rationales of the problems so far and
-sits an exam on them. For a problem it solves the teacher makes a harder variant, for one it fails a similar one; a
-variant joins the set if it is readable, unlike every training problem, in no test set, and if more than half of
-`attempts` answers, by default executed programs, agree on its answer, which becomes the gold answer.
+"Improving Mathematical Reasoning Capabilities of Small Language Models via Feedback-Driven Distillation"
+(Zhu et al., arXiv 2411.14698, 2024). Each round the student is trained on the teacher's right rationales of the
+problems so far and sits an exam on them. For a problem it solves the teacher makes a harder variant, for one it fails a
+similar one; a variant joins the set if it is readable, unlike every training problem, in no test set, and if more than
+half of `attempts` answers, by default executed programs, agree on its answer, which becomes the gold answer.
 
 Departures: 1) rounds, thresholds and the way answers are accepted are not in the source we have; they are settings, and
 majority of five executed programs is a recommendation of our specification. 2) Problems held back by
@@ -139,7 +139,8 @@ def _grow(bench: Bench, config: Config, course: Course, number: int, solved: set
     """New problems: one of each parent, or, where calls are bounded, as many as these allow."""
     growth = _Growth()
     parents = [problem for problem in bench.problems if (problem.parent or problem.id) not in course.held_back]
-    most = 1 + config.attempts + _samples(bench)
+    later = _later(bench, config)
+    most = 1 + config.attempts + later
     left, turn = config.round_calls, 0
     while growth.whole and (turn == 0 if left is None else left >= most):
         turn += 1
@@ -150,7 +151,7 @@ def _grow(bench: Bench, config: Config, course: Course, number: int, solved: set
             before, added = len(growth.paid), len(growth.added)
             _propose(bench, config, number, turn, part, solved, growth)
             if left is not None:
-                left -= len(growth.paid) - before + (len(growth.added) - added) * _samples(bench)
+                left -= len(growth.paid) - before + (len(growth.added) - added) * later
     return growth
 
 
@@ -240,8 +241,8 @@ def _practise(
     bench: Bench, config: Config, course: Course, number: int, known: Chosen | None
 ) -> tuple[Chosen, _Growth]:
     """The same problems asked again, as often as growing may take; all rationales so far."""
-    samples, learnt = _samples(bench), [p for p in bench.problems if p.id not in course.held_back]
-    calls = config.round_calls or (1 + config.attempts + samples) * len(learnt)
+    learnt = [problem for problem in bench.problems if problem.id not in course.held_back]
+    calls = config.round_calls or (1 + config.attempts + _later(bench, config)) * len(learnt)
     every, rest = divmod(calls, len(learnt))
     asked = [(every, learnt)] if every else []
     if rest:
@@ -263,9 +264,10 @@ def _practise(
     return known, growth
 
 
-def _samples(bench: Bench) -> int:
-    """Most rationales asked of one problem."""
-    return bench.sampling.adaptive.maximum if bench.sampling.adaptive else bench.sampling.n
+def _later(bench: Bench, config: Config) -> int:
+    """Most calls that the rationales of an added problem take; attempts in words are the first of them."""
+    samples = bench.sampling.adaptive.maximum if bench.sampling.adaptive else bench.sampling.n
+    return samples if config.answers == "programs" else max(0, samples - config.attempts)
 
 
 def control(config: Config) -> Config | None:
