@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -165,3 +166,42 @@ def test_trl_trains_a_step_on_each_file(run: Path, arm: str, tmp_path: Path) -> 
             for ids, labels in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True):
                 (length,) = [len(found) for found in known if tuple(ids[: len(found)]) == found]
                 assert labels[:length] == known[tuple(ids[:length])]
+
+
+@pytest.mark.skipif(find_spec("trl") is None, reason="TRL is not installed")
+@pytest.mark.filterwarnings("default")
+def test_the_documented_trainer_uses_every_weight(
+    run: Path, arm: str, examples: dict[str, list[Example]], tmp_path: Path
+) -> None:
+    import torch
+    from datasets import load_dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from feints.train.batch import Batcher
+    from feints.train.losses import weighted_nll
+    from feints.train.rows import Layout
+
+    page = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    documented: dict[str, Any] = {}
+    exec(code, documented)
+    export_run(run, "hf", tmp_path)
+    student = next(path for path, entry in RunFolder.open(run).outputs("4_student") if entry.get("name") == "stage1")
+    model = AutoModelForCausalLM.from_pretrained(student / "student")
+    file = str(tmp_path / f"{arm}-stage2-train.parquet")
+    data = load_dataset("parquet", data_files=file, split="train", cache_dir=str(tmp_path / "cache")).select(range(4))
+    config = documented["weighted_config"](
+        output_dir=str(tmp_path / "out"), max_steps=1, per_device_train_batch_size=4, report_to=[], use_cpu=True,
+        bf16=False, learning_rate=1e-12, logging_steps=1,
+    )  # fmt: skip
+    trainer = documented["WeightedTrainer"](
+        model=model, args=config, train_dataset=data, data_collator=documented["collate"],
+        processing_class=AutoTokenizer.from_pretrained(student / "student"),
+    )  # fmt: skip
+    found = trainer.train().training_loss
+    batcher = Batcher(examples["stage2"][:4], Layout(rows="packed", micro_tokens=10**6, seq2seq=False, pad_id=0))
+    step = batcher.whole()
+    assert {weight < 0 for e in batcher.examples for weight in e.weights} == {True, False}
+    with torch.no_grad():
+        expected = weighted_nll("weighted_tokens")(model.eval(), batcher.batch(step.micro[0]), step.counts)["nll"]
+    assert found == pytest.approx(float(expected), rel=1e-3)
