@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import yaml
@@ -11,8 +12,10 @@ from rich.console import Console
 
 from feints.bench import Bench
 from feints.errors import DataError, UnknownNameError
+from feints.evaluate.adaptive_vote import AdaptiveVote
 from feints.evaluate.exam import examine
 from feints.evaluate.solver import Solver, load_solver
+from feints.evaluate.vote_curve import VotePoint, vote_curve
 from feints.generate.prompt import STUDENT
 from feints.generate.weights import local_folder, weights_identity
 from feints.lab.nano import NANO_FOLDER, NANO_NAME
@@ -116,7 +119,8 @@ class Exams:
     """The exams of a run: every solver on every test set, each taken once."""
 
     def __init__(self, recipe: Recipe, problems: ProblemSets) -> None:
-        self.exam, self.tests = recipe.exam, problems.tests
+        self.exam, self.seeds, self.tests = recipe.exam, recipe.seeds, problems.tests
+        self.main = next(iter(problems.tests))
         self._taken: dict[tuple[str, str], tuple[Answer, ...]] = {}
 
     def take(self, bench: Bench, solver: Solver, name: str = "") -> None:
@@ -138,6 +142,30 @@ class Exams:
 
             rows = bench.run.table("5_answers", label, Answer, depends, answers, **about)
             self._taken.setdefault((solver.identity, of), rows.rows)
+            if not name and of == self.main and bench.seed == self.seeds[0]:
+                self._keep_curve(bench, solver, stored, rows)
+
+    def _keep_curve(self, bench: Bench, solver: Solver, problems: Stored[Problem], answers: Stored[Answer]) -> None:
+        """Accuracy against samples and tokens, where every answer kept the same number of samples."""
+        counts = {len(answer.samples) for answer in answers}
+        if len(counts) != 1 or (most := counts.pop()) < 2:
+            return
+        ks = [*takewhile(lambda k: k < most, (2**power for power in range(10))), most]
+        weights = (solver.offset, solver.slope, solver.error) if isinstance(solver, AdaptiveVote) else (1.0, 0.0, 0.05)
+        offset, slope, error = weights
+
+        def points() -> list[VotePoint]:
+            return vote_curve(problems.rows, answers.rows, ks, offset=offset, slope=slope, error=error)
+
+        bench.run.table(
+            "6_report",
+            f"{bench.arm}-votes",
+            VotePoint,
+            ["votes", answers.address, problems.address, ks, weights],
+            points,
+            arm=bench.arm,
+            votes=True,
+        )
 
 
 def solve_one(folder: Path, question: str, arm: str | None, seed: int | None) -> str:

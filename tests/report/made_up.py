@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from feints.curate.funnel import Funnel
 from feints.evaluate.rounds import RoundReport
+from feints.evaluate.vote_curve import VotePoint
 from feints.records import (
     AnswerKind,
     Finish,
@@ -36,6 +37,7 @@ from feints.report.contents import (
     RunContents,
     Sample,
     Spend,
+    VoteLine,
     WeightedExample,
 )
 
@@ -153,6 +155,33 @@ def rounds() -> tuple[Round, ...]:
     )
 
 
+def votes() -> tuple[VoteLine, ...]:
+    """A majority over more and more samples, the same until it is decided, and two solvers as examined."""
+    line = []
+    for place, k in enumerate((1, 2, 4, 8, 16)):
+        low, high = wilson(400 + 40 * place, 1000)
+        line.append(
+            VotePoint(
+                vote="majority",
+                k=k,
+                samples=float(k),
+                tokens=61.0 * k,
+                accuracy=0.4 + 0.04 * place,
+                low=low,
+                high=high,
+                agreement=1.0,
+                problems=1000,
+            )  # fmt: skip
+        )
+    early = [replace(p, samples=p.samples**0.8, tokens=p.tokens**0.9, agreement=0.97) for p in line]
+    return (
+        VoteLine(label="asc: majority", points=tuple(line)),
+        VoteLine(label="asc: majority until decided", points=tuple(early)),
+        VoteLine(label="asc", points=(early[3],)),
+        VoteLine(label="untrained", points=(line[0],)),
+    )
+
+
 def curve(arm: str, seed: int, steps: int = 400) -> Curve:
     draw = random.Random(f"{arm}{seed}")
     floor = 0.31 if arm == "plain_cot" else 0.55
@@ -241,6 +270,7 @@ def run(**changed: object) -> RunContents:
         "further_funnels": (
             FurtherFunnel(title="tailored, round 2", steps=Funnel().start("Sampled", "own texts", 960).steps),
         ),
+        "votes": votes(),
         "curves": tuple(curve(arm, seed) for arm in ("plain_cot", "answer_only") for seed in range(3)),
         "by_topic": tuple(topics),
         "by_level": tuple(levels),

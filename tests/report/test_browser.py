@@ -84,7 +84,7 @@ def test_it_opens_from_disk_without_a_word_or_a_request(browser: Any, page_file:
         assert visit.asked == [page_file.as_uri()]
         assert visit.page.get_by_role("heading", level=1).inner_text() == "quickstart"
         headings = visit.page.get_by_role("heading", level=2).all_inner_texts()
-        assert headings[0] == "Result" and headings[-1] == "About this run" and len(headings) == 11
+        assert headings[0] == "Result" and headings[-1] == "About this run" and len(headings) == 12
         for role in ("banner", "main", "contentinfo", "navigation"):
             assert visit.page.get_by_role(role).count() == 1
         assert visit.page.get_by_role("img", name="Accuracies on test").is_visible()

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from feints.curate.funnel import FunnelStep
 from feints.report.contents import Curve, CurvePoint
-from feints.report.figures import MOST_POINTS, curve_charts, differences, funnel_bars, interval_charts, scale
+from feints.report.figures import (
+    MOST_POINTS,
+    curve_charts,
+    differences,
+    funnel_bars,
+    interval_charts,
+    scale,
+    vote_charts,
+)
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
@@ -99,6 +107,17 @@ def test_students_of_one_arm_are_told_apart(made_up: ModuleType) -> None:
     assert [line.label for line in loss.lines] == ["edit, imitate", "edit, key-steps"]
     assert len({line.style for line in loss.lines}) == 2
     assert [chart.title for chart in gauges] == ["Log-probability, edit, imitate", "Log-probability, edit, key-steps"]
+
+
+def test_a_vote_lies_where_its_samples_and_tokens_are(made_up: ModuleType) -> None:
+    samples, tokens = vote_charts(made_up.votes())
+    assert (samples.across, tokens.across) == ("samples of a problem", "new tokens of a problem")
+    majority, until, *single = samples.lines
+    assert majority.pieces[0].split()[-1].startswith("100.00,") and not majority.dots
+    assert float(until.pieces[0].split()[-1].partition(",")[0]) < 100
+    assert all(len(line.dots) == 1 and not line.pieces for line in single)
+    assert len({line.style for line in samples.lines}) == 4
+    assert vote_charts(()) == ()
 
 
 @pytest.mark.parametrize("value", [0.0, -3.5, 1e-9])

@@ -80,3 +80,17 @@ def test_rounds_with_their_exams_and_funnels(do: Do, talker: Path) -> None:
     assert (run.path / "round_2/1_rationales").is_dir()
     assert shown.spend is not None and shown.spend.requests >= sum(row.brought.requests for row in mine)
     assert "Rounds" in render_page(shown)
+
+
+def test_votes_against_samples_where_every_sample_is_kept(do: Do) -> None:
+    run, shown = do("exam={max_tokens: 8, votes: 3, limit: 8}")
+    labels = [line.label for line in shown.votes]
+    assert labels[-3:] == ["plain_cot", "answer_only", "untrained"]
+    assert "plain_cot: majority until decided" in labels and "untrained: pass@k" in labels
+    [line] = [line for line in shown.votes if line.label == "plain_cot: majority"]
+    assert [point.k for point in line.points] == [1, 2, 3]
+    scores = {score.solver: score for score in shown.scores}
+    assert line.points[-1].accuracy == pytest.approx(scores["plain_cot"].accuracy, abs=0.2)
+    assert [point.samples for point in shown.votes[-1].points] == [3.0]
+    assert len([entry for _, entry in run.outputs("6_report") if entry.get("votes")]) == 3
+    assert do("exam={max_tokens: 8}")[1].votes == ()

@@ -82,6 +82,7 @@ def hostile(made_up: ModuleType) -> RunContents:
         by_topic=tuple(replace(row, group=HOSTILE) for row in run.by_topic),
         further_funnels=tuple(replace(own, title=HOSTILE) for own in run.further_funnels),
         pairs=tuple(replace(pair, problem=problem, right=foul, wrong=foul, pattern=HOSTILE) for pair in run.pairs),
+        votes=tuple(replace(line, label=HOSTILE + line.label) for line in run.votes),
         key_shares=tuple(replace(share, arm=HOSTILE) for share in run.key_shares),
         rounds=tuple(replace(row, arm=HOSTILE, brought=replace(row.brought, outcome=HOSTILE)) for row in run.rounds),
     )
@@ -120,6 +121,16 @@ def test_a_program_stands_as_it_was_written_beside_its_result(made_up: ModuleTyp
     page = render_page(made_up.run())
     assert "<code>boxes = 3\nans = (boxes * 12 - 8) / 4\n</code></pre>" in page
     assert "Result <bdi><code>7</code></bdi>, gold answer <bdi><code>7</code></bdi>" in page
+
+
+def test_votes_are_drawn_against_samples_and_tokens(made_up: ModuleType) -> None:
+    page = render_page(made_up.run())
+    votes = " ".join(
+        "".join(read(page[page.index('<section id="votes"') : page.index('<section id="comp')]).text).split()
+    )
+    assert "Accuracy against samples of a problem" in votes and "Accuracy against new tokens of a problem" in votes
+    assert "asc: majority until decided" in votes and "56.0 % [52.9, 59.0]" in votes and "0.97" in votes
+    assert 'id="votes"' not in render_page(made_up.run(votes=()))
 
 
 def test_every_round_has_its_exam_cost_and_outcome(made_up: ModuleType) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from feints.evaluate.stats import wilson
+from feints.evaluate.vote_curve import VotePoint
 from feints.records import Score
 from feints.report.contents import ComparisonRow
 
@@ -88,6 +89,11 @@ def percent(accuracy: Score | Accuracy) -> str:
     if not accuracy.judged:
         return "not judged"
     return f"{100 * accuracy.value:.1f} % [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]"
+
+
+def vote_percent(point: VotePoint) -> str:
+    """An accuracy of a vote with its interval, as `percent` writes it."""
+    return f"{100 * point.accuracy:.1f} % [{100 * point.low:.1f}, {100 * point.high:.1f}]"
 
 
 def points(row: ComparisonRow) -> str:

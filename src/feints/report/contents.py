@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from feints.curate.funnel import FunnelStep
 from feints.evaluate.rounds import RoundReport
+from feints.evaluate.vote_curve import VotePoint
 from feints.records import Problem, Rationale, Role, Score, Verdict
 
 
@@ -220,6 +221,16 @@ class GroupScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VoteLine:
+    """Accuracy of one kind of vote against what it draws; a single point is a solver as it was examined."""
+
+    label: str
+    """The solver, and the vote."""
+    points: tuple[VotePoint, ...]
+    """From few samples to many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FurtherFunnel:
     """The funnel of a further stage, a round, or another arm."""
 
@@ -283,6 +294,8 @@ class RunContents:
     """How many tokens are key tokens, one row per arm that has any."""
     rounds: tuple[Round, ...] = ()
     """Rounds in order of arm, seed and number."""
+    votes: tuple[VoteLine, ...] = ()
+    """Accuracy on the main problem set against samples and tokens, where a solver votes."""
     curves: tuple[Curve, ...] = ()
     """Training curves."""
     by_topic: tuple[GroupScore, ...] = ()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from feints.curate.funnel import FunnelStep
+from feints.evaluate.vote_curve import VotePoint
 from feints.report.accuracy import Accuracy, over_seeds, percent, points
-from feints.report.contents import ArmRole, ComparisonRow, Curve, CurvePoint, RunContents
+from feints.report.contents import ArmRole, ComparisonRow, Curve, CurvePoint, RunContents, VoteLine
 
 MOST_POINTS = 240
 """Points drawn per line; more cannot be seen."""
+STYLES = 8
+"""Styles of lines that can be told apart, by dash where not by colour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,8 @@ class LineChart:
     """Place from the top, 0 to 100, and label."""
     remark: str
     """What the drawing leaves out, "" if nothing."""
+    across: str = "optimiser steps"
+    """What the horizontal scale counts."""
 
 
 def interval_charts(contents: RunContents) -> tuple[IntervalChart, ...]:
@@ -159,7 +164,7 @@ def funnel_bars(steps: Sequence[FunnelStep]) -> tuple[Bar, ...]:
 def curve_charts(curves: Sequence[Curve]) -> tuple[LineChart, ...]:
     """Loss and validation loss of all students together; right and wrong log-probability apart for each."""
     labels = tuple(dict.fromkeys(curve.label for curve in curves))
-    styles = {label: f"arm-{index % 4}" for index, label in enumerate(labels)}
+    styles = {label: f"arm-{index % STYLES}" for index, label in enumerate(labels)}
     charts = []
     for title, read in (("Training loss", _loss), ("Validation loss", _validation)):
         lines = [(curve.label, styles[curve.label], _series(curve, read)) for curve in curves]
@@ -172,6 +177,19 @@ def curve_charts(curves: Sequence[Curve]) -> tuple[LineChart, ...]:
         lines += [("key tokens, wrong", "wrong-key", _series(curve, _wrong_key)) for curve in own]
         charts.append(_line_chart(f"Log-probability, {label}", "nats per token", lines))
     return tuple(chart for chart in charts if chart is not None)
+
+
+def vote_charts(lines: Sequence[VoteLine]) -> tuple[LineChart, ...]:
+    """Accuracy against mean samples, and against mean new tokens, of a problem."""
+    charts = []
+    for across, read in (("samples of a problem", _samples), ("new tokens of a problem", _tokens)):
+        series = [
+            (line.label, f"arm-{place % STYLES}", [(read(point), 100 * point.accuracy) for point in line.points])
+            for place, line in enumerate(lines)
+        ]
+        chart = _line_chart(f"Accuracy against {across}", "percent", series)
+        charts += [replace(chart, across=across)] if chart else []
+    return tuple(charts)
 
 
 def scale(low: float, high: float, wanted: int = 4) -> tuple[float, ...]:
@@ -197,6 +215,14 @@ def _mark(contents: RunContents, mean: Accuracy) -> Mark:
         high=100 * mean.high,
         seeds=seeds if len(seeds) > 1 else (),
     )
+
+
+def _samples(point: VotePoint) -> float:
+    return point.samples
+
+
+def _tokens(point: VotePoint) -> float:
+    return point.tokens
 
 
 _Series = Sequence[tuple[float, float | None]]

@@ -59,6 +59,7 @@ def gather(folder: Path) -> RunContents:
         pairs=next((pairs for lesson in lessons if (pairs := lesson.key_pairs(problems))), ()),
         key_shares=tuple(share for lesson in lessons for share in lesson.key_share()),
         rounds=training.rounds(run, names, facts["sets"]),
+        votes=training.votes(run, exams, str(facts["sets"][0])),
         curves=tuple(training.curves(run)),
         by_topic=topics,
         by_level=levels,

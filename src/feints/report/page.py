@@ -31,6 +31,7 @@ def render_page(contents: RunContents) -> str:
             differences=figures.differences(contents.comparisons),
             bars=figures.funnel_bars(contents.funnel),
             further_bars=[(funnel.title, figures.funnel_bars(funnel.steps)) for funnel in contents.further_funnels],
+            vote_charts=figures.vote_charts(contents.votes),
             has_new=any(row.brought.proposed for row in contents.rounds),
             has_key=any(point.right_key is not None for curve in contents.curves for point in curve.points),
             curve_charts=figures.curve_charts(contents.curves),
@@ -62,6 +63,7 @@ def _environment() -> Environment:
     filters: dict[str, Callable[..., Any]] = {
         "percent": accuracy.percent,
         "points": accuracy.points,
+        "vote_percent": accuracy.vote_percent,
         "p_value": accuracy.p_value,
         "told_apart": accuracy.told_apart,
         "money": cost.money,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from feints.curate.funnel import Funnel, FunnelStep
 from feints.evaluate.exam import score
 from feints.evaluate.rounds import RoundReport
+from feints.evaluate.vote_curve import VotePoint
 from feints.records import Answer
-from feints.report.contents import Curve, CurvePoint, FurtherFunnel, Round
+from feints.report.contents import Curve, CurvePoint, FurtherFunnel, Round, VoteLine
 from feints.runs import RunFolder, read_table
 
+Exams = Mapping[tuple[str, str, int], Sequence[Answer]]
+"""Answers by arm, problem set and training seed."""
 _FUNNEL = "-funnel"
 
 
@@ -58,6 +61,42 @@ def rounds(run: RunFolder, arms: Sequence[str], sets: Sequence[str]) -> tuple[Ro
             Round(arm=arm, seed=seed, brought=brought, scores=scores) for brought in read_table(path, RoundReport)
         ]
     return tuple(sorted(found, key=lambda row: (arms.index(row.arm), row.seed, row.brought.round)))
+
+
+def votes(run: RunFolder, exams: Exams, main: str) -> tuple[VoteLine, ...]:
+    """The curves that were kept, and every solver as it was examined, first seed, on the main problem set."""
+    curves = [
+        VoteLine(label=f"{entry['arm']}: {vote}", points=tuple(point for point in points if point.vote == vote))
+        for path, entry in run.outputs("6_report")
+        if entry.get("votes")
+        for points in [read_table(path, VotePoint)]
+        for vote in dict.fromkeys(point.vote for point in points)
+    ]
+    firsts: dict[str, Sequence[Answer]] = {}
+    for (arm, of, _), answers in exams.items():
+        if of == main:
+            firsts.setdefault(arm, answers)
+    if not curves and all(len(answer.samples) < 2 for answers in firsts.values() for answer in answers):
+        return ()
+    single = [VoteLine(label=arm, points=(_as_examined(answers),)) for arm, answers in firsts.items()]
+    return (*curves, *single)
+
+
+def _as_examined(answers: Sequence[Answer]) -> VotePoint:
+    """One point: mean samples and tokens of a problem, and the accuracy with its interval."""
+    found = score(answers, "", "", 0)
+    drawn = [max(1, len(answer.samples)) for answer in answers]
+    return VotePoint(
+        vote="as examined",
+        k=max(drawn),
+        samples=sum(drawn) / len(drawn),
+        tokens=found.tokens / len(answers),
+        accuracy=found.accuracy,
+        low=found.low,
+        high=found.high,
+        agreement=1.0,
+        problems=found.counted,
+    )
 
 
 def _title(arm: str, entry: dict[str, Any], label: str) -> str:
