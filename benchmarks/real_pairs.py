@@ -109,6 +109,8 @@ def main() -> int:
           f"{tokenizer.get_vocab_size():,} tokens, {trained:.0f} s")  # fmt: skip
     print(quartiles("right", [float(mask.mean()) for mask, _ in masks]))
     print(quartiles("wrong", [float(mask.mean()) for _, mask in masks]))
+    apart = sum(bool(mask.mean() <= 0.5) for mask, _ in masks)
+    print(f"{apart:,} pairs ({apart / len(pairs):.1%}) are kept by drop_disjoint: at most half the right text is key")
     print(f"{seconds:.1f} s for key steps, {len(pairs) / seconds:,.0f} pairs/s; "
           f"{sum(not mask.any() for mask, _ in masks):,} pairs without a key token on the right side")  # fmt: skip
     questions = {row["id"]: row["question"] for row in rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,7 @@ from feints.bench.dual import SHOWN
 from feints.curate.funnel import FunnelStep
 from feints.curate.keysteps import key_steps
 from feints.curate.patterns import PATTERNS, confusion, named, read_label
+from feints.errors import EmptyPileError
 from feints.evaluate.raw_vote import RawVote
 from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import OneShot, load_solver
@@ -378,3 +380,35 @@ def test_arms_of_different_settings_have_different_names() -> None:
     assert len(set(names)) == len(configs)
     assert names[:2] == ["edit", "edit_no_push"]
     assert all(name.replace("_", "").isalnum() for name in names)
+
+
+# ------------------------------------------------------------------------------------------------------- user's own
+
+
+def test_a_users_prompts_stand_in_for_the_methods(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
+    hint = replace(edit.HINT, template="{question}\n{choices}\n\nThe correct answer is {hint}. Explain why.")
+    asked: list[str] = []
+    lab = teacher()
+
+    def heard(request: Request) -> Any:
+        asked.append(request.messages[-1].content)
+        return lab._handler(request)
+
+    with tiny.tiny_bench(
+        tmp_path, talker, teacher=ScriptedSource(heard, lab.identity), prompts={edit.HINT.id: hint}
+    ) as bench:
+        edit.distil(bench, edit.Config(second="none"))
+    assert any("Explain why." in text for text in asked)
+    assert not any("Hint:" in text for text in asked)
+
+
+def test_a_teacher_that_is_always_right_still_gives_pairs(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
+    never = MistakeSettings(regime="slips", logical=0, knowledge=0, calculation=0, misunderstanding=0)
+    lab = LabTeacher(LabTeacherSettings(mistakes=never))
+    source = ScriptedSource.from_responder(lab.respond, lab.model)
+    with tiny.tiny_bench(tmp_path, talker, teacher=source) as bench:
+        edit.distil(bench, edit.Config())
+        pairs = table(bench, "3_examples", "tiny-pairs", Pair)
+        with pytest.raises(EmptyPileError, match="0 examples are left"):
+            edit.distil(bench, edit.Config(sources="sampled"))
+    assert {pair.wrong_origin for pair in pairs} == {Origin.CORRUPTED}
