@@ -5,9 +5,9 @@
     python benchmarks/nat.py --device cuda --dtype bfloat16 --layers 24
 
 Both answer the same requests and learn the same examples with the same low-rank additions (rank 8, query and value).
-Sides alternate (A B B A) in one process; the ratio printed is the median of NAT over LoRA of the same round. On a CPU the
-seconds are those of computing, so that a busy machine does not count. Peak memory is of a process of its own each.
-"merged" is LoRA added into the weights, which NAT cannot be.
+Sides alternate (A B B A) in one process; the ratio printed is the median of NAT over LoRA of the same round. On a
+CPU the seconds are those of computing, so that a busy machine counts little. Peak memory is of a process of its own
+each. "merged" is LoRA added into the weights, which NAT cannot be.
 """
 
 from __future__ import annotations
