@@ -257,6 +257,12 @@ def _metrics(bench: Any) -> list[Path]:
             if entry.get("name") == "stage2"]  # fmt: skip
 
 
+def test_the_baseline_with_rectified_chains_is_the_first_stage_itself(run: Callable[..., Any], usual: Any) -> None:
+    bench = run(edit.Config(second="none"), lora=True)
+    students = {str(path) for path, entry in bench.run.outputs("4_student")}
+    assert students == {str(path) for path, e in usual.run.outputs("4_student") if e.get("name") == "stage1"}
+
+
 def test_counterfactual_chains_stand_behind_their_marker(run: Callable[..., Any], talker: Path) -> None:
     bench = run(edit.Config(first="marked", second="none"))
     names = ("teacher", "rectified", "corrupted")

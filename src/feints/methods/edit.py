@@ -25,6 +25,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -113,7 +114,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     marked = frozenset(row.id for row in wrong)
     mended = chains.rectified if config.first in MENDING else ()
     lesson = bench.examples(
-        chains.chosen,
+        chains.imitated,
         [bench.prompt(STUDENT).hash, bench.prompt(COUNTERFACTUAL).hash if wrong else "", released],
         lambda student, rows: imitation(bench, student, rows, marked, released),
         [*chains.right, *chains.repeated, *mended, *wrong],
@@ -172,17 +173,17 @@ def further_requests(config: Config, sampled: int) -> int:
 # ------------------------------------------------------------------------------------------------------- dual chains
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Chains:
-    """All rationales of a run by how they came to be."""
+    """All rationales of a run by how they came to be: of the teacher's first draw, of a second, mended, corrupted."""
 
     right: tuple[Rationale, ...]
-    """Of the teacher's first draw."""
     wrong: tuple[Rationale, ...]
     repeated: tuple[Rationale, ...]
-    """Right ones of a second draw."""
     rectified: tuple[Rationale, ...]
     corrupted: tuple[Rationale, ...]
+    imitated: Chosen
+    """What the first stage may learn from, so that a baseline without a second one has the very same student."""
     chosen: Chosen
     """Everything joined, with what was left out."""
 
@@ -191,24 +192,26 @@ def gather(bench: Bench, config: Config) -> Chains:
     """Ask for what the settings need and no more, each chain judged."""
     said = bench.ask("teacher", TEACHER)
     sampled = bench.choose(said, bench.judge("teacher", said))
-    chosen, (right, wrong) = sampled, (sampled.piles.right, sampled.piles.wrong)
-    repeated: tuple[Rationale, ...] = ()
-    rectified: tuple[Rationale, ...] = ()
-    corrupted: tuple[Rationale, ...] = ()
+    right, wrong = sampled.piles.right, sampled.piles.wrong
+    repeated = rectified = corrupted = tuple[Rationale, ...]()
     paired = config.sources if config.second != "none" else ""
+    parts = [(sampled, True)]  # and whether the first stage learns from it
     if config.first.startswith("repeated"):
         again = bench.sampling.model_copy(update={"seed": bench.sampling.seed + 1})
         draw = bench.ask("repeated", TEACHER, sampling=again)
-        second = bench.choose(draw, bench.judge("repeated", draw), unit="rationales of a second draw")
-        chosen, repeated = chosen.joined(second), second.piles.right
+        parts.append((bench.choose(draw, bench.judge("repeated", draw), unit="rationales of a second draw"), True))
+        repeated = parts[-1][0].piles.right
     # Demonstrations of a corruption are mended chains, so these come first.
     if config.first in MENDING or paired not in ("", "sampled"):
-        mended = dual.mend(bench, HINT, wrong, keep_all=config.keep_all)
-        chosen, rectified = chosen.joined(mended), mended.piles.right
+        parts.append((dual.mend(bench, HINT, wrong, keep_all=config.keep_all), config.first in MENDING))
+        rectified = parts[-1][0].piles.right
     if config.first == "marked" or paired in ("rectified+corrupted", "corrupted", "all"):
         bent = dual.corrupt(bench, CONTRAST, right, rectified, wrong, keep_all=config.keep_all)
-        chosen, corrupted = chosen.joined(bent), bent.piles.wrong
-    return Chains(right=right, wrong=wrong, repeated=repeated, rectified=rectified, corrupted=corrupted, chosen=chosen)
+        parts.append((bent, config.first == "marked"))
+        corrupted = bent.piles.wrong
+    imitated = reduce(Chosen.joined, (part for part, used in parts if used))
+    chosen = reduce(Chosen.joined, (part for part, _ in parts))
+    return Chains(right, wrong, repeated, rectified, corrupted, imitated, chosen)
 
 
 def pairs_of(bench: Bench, config: Config, chains: Chains) -> list[Pair]:
@@ -278,13 +281,9 @@ def _loss(bench: Bench, config: Config, first: Path) -> tuple[Loss, list[object]
 
 def _second(training: TrainSettings, config: Config) -> TrainSettings:
     """The recipe's training at the rate and length of the second stage."""
-    changed: dict[str, object] = {
-        "learning_rate": training.learning_rate * config.second_rate,
-        "epochs": max(1, round(training.epochs * config.second_length)),
-    }
-    if training.max_steps is not None:
-        changed["max_steps"] = max(1, round(training.max_steps * config.second_length))
-    return training.model_copy(update=changed)
+    epochs, steps = (n and max(1, round(n * config.second_length)) for n in (training.epochs, training.max_steps))
+    rate = training.learning_rate * config.second_rate
+    return training.model_copy(update={"learning_rate": rate, "epochs": epochs, "max_steps": steps})
 
 
 def _example(bench: Bench, student: Student, row: Rationale, role: Role, joint: bool, own: Prompt = STUDENT) -> Built:
