@@ -384,7 +384,8 @@ def test_arms_of_different_settings_have_different_names() -> None:
     ]  # fmt: skip
     names = [edit.arm(config)[0] for config in configs]
     assert len(set(names)) == len(configs)
-    assert names[:2] == ["edit", "edit_no_push"]
+    assert names[:6] == ["edit", "edit_no_push", "edit_dpo", "edit_sampled", "edit_beta_0_05", "edit_as_released"]
+    assert edit.arm(edit.Config(first="right", drop_disjoint=True))[0] == "edit_right_drop_disjoint"
     assert all(name.replace("_", "").isalnum() for name in names)
 
 

@@ -155,7 +155,7 @@ def arm(config: Config) -> tuple[str, str]:
     else:
         name, words = "edit_no_push", "the same pairs and steps, nothing pushed away"
     changed = [
-        re.sub(r"\W+", "_", f"{field}_{value}")
+        re.sub(r"\W+", "_", value if isinstance(value, str) else field if value is True else f"{field}_{value}")
         for field, value in config.model_dump(mode="json").items()
         if field in Config.model_fields and field not in usual and value != Config.model_fields[field].default
     ]
