@@ -22,10 +22,10 @@ _MEMORY = 512 << 20
 """Bytes of address space: sympy and numpy alone take two hundred million."""
 _ROOM = 1 << 16
 """Bytes of the memory file that carries the program in and the value out; it cannot grow, so nothing floods us."""
-_START, _BACKSTOP = 0.25, 0.75
-"""Seconds beyond the limit: for an interpreter to start, and after which launcher and program are killed from here."""
-_LATE = 3
-"""Exit code of the launcher when the time was up."""
+_START_LIMIT = 40.0
+"""Seconds beyond the limit after which launcher and program are killed from here, whatever the launcher does."""
+_LATE, _FULL = 3, 4
+"""Exit codes of the launcher when time or memory was up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def run_confined(program: str, limits: Limits) -> Execution:
     place = os.memfd_create("program", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
     try:
         _fill(place, encoded)
-        command = [sys.executable, "-I", "-S", "-B", str(_LAUNCHER), f"{limits.seconds + _START:g}", str(_MEMORY)]
+        command = [sys.executable, "-I", "-S", "-B", str(_LAUNCHER), f"{limits.seconds:g}", str(_MEMORY)]
         launcher = subprocess.Popen(
             [*command, str(_RUNNER), _packages(), *_readable()],
             stdin=place,
@@ -79,7 +79,7 @@ def run_confined(program: str, limits: Limits) -> Execution:
             start_new_session=True,
         )
         try:
-            code = launcher.wait(limits.seconds + _BACKSTOP)
+            code = launcher.wait(_START_LIMIT + limits.seconds)
         except subprocess.TimeoutExpired:
             code = _LATE
         finally:
@@ -105,6 +105,8 @@ def _fill(place: int, program: bytes) -> None:
 def _read(line: bytes, code: int, limits: Limits) -> Execution:
     if code == _LATE:
         return failed(Failure.TIME, f"no end within {limits.seconds:g} s", RAN_IN)
+    if code == _FULL:
+        return failed(Failure.MEMORY, f"it needs more than {_MEMORY >> 20} MiB", RAN_IN)
     try:
         reply = json.loads(line)
         value, failure, detail = reply.get("value"), reply.get("failure"), str(reply.get("detail", ""))

@@ -68,6 +68,10 @@ def _choice(gold: Gold, execution: Execution, number: Fraction, checker: str, fi
     held = {choice.label: read_numbers(plain(choice.text)) for choice in gold.choices}
     values = {label: numbers[0] for label, numbers in held.items() if numbers}
     found = [label for label, told in values.items() if close(told.value, number, percent=told.percent)]
+    if not found:  # options are often written rounded
+        found = [
+            label for label, told in values.items() if told.decimals and round(number, told.decimals) == told.value
+        ]
     nearest = min(values, key=lambda label: abs(values[label].value - number), default=None)
     lenient = Judgement.CORRECT if nearest == gold.label else Judgement.WRONG
     if len(found) != 1:

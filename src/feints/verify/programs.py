@@ -26,6 +26,8 @@ _HEAD = re.compile(r"^[\s*]*(?:solution|program|code|python(?: program| code)?)[
 _CODE = re.compile(r"^\s*(?:[A-Za-z_][\w.]*(?:\s*,\s*\w+)*\s*(?:[-+*/%|&]|//|\*\*)?=(?!=)|def\s|import\s|from\s)", re.M)
 _PROSE = re.compile(r"^[A-Z][^=#()\[\]]*[:.!]\s*$")
 
+_IMPORT = re.compile(r"^import[ \t]+(?P<module>[\w.]+)(?:[ \t]+as[ \t]+(?P<name>\w+))?[ \t]*$", re.M)
+
 
 def read(text: str, limits: Limits) -> str | Execution:
     """The program in a text: its fenced blocks, or what stands below the last head, or all of it."""
@@ -45,12 +47,27 @@ def read(text: str, limits: Limits) -> str | Execution:
     return program
 
 
+def without_unused(program: str) -> str:
+    """A program without the plain imports whose name it never mentions again: habit makes models write them.
+
+    They change no value, and Monty lacks the modules (numpy above all) that the sandbox takes half a second to load.
+    """
+
+    def kept(match: re.Match[str]) -> str:
+        name = match["name"] or match["module"].partition(".")[0]
+        mentions = re.findall(rf"\b{re.escape(name)}\b", program)
+        own = re.findall(rf"\b{re.escape(name)}\b", match[0])
+        return match[0] if len(mentions) > len(own) else ""
+
+    return _IMPORT.sub(kept, program)
+
+
 def run(text: str, interpreter: Interpreter, limits: Limits) -> Execution:
     """Read a program and run it: in Monty, and where that knows too little of Python, confined by the system."""
     program = read(text, limits)
     if isinstance(program, Execution):
         return program
-    found, doubtful = interpreter.run(program)
+    found, doubtful = interpreter.run(without_unused(program))
     if not doubtful:
         return found
     missing = confinement().missing
