@@ -26,6 +26,7 @@ TEACHES = {
     ("show",): ("intervals", "A run folder"),
     ("solve",): ("as the task words it", "--seed", "--arm"),
     ("verify",): ("verdict", "gold", ".jsonl.gz", "--workers"),
+    ("export",): ("token weights", "llamafactory", "--arm"),
     ("schema",): ("JSON schema", "editors"),
     ("list",): ("methods", "tasks"),
     ("lab",): ("offline world",),

@@ -133,7 +133,6 @@ def tiny_bench(folder: Path, student: Path, *, lora: bool = False, **changed: An
                 run=run,
                 problems=kept,
                 funnel=Funnel().start("in the task", "problems", len(kept)),
-                teacher_prompt=None,
                 ledger=ledger,
                 pool=pool,
                 student_identity=weights_identity(student),

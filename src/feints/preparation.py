@@ -185,7 +185,6 @@ def open_bench(
         problems=problems.train,
         funnel=problems.funnel,
         teacher=open_teacher(recipe),
-        teacher_prompt=read_prompt(recipe.teacher_prompt) if recipe.teacher_prompt else None,
         ledger=ledger,
         budget=recipe.budget.open(),
         pool=pool,
@@ -199,9 +198,15 @@ def open_bench(
         seed=recipe.seeds[0],
         device=recipe.device,
         console=console,
-        prompts={name: read_prompt(path) for name, path in recipe.prompts.items()},
+        prompts={name: read_prompt(path) for name, path in _prompt_files(recipe).items()},
         without_leaks=problems.without_leaks,
     )
+
+
+def _prompt_files(recipe: Recipe) -> dict[str, str]:
+    """The user's prompt files by the id of the prompt each stands in for."""
+    short = {TEACHER.id: recipe.teacher_prompt} if recipe.teacher_prompt else {}
+    return short | recipe.prompts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +256,7 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
     with TemporaryDirectory() as scratch, _known_ledger(recipe, out) as ledger:
         problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
         teacher = open_teacher(recipe)
-        own = recipe.prompts.get(TEACHER.id) or recipe.teacher_prompt
+        own = _prompt_files(recipe).get(TEACHER.id)
         prompt = read_prompt(own) if own else TEACHER
         sampling = recipe.sampling
         most = sampling.adaptive.maximum if sampling.adaptive else sampling.n

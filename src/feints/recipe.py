@@ -49,7 +49,9 @@ class Recipe(Settings):
     lab: LabTeacherSettings = Field(
         default_factory=LabTeacherSettings, description="How good the lab's teacher is; for source lab."
     )
-    teacher_prompt: str | None = Field(default=None, description="YAML file of a prompt instead of the method's own.")
+    teacher_prompt: str | None = Field(
+        default=None, description="YAML file of a prompt for plain rationales; short for prompts.teacher_cot."
+    )
     prompts: dict[str, str] = Field(
         default_factory=dict, description="YAML files of prompts by the id of the method's prompt each stands in for."
     )

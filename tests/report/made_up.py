@@ -8,7 +8,9 @@ from collections import Counter
 from dataclasses import replace
 
 from feints.curate.funnel import Funnel
+from feints.evaluate.calibration import check_ranker
 from feints.evaluate.rounds import RoundReport
+from feints.evaluate.stats import Overlap
 from feints.evaluate.vote_curve import VotePoint
 from feints.records import (
     AnswerKind,
@@ -33,6 +35,8 @@ from feints.report.contents import (
     Judged,
     KeyPair,
     KeyShare,
+    OverlapRow,
+    RankerRow,
     Round,
     RunContents,
     Sample,
@@ -271,6 +275,10 @@ def run(**changed: object) -> RunContents:
             FurtherFunnel(title="tailored, round 2", steps=Funnel().start("Sampled", "own texts", 960).steps),
         ),
         "votes": votes(),
+        "overlaps": (OverlapRow(a="plain_cot", b="nat", found=Overlap(both=310, either=702, iou=0.4416, chance=0.35)),),
+        "rankers": (
+            RankerRow(arm="asc", seed=0, check=check_ranker("ppqq", [0.9, 0.2, 0.4, None], [True, False, True, False])),
+        ),
         "curves": tuple(curve(arm, seed) for arm in ("plain_cot", "answer_only") for seed in range(3)),
         "by_topic": tuple(topics),
         "by_level": tuple(levels),

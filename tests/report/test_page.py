@@ -82,6 +82,8 @@ def hostile(made_up: ModuleType) -> RunContents:
         by_topic=tuple(replace(row, group=HOSTILE) for row in run.by_topic),
         further_funnels=tuple(replace(own, title=HOSTILE) for own in run.further_funnels),
         pairs=tuple(replace(pair, problem=problem, right=foul, wrong=foul, pattern=HOSTILE) for pair in run.pairs),
+        overlaps=tuple(replace(row, a=HOSTILE) for row in run.overlaps),
+        rankers=tuple(replace(row, arm=HOSTILE) for row in run.rankers),
         votes=tuple(replace(line, label=HOSTILE + line.label) for line in run.votes),
         key_shares=tuple(replace(share, arm=HOSTILE) for share in run.key_shares),
         rounds=tuple(replace(row, arm=HOSTILE, brought=replace(row.brought, outcome=HOSTILE)) for row in run.rounds),
@@ -130,7 +132,10 @@ def test_votes_are_drawn_against_samples_and_tokens(made_up: ModuleType) -> None
     )
     assert "Accuracy against samples of a problem" in votes and "Accuracy against new tokens of a problem" in votes
     assert "asc: majority until decided" in votes and "56.0 % [52.9, 59.0]" in votes and "0.97" in votes
-    assert 'id="votes"' not in render_page(made_up.run(votes=()))
+    assert "asc, seed 03111.000.14" in votes and "Share right by score" in votes
+    assert 'id="votes"' not in render_page(made_up.run(votes=(), rankers=()))
+    overlap = " ".join("".join(read(page[page.index("Which problems two") :]).text).split())
+    assert "plain_cot and nat3107020.440.35" in overlap
 
 
 def test_every_round_has_its_exam_cost_and_outcome(made_up: ModuleType) -> None:

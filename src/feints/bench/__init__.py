@@ -49,8 +49,6 @@ class Bench:
     """What became of the problems so far."""
     teacher: TextSource
     """Who writes rationales."""
-    teacher_prompt: Prompt | None
-    """The user's prompt in place of the method's own."""
     ledger: Ledger
     """Where paid replies are kept."""
     budget: Budget
@@ -135,8 +133,7 @@ class Bench:
 
         Args:
             label: name of the table.
-            prompt: of the teacher the recipe's own is asked instead: that for this id, or its one prompt for whatever
-                asks nothing but the problem.
+            prompt: the teacher is asked the user's instead, where there is one for this id.
             asked: what is asked; an `Asking` fills the prompt's further slots and names a parent.
             source: who is asked instead of the teacher; a folder is a student, loaded only if there is work.
             sampling: instead of the recipe's.
@@ -150,8 +147,7 @@ class Bench:
         if self.given is not None and source is None and asked is None and not prompt.slots:
             return self.given
         if source is None:
-            found = self.prompt(prompt)
-            prompt = self.teacher_prompt or prompt if found is prompt and not prompt.slots else found
+            prompt = self.prompt(prompt)
         order = asking.Order(
             label=label,
             prompt=prompt,

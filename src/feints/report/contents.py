@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from feints.curate.funnel import FunnelStep
+from feints.evaluate.calibration import RankerCheck
 from feints.evaluate.rounds import RoundReport
+from feints.evaluate.stats import Overlap
 from feints.evaluate.vote_curve import VotePoint
 from feints.records import Problem, Rationale, Role, Score, Verdict
 
@@ -66,6 +68,30 @@ class ComparisonRow:
     """Training seeds that took part."""
     how: str
     """Test and interval in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlapRow:
+    """How far two solvers are right on the same problems of the main set."""
+
+    a: str
+    """One solver."""
+    b: str
+    """The other."""
+    found: Overlap
+    """Problems both solve, and the chance level of the ratio."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankerRow:
+    """How good the scores of a ranker are."""
+
+    arm: str
+    """Whose ranker."""
+    seed: int
+    """Training seed."""
+    check: RankerCheck
+    """On rationales it was not trained on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +304,10 @@ class RunContents:
     """One per solver, problem set and seed; the first problem set is the main one."""
     comparisons: tuple[ComparisonRow, ...] = ()
     """Paired tests; the first is the one the run was made for."""
+    overlaps: tuple[OverlapRow, ...] = ()
+    """Every two trained arms, first training seed."""
+    rankers: tuple[RankerRow, ...] = ()
+    """Every ranker that was trained."""
     funnel: tuple[FunnelStep, ...] = ()
     """From sampled to learnt, of the method."""
     further_funnels: tuple[FurtherFunnel, ...] = ()

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from feints.curate.funnel import FunnelStep
 from feints.evaluate.vote_curve import VotePoint
 from feints.report.accuracy import Accuracy, over_seeds, percent, points
-from feints.report.contents import ArmRole, ComparisonRow, Curve, CurvePoint, RunContents, VoteLine
+from feints.report.contents import ArmRole, ComparisonRow, Curve, CurvePoint, RankerRow, RunContents, VoteLine
 
 MOST_POINTS = 240
 """Points drawn per line; more cannot be seen."""
+RANKED = ("arm-0", "arm-1", "arm-3", "arm-4", "arm-5", "arm-6", "arm-7")
+"""Styles besides that of the diagonal."""
 STYLES = 8
 """Styles of lines that can be told apart, by dash where not by colour."""
 
@@ -190,6 +192,18 @@ def vote_charts(lines: Sequence[VoteLine]) -> tuple[LineChart, ...]:
         chart = _line_chart(f"Accuracy against {across}", "percent", series)
         charts += [replace(chart, across=across)] if chart else []
     return tuple(charts)
+
+
+def ranker_charts(rows: Sequence[RankerRow]) -> tuple[LineChart, ...]:
+    """Share right against mean score, in hundredths; scores that mean what they say lie on the diagonal."""
+    lines: list[tuple[str, str, _Series]] = [("what scores should mean", "arm-2", [(0.0, 0.0), (100.0, 100.0)])]
+    for place, row in enumerate(rows):
+        points = zip(row.check.bin_scores, row.check.bin_right, strict=True)
+        lines.append(
+            (f"{row.arm}, seed {row.seed}", RANKED[place % len(RANKED)], [(100 * s, 100 * r) for s, r in points])
+        )
+    chart = _line_chart("Share right by score", "in a hundred", lines) if rows else None
+    return (replace(chart, across="mean score, in hundredths"),) if chart else ()
 
 
 def scale(low: float, high: float, wanted: int = 4) -> tuple[float, ...]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from feints.evaluate.exam import by_level, by_topic, compare, compare_seeds, score, scores_by_group
+from feints.evaluate.exam import by_level, by_topic, compare, compare_seeds, right_overlap, score, scores_by_group
 from feints.records import Answer, Judgement, Problem, Rationale, Score, Verdict
 from feints.report import texts, training
-from feints.report.contents import Arm, ArmRole, ComparisonRow, GroupScore, Judged, RunContents, Spend
+from feints.report.contents import Arm, ArmRole, ComparisonRow, GroupScore, Judged, OverlapRow, RunContents, Spend
 from feints.runs import RunFolder, read_table
 
 Exams = dict[tuple[str, str, int], list[Answer]]
@@ -51,6 +52,8 @@ def gather(folder: Path) -> RunContents:
         arms=arms,
         scores=tuple(scores),
         comparisons=tuple(_comparisons(exams, arms, facts["sets"])),
+        overlaps=tuple(_overlaps(exams, arms, str(facts["sets"][0]))),
+        rankers=training.rankers(run),
         funnel=funnel,
         further_funnels=further,
         spend=_spend(rationales, judged, str(facts["teacher"]), facts["recipe"]),
@@ -137,6 +140,16 @@ def _compared(
         seeds=len(pairs),
         how="bootstrap over training seeds and problems together",
     )
+
+
+def _overlaps(exams: Exams, arms: Sequence[Arm], main: str) -> Iterable[OverlapRow]:
+    """Every two trained arms on the main set; the untrained student solves too little to overlap with anyone."""
+    firsts: dict[str, list[Answer]] = {}
+    for (arm, of, _), answers in exams.items():
+        if of == main:
+            firsts.setdefault(arm, answers)
+    for a, b in combinations([arm.name for arm in arms if arm.role is not ArmRole.FLOOR and arm.name in firsts], 2):
+        yield OverlapRow(a=a, b=b, found=right_overlap(firsts[a], firsts[b]))
 
 
 def _groups(run: RunFolder, exams: Exams, main: str) -> tuple[tuple[GroupScore, ...], tuple[GroupScore, ...]]:

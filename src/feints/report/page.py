@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ def render_page(contents: RunContents) -> str:
             differences=figures.differences(contents.comparisons),
             bars=figures.funnel_bars(contents.funnel),
             further_bars=[(funnel.title, figures.funnel_bars(funnel.steps)) for funnel in contents.further_funnels],
+            ranker_charts=figures.ranker_charts(contents.rankers),
             vote_charts=figures.vote_charts(contents.votes),
             has_new=any(row.brought.proposed for row in contents.rounds),
             has_key=any(point.right_key is not None for curve in contents.curves for point in curve.points),
@@ -87,7 +89,7 @@ def _harmless(value: object) -> object:
 
 
 def _number(value: float | None, pattern: str) -> str:
-    return "–" if value is None else format(value, pattern).replace("-", "−")
+    return "–" if value is None or math.isnan(value) else format(value, pattern).replace("-", "−")
 
 
 def _parts(text: str) -> tuple[str, str]:

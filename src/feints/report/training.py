@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from feints.curate.funnel import Funnel, FunnelStep
+from feints.evaluate.calibration import RankerCheck
 from feints.evaluate.exam import score
 from feints.evaluate.rounds import RoundReport
 from feints.evaluate.vote_curve import VotePoint
 from feints.records import Answer
-from feints.report.contents import Curve, CurvePoint, FurtherFunnel, Round, VoteLine
+from feints.report.contents import Curve, CurvePoint, FurtherFunnel, RankerRow, Round, VoteLine
 from feints.runs import RunFolder, read_table
 
 Exams = Mapping[tuple[str, str, int], Sequence[Answer]]
@@ -61,6 +62,16 @@ def rounds(run: RunFolder, arms: Sequence[str], sets: Sequence[str]) -> tuple[Ro
             Round(arm=arm, seed=seed, brought=brought, scores=scores) for brought in read_table(path, RoundReport)
         ]
     return tuple(sorted(found, key=lambda row: (arms.index(row.arm), row.seed, row.brought.round)))
+
+
+def rankers(run: RunFolder) -> tuple[RankerRow, ...]:
+    """What was found of every ranker."""
+    return tuple(
+        RankerRow(arm=entry["arm"], seed=entry["seed"], check=check)
+        for path, entry in run.outputs("6_report")
+        if entry["label"].endswith(f"-ranker-seed{entry.get('seed')}")
+        for check in read_table(path, RankerCheck)
+    )
 
 
 def votes(run: RunFolder, exams: Exams, main: str) -> tuple[VoteLine, ...]:
