@@ -67,7 +67,7 @@ def shelf_page(paths: list[Path]) -> str:
 
 
 def settings(config: ast.ClassDef) -> list[Setting]:
-    """Fields of the class in order, each with the string under it."""
+    """Fields of the class in order, each with the string under it or the description in its `Field(...)`."""
     found = []
     for node, below in zip(config.body, [*config.body[1:], None], strict=True):
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
@@ -78,7 +78,7 @@ def settings(config: ast.ClassDef) -> list[Setting]:
                 name=node.target.id,
                 kind=ast.unparse(node.annotation),
                 default=_default(node.value),
-                meaning=str(said),
+                meaning=str(said) or _described(node.value),
             )
         )
     return found
@@ -95,6 +95,15 @@ def _default(value: ast.expr | None) -> str:
     if value is None or (isinstance(value, ast.Constant) and value.value is Ellipsis):
         return "required"
     return ast.unparse(value)
+
+
+def _described(value: ast.expr | None) -> str:
+    """What `Field(description="...")` says."""
+    if not isinstance(value, ast.Call):
+        return ""
+    named = {keyword.arg: keyword.value for keyword in value.keywords}
+    said = named.get("description")
+    return str(said.value) if isinstance(said, ast.Constant) else ""
 
 
 def _settings_table(found: list[Setting]) -> str:

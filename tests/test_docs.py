@@ -32,6 +32,8 @@ class Config(Settings):
     names: tuple[str, ...] | None = Field(default_factory=tuple)
     seed: int
     """Where to start."""
+    share: float = Field(default=0.5, description="How much of "
+                         "the second task.")
 '''
 
 
@@ -94,6 +96,7 @@ def test_a_method_page_is_made_without_running_the_file(hooks: ModuleType, tmp_p
     assert "1. There is no paper." in page
     assert "| `rate` | `float` | `0.5` | How much, between 0 \\| and 1. |" in page
     assert "| `layers` | `int` | `3` | How deep. |" in page
+    assert "| `share` | `float` | `0.5` | How much of the second task. |" in page
     assert "| `names` | `tuple[str, ...] \\| None` | `tuple()` |  |" in page
     assert "| `seed` | `int` | required | Where to start. |" in page
     assert "[toy](toy.md)" in hooks.shelf_page([tmp_path / "toy.py"])

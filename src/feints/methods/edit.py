@@ -166,7 +166,7 @@ def further_requests(config: Config, sampled: int) -> int:
     """Most calls of the teacher after the first `sampled` ones: a chain is mended or corrupted, a pair labelled."""
     paired = config.sources if config.second != "none" else "sampled"
     again = config.first in MENDING or paired != "sampled"
-    labels = 0 if config.pattern == "any" or config.second == "none" else 2 if config.sources == "all" else 1
+    labels = config.pattern != "any" and config.second != "none"
     return sampled * (again + labels + config.first.startswith("repeated"))
 
 
