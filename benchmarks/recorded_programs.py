@@ -37,10 +37,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("records", type=Path, help="program_of_thoughts.jsonl.gz")
     parser.add_argument("--limit", type=int, help="at most so many programs of each kind")
+    parser.add_argument("--only", nargs="*", help="data sets, such as gsm8k svamp; all unless given")
     parser.add_argument("--seconds", type=float, default=5.0, help="limit of one program")
     parser.add_argument("--list", type=Path, help="write the disagreements here as JSON Lines")
     arguments = parser.parse_args()
-    groups = read(arguments.records, arguments.limit)
+    groups = read(arguments.records, arguments.limit, arguments.only)
     disagreements: list[dict[str, Any]] = []
     with Executor(Limits(seconds=arguments.seconds)) as executor:
         executor.run(Form.POT, "ans = 1")
@@ -52,11 +53,13 @@ def main() -> None:
         arguments.list.write_text("".join(json.dumps(row) + "\n" for row in disagreements), encoding="utf-8")
 
 
-def read(path: Path, limit: int | None) -> dict[str, list[tuple[Problem, dict[str, Any]]]]:
+def read(path: Path, limit: int | None, only: list[str] | None) -> dict[str, list[tuple[Problem, dict[str, Any]]]]:
     """Programs with their problems, by data set and method."""
     groups: dict[str, list[tuple[Problem, dict[str, Any]]]] = defaultdict(list)
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for row in map(json.loads, lines):
+            if only and row["dataset"] not in only:
+                continue
             options = tuple(Choice(label=one["label"], text=one["text"]) for one in row["options"] or ())
             problem = Problem(
                 id=row["id"],
