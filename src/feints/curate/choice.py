@@ -91,12 +91,9 @@ def choose(
     funnel = funnel.start("sampled", unit, len(rows)).step(pile, len(piles.pile(pile)), reasons)
     dropped = list(piles.rejected)
     if settings.near_duplicate is not None:
-        right = remove_duplicates(piles.right, problems, threshold=settings.near_duplicate)
-        wrong = remove_duplicates(piles.wrong, problems, threshold=settings.near_duplicate)
-        followed = right if pile == "right" else wrong
-        funnel = funnel.step("after dedup", len(followed.kept), followed.dropped)
-        dropped += [*right.dropped, *wrong.dropped]
-        piles = replace(piles, right=right.kept, wrong=wrong.kept)
+        piles, removed = _without_duplicates(piles, problems, settings.near_duplicate)
+        funnel = funnel.step("after dedup", len(piles.pile(pile)), removed[pile])
+        dropped += [*removed["right"], *removed["wrong"]]
     balanced = balance(
         piles,
         problems,
@@ -107,10 +104,20 @@ def choose(
     left_out = balanced.dropped_right if pile == "right" else balanced.dropped_wrong
     funnel = funnel.step("chosen", len(balanced.piles.pile(pile)), left_out)
     dropped += [*balanced.dropped_right, *balanced.dropped_wrong]
-    split = split_by_problem(problems.values(), validation=settings.validation, seed=settings.seed)
+    held_back = split_by_problem(problems.values(), validation=settings.validation, seed=settings.seed).validation
     return Chosen(
         piles=balanced.piles,
-        validation=frozenset(problem.id for problem in split.validation),
+        validation=frozenset(problem.id for problem in held_back),
         funnel=funnel,
         dropped=tuple(dropped),
     )
+
+
+def _without_duplicates(
+    piles: Piles, problems: Mapping[str, Problem], threshold: float
+) -> tuple[Piles, dict[Pile, tuple[Dropped, ...]]]:
+    """Both piles without near-identical texts of a problem, and what each lost."""
+    right = remove_duplicates(piles.right, problems, threshold=threshold)
+    wrong = remove_duplicates(piles.wrong, problems, threshold=threshold)
+    lost: dict[Pile, tuple[Dropped, ...]] = {"right": tuple(right.dropped), "wrong": tuple(wrong.dropped)}
+    return replace(piles, right=right.kept, wrong=wrong.kept), lost

@@ -215,7 +215,11 @@ def sample_adaptively(
             return session.report
 
     work_function: Callable[[Callable[[Session], None]], Coroutine[Any, Any, SamplingReport]] = work
-    report = run_interruptibly(work_function)
+    return _outcome(asked, run_interruptibly(work_function))
+
+
+def _outcome(asked: Mapping[str, _Asked], report: SamplingReport) -> AdaptivelySampled:
+    """What counts of what came: samples up to the point at which their problem had enough."""
     ends = {problem_id: problem.enough_at() for problem_id, problem in asked.items()}
     used = tuple(
         Used(

@@ -96,36 +96,32 @@ def ask_all(
         budget: the most that may be spent.
         watcher: shows how far it is.
     """
-    adaptive = settings.adaptive
-    most = adaptive.maximum if adaptive else settings.n
+    most = settings.adaptive.maximum if settings.adaptive else settings.n
     named = {f"{asking.problem.id}#{place}": asking for place, asking in enumerate(askings)}
     requests = {name: _requests_of(asking, prompt, settings, most) for name, asking in named.items()}
-    if adaptive is None:
+    if settings.adaptive is None:
         sampled = sample_all(source, [r for own in requests.values() for r in own], ledger, budget, watcher)
         completions = dict(sampled.answered)
-        answered = (
-            (named[name], request, completions[request])
-            for name, own in requests.items()
-            for request in own
-            if request in completions
+        pairs = ((named[name], request) for name, own in requests.items() for request in own)
+        return Asked(
+            answered=tuple((asking, r, completions[r]) for asking, r in pairs if r in completions),
+            left=_counted(len(sampled.unsent), "requests"),
+            why=sampled.report.why_unsent,
         )
-        left = f"{len(sampled.unsent):,} requests" if sampled.unsent else ""
-        return Asked(answered=tuple(answered), left=left, why=sampled.report.why_unsent)
-    found = sample_adaptively(
-        source,
-        requests,
-        adaptive,
-        lambda name, completion: judge(named[name].problem, completion),
-        ledger,
-        budget,
-        watcher,
-        watcher,
-    )
+
+    def verdict(name: str, completion: Completion) -> Judgement:
+        return judge(named[name].problem, completion)
+
+    found = sample_adaptively(source, requests, settings.adaptive, verdict, ledger, budget, watcher, watcher)
     return Asked(
         answered=tuple((named[used.problem_id], used.request, used.completion) for used in found.used),
-        left=f"{len(found.unfinished):,} problems" if found.unfinished else "",
+        left=_counted(len(found.unfinished), "problems"),
         why=found.report.why_unsent,
     )
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number:,} {unit}" if number else ""
 
 
 def _requests_of(asking: Asking, prompt: Prompt, settings: SamplingSettings, samples: int) -> list[Request]:

@@ -22,18 +22,6 @@ def model_card(contents: RunContents, arm: str, seed: int, manifest: Mapping[str
     """
     data, recipe = manifest["data"], manifest["recipe"]
     terms = recipe["teacher"]["terms"] or "not stated in the recipe (teacher.terms); ask before you publish"
-    rows = [
-        f"| {name} | {percent(over_seeds([score]))} | {score.counted:,} |"
-        for name in contents.problem_sets()
-        for score in contents.scores_of(arm, name)
-        if score.seed == seed
-    ]
-    others = [
-        f"| {one_line(solver)} ({name}) | {percent(over_seeds(contents.scores_of(solver, name)))} |"
-        for name in contents.problem_sets()
-        for solver in contents.solvers()
-        if solver != arm
-    ]
     lines = [
         "---",
         "library_name: transformers",
@@ -50,15 +38,7 @@ def model_card(contents: RunContents, arm: str, seed: int, manifest: Mapping[str
         f"- Citation: {data.get('citation') or 'none'}",
         *([f"- {data['canary']}"] if data.get("canary") else []),
         "",
-        "| test set | accuracy | problems judged |",
-        "|---|---|---|",
-        *rows,
-        "",
-        "Beside it, on the same problems:",
-        "",
-        "| solver | accuracy |",
-        "|---|---|",
-        *others,
+        *_scores(contents, arm, seed),
         "",
         INTERVAL_MEANING,
         "",
@@ -70,3 +50,29 @@ def model_card(contents: RunContents, arm: str, seed: int, manifest: Mapping[str
         "",
     ]
     return "\n".join(lines)
+
+
+def _scores(contents: RunContents, arm: str, seed: int) -> list[str]:
+    """This student's scores, and those of the other solvers of its run, as two tables."""
+    sets = contents.problem_sets()
+    return [
+        "| test set | accuracy | problems judged |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {percent(over_seeds([score]))} | {score.counted:,} |"
+            for name in sets
+            for score in contents.scores_of(arm, name)
+            if score.seed == seed
+        ),
+        "",
+        "Beside it, on the same problems:",
+        "",
+        "| solver | accuracy |",
+        "|---|---|",
+        *(
+            f"| {one_line(solver)} ({name}) | {percent(over_seeds(contents.scores_of(solver, name)))} |"
+            for name in sets
+            for solver in contents.solvers()
+            if solver != arm and contents.scores_of(solver, name)
+        ),
+    ]

@@ -33,6 +33,8 @@ def render_scores(contents: RunContents) -> RenderableType:
         parts += [_scores(contents), Text()]
     if contents.comparisons:
         parts += [_comparisons(contents), Text()]
+    if contents.rounds:
+        parts += [_rounds(contents), Text()]
     if contents.funnel:
         parts += [_funnel(contents), Text()]
     if contents.spend:
@@ -120,6 +122,23 @@ def _comparisons(contents: RunContents) -> Table:
             Text(one_line(row.problem_set)),
             Text(points(row)),
             Text(p_value(row.p) + apart),
+        )
+    return table
+
+
+def _rounds(contents: RunContents) -> Table:
+    table = _table(
+        "Round", ("Exam", "right"), ("Held back", "right"), ("Asked", "right"), ("Learnt", "right"), "Outcome"
+    )
+    for own in contents.rounds:
+        row = own.brought
+        table.add_row(
+            Text(one_line(f"{own.arm}, {row.round}" + (f" (seed {own.seed})" if len(contents.seeds) > 1 else ""))),
+            f"{row.right:,} of {row.samples - row.not_checked:,}",
+            f"{row.held_back_right:,} of {row.held_back_counted:,}",
+            f"{row.requests:,}",
+            f"{row.learnt:,}",
+            Text(one_line(row.outcome)),
         )
     return table
 
