@@ -30,7 +30,7 @@ class ErrorKind(StrEnum):
 
 JUDGE = Prompt(
     id="error_kind",
-    template="{question}\n{choices}\n\nRight answer: {gold}\n\nWrong response:\n{response}\n\nWhy is the response wrong? "
+    template="{question}\n{choices}\n\nRight answer: {gold}\n\nWrong response:\n{response}\n\nWhy is it wrong? "
     "Answer with one of these labels and nothing else.\n"
     "calculation: the expressions are right and a result is not.\n"
     "misunderstanding: a quantity, a relation or the question was misread.\n"
