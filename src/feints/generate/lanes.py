@@ -101,10 +101,16 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
         return self.keys[:, :, low:new], self.values[:, :, low:new]
 
     def make(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Room in the shape of `keys` and `values`; zeros, since what is masked must still be finite."""
+        """Room in the shape of `keys` and `values`.
+
+        Zeros up to the columns in use, since what is masked must still be finite; those after are written before
+        they are seen, and memory never touched costs nothing.
+        """
         self.keys, self.values = (
-            like.new_zeros(self.rows, like.shape[1], self.window.room, like.shape[3]) for like in (keys, values)
+            like.new_empty(self.rows, like.shape[1], self.window.room, like.shape[3]) for like in (keys, values)
         )
+        for made in (self.keys, self.values):
+            made[:, :, : self.window.end] = 0
 
     def write(self, slots: torch.Tensor, which: torch.Tensor, other: Any) -> None:
         """Put rows `which` of another layer into lanes `slots`, their last column against the end in use."""
@@ -121,8 +127,10 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self.rows = len(kept)
         for name in ("keys", "values"):
             from_ = getattr(self, name)
-            into = from_.new_zeros(len(kept), from_.shape[1], room, from_.shape[3])
-            into[:, :, end - (old - low) : end] = from_[kept, :, low:old]
+            into = from_.new_empty(len(kept), from_.shape[1], room, from_.shape[3])
+            into[:, :, : end - (old - low)] = 0
+            # All rows by a view, some row by row: indexing rows and columns at once would copy every one twice.
+            torch.index_select(from_[:, :, low:old], 0, kept, out=into[:, :, end - (old - low) : end])
             setattr(self, name, into)
 
     def get_seq_length(self) -> int:
@@ -144,6 +152,12 @@ class _CausalLanes:
         self._cache: Any = None
         self._starts = np.zeros(rows, dtype=np.int64)
         self._starts_there = torch.zeros(rows, dtype=torch.long, device=self._device)
+        config = model.config.get_text_config(decoder=True)
+        self._whole_masks = (
+            config._attn_implementation == "sdpa"
+            and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+            and getattr(config, "sliding_window", None) is None
+        )
         accepted = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in accepted
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
@@ -184,7 +198,9 @@ class _CausalLanes:
         mask = None
         if int(starts.max()) > low:
             columns = torch.arange(low, end + 1, device=self._device)
-            mask = (columns >= self._starts_there[:, None]).long()
+            mask = columns >= self._starts_there[:, None]
+            # Transformers hands a four-dimensional mask through, instead of making one out of two dimensions.
+            mask = mask[:, None, None] if self._whole_masks else mask.long()
         positions = (end - self._starts_there)[:, None]
         if self._context:
             positions = positions.clamp(max=self._context - 1)
