@@ -94,7 +94,9 @@ def distil(bench: Bench, config: Config) -> Solver:
 
     def build(student: Student, rows: Sequence[Rationale]) -> Built:
         built = lesson_examples(bench, student, rows, released)
-        examples = scored(student, teacher, built.examples, config.how) if stored else built.examples
+        examples = (
+            scored(student, teacher, built.examples, config.how, device=bench.device) if stored else built.examples
+        )
         return replace(built, examples=tuple(examples))
 
     scores: list[object] = ["scored", weights_identity(nat), asdict(config.how)] if stored else []

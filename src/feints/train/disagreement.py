@@ -131,17 +131,32 @@ class Teacher:
 
 
 def scored(
-    student: Student, teacher: Teacher, examples: Sequence[Example], how: Disagreement, *, micro_tokens: int = 4096
+    student: Student,
+    teacher: Teacher,
+    examples: Sequence[Example],
+    how: Disagreement,
+    *,
+    micro_tokens: int = 4096,
+    device: str | None = None,
 ) -> list[Example]:
-    """The examples with `pull` of their weights on every token that had a weight, scored once by both teachers.
+    """The examples with `pull` of their weights on every predicted token, scored once by both teachers.
 
-    Tokens are scored in full precision, so stored and live weights are the same up to rounding.
+    Stored and live weights are the same up to rounding, where training is not in a lower precision than the weights.
+
+    Args:
+        student: whose base the teachers share, if it may be shared.
+        teacher: NAT and NEG.
+        examples: what is scored; a token is predicted when it is a target or has a weight.
+        how: of the weights.
+        micro_tokens: most tokens read at a time.
+        device: where; None takes a GPU where there is one.
     """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     teacher.beside(student)
     batcher = Batcher(examples, _padded(student, micro_tokens))
     found = list(examples)
     for numbers in batcher.whole().micro:
-        batch = batcher.batch(numbers)
+        batch = batcher.batch(numbers, device)
         values = pull(teacher.weights(batch, how), how.share)
         for place, number in enumerate(numbers):
             own = iter(values[batch.example_index == place].tolist())
