@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from feints.errors import SettingsError, StudentError
+from feints.records import Role
 from feints.train import head as head_file
 from feints.train.attention import texts_stay_apart, use_packed_attention
 from feints.train.batch import Batcher
@@ -79,6 +80,30 @@ def test_divisors_are_those_of_the_whole_step(divisor, make_student, make_exampl
     factor = sum(t for _, t in lengths) / by_hand
     scaled = {name: tensor * factor for name, tensor in gradient.items()}
     assert_same(step_gradients(student, examples, weighted_nll(divisor), micro=50), (value * factor, scaled))
+
+
+@pytest.mark.parametrize("rows", ["packed", "padded"])
+def test_two_divisors_by_role_give_the_same_gradient_however_the_step_is_cut(
+    rows, make_student, make_examples, step_gradients, naive_gradients, assert_same
+):
+    def pulled_and_pushed(model, batch, counts):
+        nats = token_nll(model, batch)
+        wrong = batch.role_mask(Role.WRONG)[batch.example_index]
+        pull = per_token((nats * ~wrong).sum(), counts.target_tokens_of[Role.RIGHT])
+        return {"pull": pull, "push": -0.1 * per_token((nats * wrong).sum(), counts.valid_tokens_of[Role.WRONG])}
+
+    student = make_student()
+    examples = make_examples(student, 8, pairs=True)
+    sides = [[e for e in examples if (e.role is Role.WRONG) == wrong] for wrong in (False, True)]
+    divisors = [sum(len(e.target_ids) for e in sides[0]), sum(len(e.prompt_ids + e.target_ids) - 1 for e in sides[1])]
+    factors = {e.id: f / d for side, f, d in zip(sides, (1.0, -0.1), divisors, strict=True) for e in side}
+
+    def naive(texts):
+        return sum(-factors[e.id] * logps[len(e.prompt_ids) - 1 :].sum() for logps, _, e in texts)
+
+    expected = naive_gradients(student, examples, naive)
+    for micro in (1, 40, 10**6):
+        assert_same(step_gradients(student, examples, pulled_and_pushed, rows=rows, micro=micro), expected)
 
 
 def test_order_of_examples_does_not_matter(make_student, make_examples, step_gradients, assert_same):
