@@ -366,6 +366,14 @@ def test_another_method_trains_inside_a_round_on_its_rationales(run: Run, teache
     assert "round_" in str(solver.student)
 
 
+def test_a_method_that_cannot_train_inside_is_refused_before_anything_is_paid(run: Run, teacher: Any) -> None:
+    source, asked = teacher
+    for inner in ({"name": "plane_cot"}, {"name": "plain_cot", "targit": 1}, {}):
+        with pytest.raises(SettingsError):
+            run(Config(inner=inner), teacher=source)
+    assert asked == []
+
+
 @pytest.mark.slow
 def test_edit_inside_a_round_pairs_own_mistakes_with_tailored_rationales(run: Run) -> None:
     bench, _ = run(Config(rounds=2, inner={"name": "edit"}))

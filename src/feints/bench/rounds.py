@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from feints.curate.choice import Chosen
 from feints.curate.split import split_by_problem
 from feints.errors import SettingsError
@@ -156,33 +158,56 @@ def ask_within(
     return told
 
 
-def train_inside(bench: Bench, method: Any, settings: Mapping[str, Any], begin: Path, known: Chosen | None) -> Path:
-    """Weights of a student that another method trained within a round.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inner:
+    """Another method that trains the student of a round."""
 
-    Args:
-        bench: of the round.
-        method: a file of the shelf.
-        settings: of that method; `name` is passed over.
-        begin: the student it starts from.
-        known: rationales that stand in for its first question to the teacher; None lets it ask.
+    name: str
+    """Its name on the shelf."""
+    method: Any
+    """Its file."""
+    config: Any
+    """Its settings."""
 
-    Raises:
-        SettingsError: the method's solver is more than one set of weights, so that no round could go on from it.
-    """
-    from feints.generate.weights import weights_identity  # noqa: PLC0415  torch
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], find: Callable[[str], Any]) -> Inner:
+        """Read `name` and the settings of a method, before anything is paid.
 
-    config = method.Config(**{name: value for name, value in settings.items() if name != "name"})
-    student = bench.student.model_copy(update={"model": str(begin)})
-    inside = replace(bench, student=student, student_identity=weights_identity(begin))
-    if known is not None:
-        rows = known.piles.right + known.piles.wrong
-        given = bench.run.table("1_rationales", "round", Rationale, ["round", known.address], lambda: rows)
-        inside = replace(inside, given=given)
-    solver = method.distil(inside, config)
-    one = solver.inner if isinstance(solver, Majority) else solver
-    if type(one) is not OneShot or not isinstance(one.student, Path):
-        raise SettingsError(
-            f"a round goes on from one set of weights, but {settings.get('name')} answers by {type(one).__name__}; "
-            "take another method inside the rounds, such as edit or plain_cot"
-        )
-    return one.student
+        Raises:
+            SettingsError: there is no such method, or its settings cannot be used.
+        """
+        name = str(settings.get("name"))
+        method = find(name)
+        try:
+            config = method.Config(**{key: value for key, value in settings.items() if key != "name"})
+        except ValidationError as error:
+            raise SettingsError(f"method.inner cannot be used as settings of {name}: {error}") from error
+        return cls(name=name, method=method, config=config)
+
+    def train(self, bench: Bench, begin: Path, known: Chosen | None) -> Path:
+        """Weights of the student it trains on the bench of a round.
+
+        Args:
+            bench: of the round.
+            begin: the student it starts from.
+            known: rationales that stand in for its first question to the teacher; None lets it ask.
+
+        Raises:
+            SettingsError: its solver is more than one set of weights, so that no round could go on from it.
+        """
+        from feints.generate.weights import weights_identity  # noqa: PLC0415  torch
+
+        student = bench.student.model_copy(update={"model": str(begin)})
+        inside = replace(bench, student=student, student_identity=weights_identity(begin))
+        if known is not None:
+            rows = known.piles.right + known.piles.wrong
+            given = bench.run.table("1_rationales", "round", Rationale, ["round", known.address], lambda: rows)
+            inside = replace(inside, given=given)
+        solver = self.method.distil(inside, self.config)
+        one = solver.inner if isinstance(solver, Majority) else solver
+        if type(one) is not OneShot or not isinstance(one.student, Path):
+            raise SettingsError(
+                f"a round goes on from one set of weights, but {self.name} answers by {type(one).__name__}; take "
+                "another method inside the rounds, such as edit or plain_cot"
+            )
+        return one.student

@@ -26,7 +26,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.rounds import Course, cut_short, train_inside, write_report
+from feints.bench.rounds import Course, Inner, cut_short, write_report
 from feints.config import Settings
 from feints.curate.choice import Chosen
 from feints.curate.split import unit_interval
@@ -100,12 +100,12 @@ class _Growth:
 def distil(bench: Bench, config: Config) -> Solver:
     """Train, examine, grow, and train again; a round that brings nothing is the last."""
     course = Course(bench=bench, prompt=bench.prompt(STUDENT), samples=config.samples, temperature=config.temperature)
-    method = methods.find(str(config.inner.get("name")))
+    inner = Inner.of(config.inner, methods.find)
     known: Chosen | None = None
     grown = bench
     for number in range(1, config.rounds + 2):
         here = course.round(number, grown)
-        course.student = train_inside(here, method, config.inner, course.untrained, known)
+        course.student = inner.train(here, course.untrained, known)
         here.examine(here.one_shot(course.student, course.prompt), f"round_{number}")
         if number > config.rounds:
             break

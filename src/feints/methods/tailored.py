@@ -38,7 +38,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.rounds import Course, ask_within, cut_short, train_inside, write_report
+from feints.bench.rounds import Course, Inner, ask_within, cut_short, write_report
 from feints.config import Settings
 from feints.curate.choice import Chosen
 from feints.curate.examples import Built
@@ -126,6 +126,7 @@ class Config(Settings):
 def distil(bench: Bench, config: Config) -> Solver:
     """Examine, have mistakes answered, train; until rounds are over, one brings nothing, or the budget is met."""
     course = Course(bench=bench, prompt=bench.prompt(STUDENT), samples=config.samples, temperature=config.temperature)
+    inner = None if config.inner is None else Inner.of(config.inner, methods.find)
     known: Chosen | None = None
     for number in range(1, config.rounds + 1):
         here = course.round(number)
@@ -145,7 +146,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         whole = not any(cut_short(here, told) for _, told in asked)
         accepted = len(fresh.piles.right)
         if accepted:
-            course.student = _train(here, config, course, number, known)
+            course.student = _train(here, config, course, number, known, inner)
             here.examine(here.one_shot(course.student, course.prompt), f"round_{number}")
         report = sitting.report(
             number,
@@ -248,12 +249,11 @@ def _messages(bench: Bench, row: Rationale, prompt: Prompt) -> Sequence[Message]
     return prompt.messages(asking.problem, **asking.filled)
 
 
-def _train(bench: Bench, config: Config, course: Course, number: int, known: Chosen) -> Path:
+def _train(bench: Bench, config: Config, course: Course, number: int, known: Chosen, inner: Inner | None) -> Path:
     """The student of this round, by the loss above or by another method."""
     restart = config.start == "restart"
-    if config.inner is not None:
-        method, begin = methods.find(str(config.inner.get("name"))), course.untrained if restart else course.student
-        return train_inside(bench, method, config.inner, begin, known)
+    if inner is not None:
+        return inner.train(bench, course.untrained if restart else course.student, known)
     trios = draw_trios(known.piles.right, known.piles.wrong if config.reflection else (), bench.curate.seed)
     released = config.profile == "as_released"
     weights = TrioWeights(prompt=config.prompt_weight, seam=SEAM if released else 0, gold_ending=released)
