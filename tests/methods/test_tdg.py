@@ -25,7 +25,8 @@ from feints.methods import asc, nat, nce, plain_cot
 from feints.records import Example, Rationale, Role
 from feints.runs import RunFolder, read_table
 from feints.train.assistants import load_nat
-from feints.train.integrate import layers, read_plan
+from feints.train.integrate import layers
+from feints.train.integrate_files import read_plan
 from feints.train.settings import AdapterSettings, StudentSettings
 
 pytestmark = pytest.mark.slow

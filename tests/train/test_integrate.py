@@ -42,9 +42,9 @@ from feints.train.integrate import (
     integrate,
     layers,
     negative_weight,
-    read_plan,
     set_mode,
 )
+from feints.train.integrate_files import read_plan
 from feints.train.loop import fit
 from feints.train.losses import weighted_nll
 from feints.train.settings import StudentSettings, TrainSettings
@@ -111,9 +111,8 @@ def test_tdg_p1_weights_sum_to_one_and_neg_stays_inside_a_half(unit: IntegrateUn
     x, _, h_pos, h_neg = given
     a = negative_weight(x, h_pos, h_neg, unit).double()
     assert torch.equal((1 - a) + a, torch.ones_like(a))
-    moderate = negative_weight(x / 20, h_pos / 20, h_neg / 20, unit)
-    assert bool((moderate > -0.5).all() and (moderate < 0.5).all())
-    assert bool((a.abs() <= 0.5).all()) and a.min() < -0.4 and a.max() > 0.4
+    assert bool((a > -0.5).all() and (a < 0.5).all())
+    assert a.min() < -0.49 and a.max() > 0.49, "the ends are reached as far as float32 goes"
 
 
 def test_tdg_p2_equal_candidates_share_evenly(unit: IntegrateUnit, given: tuple[Tensor, ...]) -> None:

@@ -39,7 +39,7 @@ from feints.generate.local import LocalSettings, LocalSource
 from feints.generate.prompt import STUDENT, TEACHER
 from feints.generate.rendering import Renderer
 from feints.generate.weights import load_weights
-from feints.train.integrate import take_units
+from feints.train.integrate_files import take_units
 
 
 class Config(NatSettings):

@@ -15,13 +15,10 @@ import torch
 from torch import nn
 
 from feints.generate.weights import load_weights
-from feints.train.integrate import (
+from feints.train.integrate import NatPlan, add_units, attention_projections, bare
+from feints.train.integrate_files import (
     UNIT_FILE,
     Adapter,
-    NatPlan,
-    add_units,
-    attention_projections,
-    bare,
     plan_of,
     read_adapter,
     read_plan,
