@@ -343,7 +343,9 @@ def test_a_sketch_runs_as_a_recipe(
 ) -> None:
     module = load_beside(f"sketches/{name}")
     monkeypatch.setattr(
-        methods, "entry_points", lambda group: EntryPoints([EntryPoint(name, module.__name__, methods.ENTRY_POINTS)])
+        methods,
+        "entry_points",
+        lambda group: EntryPoints([EntryPoint(f"toy_{name}", module.__name__, methods.ENTRY_POINTS)]),
     )
     if name == "kpdd":
         point = EntryPoint("chain", f"{module.__name__}:Chain", solver_file.ENTRY_POINTS)
@@ -354,7 +356,7 @@ def test_a_sketch_runs_as_a_recipe(
         "teacher": {"source": "lab"},
         "sampling": {"n": 2},
         "student": {"model": str(talker)},
-        "method": {"name": name},
+        "method": {"name": f"toy_{name}"},
         "train": {"max_steps": 2, "rows": "packed"},
         "exam": {"max_tokens": 16},
         "curate": {"validation": 0.15},
