@@ -31,6 +31,7 @@ from feints.generate.local import LocalSettings, LocalSource
 from feints.generate.source import Request, Sampling
 from feints.generate.weights import quiet_transformers
 from feints.train.assistants import NatStudent, load_nat, neg_student, teacher_beside
+from feints.train.batch import Batcher
 from feints.train.integrate import (
     IntegrateUnit,
     LowRank,
@@ -47,7 +48,8 @@ from feints.train.integrate import (
 from feints.train.integrate_files import read_plan
 from feints.train.loop import fit
 from feints.train.losses import weighted_nll
-from feints.train.settings import StudentSettings, TrainSettings
+from feints.train.rows import Layout
+from feints.train.settings import AdapterSettings, StudentSettings, TrainSettings
 from feints.train.student import Student
 
 D_IN, D_OUT, WIDTH = 6, 4, 5
@@ -397,3 +399,29 @@ def test_tdg_d2_d3_the_starts_of_both_profiles(folders: Any) -> None:
         nat = NatStudent.beside(settings, None, width=5, seed=0, released=asked)
         assert all(bool(layer.unit.outer.weight.any()) is asked for _, layer in layers(nat.model))
         assert nat.plan.stop_at_pad is asked
+
+
+def gradient(student: Student, examples: Any, precision: str = "fp32") -> dict[str, Tensor]:
+    """Of the plain loss over all examples, POS and units moved off their start."""
+    noisy(student.model)
+    batcher = Batcher(examples, Layout(rows="padded", micro_tokens=10_000, seq2seq=False, pad_id=0))
+    step = batcher.whole()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        loss = weighted_nll()(student.model.train(), batcher.batch(step.micro[0]), step.counts)["nll"]
+    loss.backward()
+    return {name: p.grad for name, p in student.model.named_parameters() if p.grad is not None}
+
+
+def test_recomputed_activations_and_half_precision_leave_the_gradient(folders: Any, make_examples: Any) -> None:
+    settings = StudentSettings(model=str(folders("llama")), adapter=AdapterSettings(kind="lora", rank=3))
+    plain = NatStudent.beside(settings, None, width=5, seed=0)
+    examples = make_examples(plain, count=4)
+    expected = gradient(plain, examples)
+    assert {name.rpartition(".base.")[1] for name in expected} == {""}, "the base learns nothing"
+    recomputed = settings.model_copy(update={"gradient_checkpointing": True})
+    found = gradient(NatStudent.beside(recomputed, None, width=5, seed=0), examples)
+    half = gradient(NatStudent.beside(settings, None, width=5, seed=0), examples, "bf16")
+    whole, rough = (torch.cat([g[name].flatten() for name in expected]) for g in (expected, half))
+    assert torch.nn.functional.cosine_similarity(whole, rough, dim=0) > 0.98
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-7)
