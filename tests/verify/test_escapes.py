@@ -25,7 +25,7 @@ escapes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(escapes)
 
 pytest.importorskip("pydantic_monty", reason="the extra execute is not installed")
-LIMITS = Limits(seconds=1.0)
+LIMITS = Limits(seconds=0.6)
 SECRET = "the canary sings 4711"
 confined = pytest.mark.skipif(bool(confinement().missing), reason=confinement().missing or "confined")
 
