@@ -31,7 +31,7 @@ def _load(path: Path) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def load_beside() -> Callable[[str], ModuleType]:
-    """Loads a module of this folder, such as "sketches/edit"."""
+    """Loads a module of this folder, such as "tiny_bench"."""
     return lambda name: _load(Path(__file__).parent / f"{name}.py")
 
 

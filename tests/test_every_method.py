@@ -1,10 +1,9 @@
-"""What every method on the shelf gets tested for; sketches of the next ones must pass it too."""
+"""What every method on the shelf gets tested for."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args, get_origin
@@ -17,22 +16,18 @@ from pydantic.fields import FieldInfo
 from feints import methods
 from feints.config import Settings
 from feints.errors import SettingsError
-from feints.evaluate import solver as solver_file
 from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import Solver, load_solver
 
-SKETCHES = ("edit", "kpdd", "nat", "tailored")
-CASES = [*methods.names(), *(f"sketches/{name}" for name in SKETCHES)]
 MOST_LINES = 300
 TRIED_ELSEWHERE = {("feints.methods.redi", "profile"): "the lab's teacher leaves nothing undecided"}
 """Settings that have nothing to act on in the lab; the method's own tests try them."""
 Runs = Callable[..., tuple[Any, Solver]]
 
 
-@pytest.fixture(scope="module", params=CASES)
-def method(request: pytest.FixtureRequest, load_beside: Callable[[str], ModuleType]) -> Any:
-    name: str = request.param
-    return load_beside(name) if name.startswith("sketches/") else methods.find(name)
+@pytest.fixture(scope="module", params=methods.names())
+def method(request: pytest.FixtureRequest) -> Any:
+    return methods.find(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +46,6 @@ def runs(method: Any, tiny: ModuleType, talker: Path, tmp_path_factory: pytest.T
 def usual(method: Any, runs: Runs) -> tuple[Any, Solver]:
     """The method with its defaults."""
     return runs(method.Config())
-
-
-@pytest.fixture(autouse=True)
-def sketches_named(load_beside: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Solvers of the sketches are found as those of any other package are."""
-    found = {"chain": load_beside("sketches/kpdd").Chain, "nat": load_beside("sketches/nat").NatSolver}
-    points = [EntryPoint(n, f"{k.__module__}:{k.__name__}", solver_file.ENTRY_POINTS) for n, k in found.items()]
-    monkeypatch.setattr(solver_file, "entry_points", lambda group: EntryPoints(points))
 
 
 @pytest.mark.parametrize("name", methods.names())

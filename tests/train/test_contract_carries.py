@@ -1,4 +1,4 @@
-"""Throw-away sketches of later methods: records, batcher, loss and loop carry them unchanged."""
+"""What methods ask of the contracts, in small: records, batcher, loss and loop carry them unchanged."""
 
 from __future__ import annotations
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests.train.conftest import make_model
 from torch import Tensor
 
 from feints.errors import SettingsError
 from feints.train.muon import Muon, orthogonal
 from feints.train.optimizer import make_optimizer
 from feints.train.settings import TrainSettings
-from tests.train.conftest import make_model
 
 SHAPES = ((12, 8), (8, 12), (8, 12), (5, 5))
 

@@ -82,7 +82,7 @@ STEPS = Stage(
 
 
 class PretrainSettings(Settings):
-    """How the nano student is made; the defaults are the stages that made the one that ships (its card tells the differences)."""
+    """How the nano student is made; the defaults are the stages of the one that ships (see its card)."""
 
     stages: tuple[Stage, ...] = Field(default=(MIXED, BINDING, STEPS), min_length=1, description="One after the other.")
     hidden: int = Field(default=128, ge=16, description="Width of the student.")

@@ -1,9 +1,9 @@
 """Sci-CoT: one student writes the rationale, another reads it and gives the answer.
 
 "Sci-CoT: Leveraging Large Language Models for Enhanced Knowledge Distillation in Small Models for Scientific QA"
-(Ma et al., 2023), arXiv 2308.04679, known from its abstract. Student A learns nll(r | q), student B nll(a | q, r): means over
-target tokens. At inference B reads the rationale of A. It is KPDD with separate students and two stages, of which the
-first writes the reasoning and the second the answer alone.
+(Ma et al., 2023), arXiv 2308.04679, known from its abstract. Student A learns nll(r | q), student B nll(a | q, r):
+means over target tokens. At inference B reads the rationale of A. It is KPDD with separate students and two stages, of
+which the first writes the reasoning and the second the answer alone.
 
 Departures: 1) rationales are kept only where they reach the gold answer. 2) The sentence that states the answer is cut
 off the rationale A learns, since it is what B learns. 3) The rationale is written greedily and once, also where answers
