@@ -205,7 +205,13 @@ class Student:
         tokenizer = copy.copy(self.renderer.tokenizer)
         if not self.renderer.chat:
             tokenizer.chat_template = None
-        tokenizer.save_pretrained(folder)
+        try:
+            tokenizer.save_pretrained(folder)
+        except Exception as error:
+            # tokenizers says "No space left on device (os error 28)" with no class of its own
+            if type(error) is Exception and "os error" in str(error):
+                raise OSError(str(error)) from error
+            raise
 
 
 def merged_copy(model: Any) -> Any:
