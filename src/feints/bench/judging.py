@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from feints.bench import Bench
 
 STAGE = "2_verdicts"
-JUDGED_AT_ONCE = 1000
+JUDGED_AT_ONCE = 5000
+"""Rows between two looks at the progress bar; the workers wait for the hardest row of each."""
 
 
 def judge(bench: Bench, label: str, rationales: Stored[Rationale]) -> Stored[Verdict]:
