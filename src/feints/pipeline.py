@@ -75,11 +75,12 @@ def distil_and_examine(recipe: Recipe, bench: Bench, problems: ProblemSets) -> l
     arms = arms_of(recipe)
     for arm in arms:
         for seed in recipe.seeds:
-            own = replace(bench, arm=arm.name, seed=seed, examiner=on_the_way)
+            run = bench.run.used_by(arm.name, seed)
+            own = replace(bench, run=run, arm=arm.name, seed=seed, examiner=on_the_way)
             solver = arm.method.distil(own, arm.config)
             label = f"{arm.name}-solver-seed{seed}"
             depends = [solver.identity, arm.name, seed]
-            bench.run.folder("4_student", label, depends, solver.save, arm=arm.name, seed=seed, solver=True)
+            run.folder("4_student", label, depends, solver.save, arm=arm.name, seed=seed, solver=True)
             exams.take(own, solver)
     exams.take(replace(bench, arm=UNTRAINED), bench.one_shot(Path(recipe.student.model), bench.prompt(STUDENT)))
     shown = [{"name": arm.name, "role": arm.role, "explanation": arm.explanation} for arm in arms]

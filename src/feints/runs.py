@@ -79,6 +79,7 @@ class RunFolder:
         """
         self.path = path
         self._within = Path()
+        self._user: list[object] = []
         self._earlier: dict[str, dict[str, Any]] = {}
         manifest = path / "manifest.json"
         if manifest.exists():
@@ -109,6 +110,12 @@ class RunFolder:
         """The same run with one manifest, whose outputs go to a folder of their own in it, such as that of a round."""
         inner = copy.copy(self)
         inner._within = self._within / name
+        return inner
+
+    def used_by(self, arm: str, seed: int) -> RunFolder:
+        """The same run, whose outputs are noted as used by this arm with this training seed, whoever made them."""
+        inner = copy.copy(self)
+        inner._user = [arm, seed]
         return inner
 
     @property
@@ -204,12 +211,16 @@ class RunFolder:
     def _note(self, label: str, path: Path, address: str, depends: Sequence[object], **facts: object) -> None:
         name = path.relative_to(self.path).as_posix()
         noted = self._manifest["outputs"].get(name)
+        users = list(noted.get("used_by", [])) if noted is not None else []
+        if self._user and self._user not in users:
+            users.append(self._user)
         if noted is not None and noted["address"] == address and noted["label"] != label:
-            return  # the arm that made it keeps it
-        known = noted or self._earlier.get(name, {})  # how long it took is known from when it was made
-        if self._within.parts:
-            facts["within"] = self._within.as_posix()
-        entry = {"label": label, "address": address, "depends": list(depends), **known, **facts}
+            entry = {**noted, "used_by": users}  # the arm that made it keeps it
+        else:
+            known = noted or self._earlier.get(name, {})  # how long it took is known from when it was made
+            if self._within.parts:
+                facts["within"] = self._within.as_posix()
+            entry = {"label": label, "address": address, "depends": list(depends), **known, **facts, "used_by": users}
         if noted != entry:
             self._manifest["outputs"][name] = entry
             self._save_manifest()

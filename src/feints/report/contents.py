@@ -126,6 +126,34 @@ class Spend:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expense:
+    """What one arm took with one training seed, as if it had been alone: shared stages count in full."""
+
+    arm: str
+    """Whose."""
+    seed: int
+    """Training seed."""
+    requests: int
+    """Replies of the teacher it used, rejected ones included."""
+    prompt_tokens: int
+    """Tokens sent for them."""
+    completion_tokens: int
+    """Tokens of them, thinking included."""
+    own_tokens: int
+    """Tokens that students wrote on the way to it, exams for the report excluded."""
+    steps: int
+    """Optimiser steps of all its students."""
+    target_tokens: int
+    """Tokens learnt or pushed away, counted each time they were."""
+    passes: int
+    """Texts sent forward in training, once for each model that read them."""
+    training_seconds: float
+    """Wall time of its training."""
+    seconds: float
+    """Wall time of everything it used, exams included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """A rationale with what the checker says of it."""
 
@@ -314,6 +342,8 @@ class RunContents:
     """Those of its further stages and rounds, and of the other arms."""
     spend: Spend | None = None
     """The teacher's bill, None where no teacher took part."""
+    expenses: tuple[Expense, ...] = ()
+    """What each arm took, by training seed."""
     samples: tuple[Sample, ...] = ()
     """A few problems with right and wrong rationales."""
     examples: tuple[WeightedExample, ...] = ()

@@ -14,6 +14,7 @@ from feints.evaluate.exam import by_level, by_topic, compare, compare_seeds, rig
 from feints.records import Answer, Judgement, Problem, Rationale, Score, Verdict
 from feints.report import texts, training
 from feints.report.contents import Arm, ArmRole, ComparisonRow, GroupScore, Judged, OverlapRow, RunContents, Spend
+from feints.report.expense import expenses
 from feints.runs import RunFolder, read_table
 
 Exams = dict[tuple[str, str, int], list[Answer]]
@@ -57,6 +58,7 @@ def gather(folder: Path) -> RunContents:
         funnel=funnel,
         further_funnels=further,
         spend=_spend(rationales, judged, str(facts["teacher"]), facts["recipe"]),
+        expenses=expenses(run),
         samples=texts.samples(problems, judged),
         examples=lessons[0].weighted(),
         pairs=next((pairs for lesson in lessons if (pairs := lesson.key_pairs(problems))), ()),

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from feints.report import accuracy, cost, figures, weights, words
 from feints.report.contents import Curve, GroupScore, RunContents
+from feints.report.expense import mean_expenses
 from feints.report.visible import shown
 
 LONG_TEXT = 900
@@ -42,6 +43,7 @@ def render_page(contents: RunContents) -> str:
                 for title, rows in (("topic", contents.by_topic), ("level", contents.by_level))
                 if rows
             ],
+            expenses=mean_expenses(contents.expenses),
             costs=cost.unit_costs(contents.spend) if contents.spend else (),
         )
     )

@@ -47,6 +47,10 @@ class Progress:
     """Steps of it done."""
     tokens: int = 0
     """Tokens read by the model, prompts included."""
+    target_tokens: int = 0
+    """Of them in targets."""
+    passes: int = 0
+    """Texts sent forward in training, once for each model that reads them (a reference, NEG beside NAT)."""
     seconds: float = 0.0
     """Time spent."""
     metrics_bytes: int = 0

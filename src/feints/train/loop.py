@@ -128,6 +128,7 @@ class _Run:
             )
         )
         self._saved_at = time.monotonic()
+        self._models = 1  # that read a text in training, as the last batch showed
 
     # -------------------------------------------------------------------------------------------------- setting up
 
@@ -244,6 +245,8 @@ class _Run:
         progress.step_in_epoch += 1
         tokens = self.batcher.tokens_of(step)
         progress.tokens += tokens
+        progress.target_tokens += step.counts.target_tokens
+        progress.passes += step.counts.examples * self._models
         self._log(names, totals, norm, rate)
         bar.advance(tokens, value)
         return StepReport(
@@ -269,6 +272,7 @@ class _Run:
                     # Wrappers average gradients over ranks; the loss has divided already, so they must add up.
                     self.accelerator.backward(sum(terms.values(), torch.zeros(())) * (scale * ranks))
             sums.add(terms, batch, batch.observed.get(id(self.model)), scale)
+            self._models = max(1, len(batch.observed))
         joined: Tensor = self.accelerator.reduce(sums.tensor(), "sum") if ranks > 1 else sums.tensor()
         return joined.tolist(), sums.names
 
@@ -308,6 +312,8 @@ class _Run:
                 "learning_rate": rate,
                 **optional,
                 "tokens": progress.tokens,
+                "target_tokens": progress.target_tokens,
+                "passes": progress.passes,
                 "seconds": round(progress.seconds, 3),
             }
         )
