@@ -1,10 +1,12 @@
 PYTHON ?= python3.11
+HOURS ?= 8
+PART ?=
 RECIPE ?= recipes/quickstart.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help quickstart setup check test format tree docs clean
+.PHONY: help quickstart setup check test format tree docs replicate clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -37,6 +39,9 @@ tree: $(VENV)/.dev ## write the file tree of the README anew from the docstrings
 
 docs: $(VENV)/.dev ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
+
+replicate: $(VENV)/.dev ## try every claim of the papers in the lab: PART="tdg ..." for a part, HOURS=8; resumes
+	$(BIN)/python benchmarks/replicate.py run --hours $(HOURS) --part $(PART)
 
 clean: ## remove .venv and everything built
 	rm -rf $(VENV) site build dist

@@ -1,0 +1,147 @@
+"""Claims of the papers: what must be larger than what; judged by a rule that was fixed before anything was run.
+
+The rule. Every pair of a claim is compared on the claim's deciding set over all recorded seeds, which must be five or
+more. The interval is the 95 % bootstrap over training seeds and problems together (`stats.seed_bootstrap`). A pair
+holds when the whole interval is above 0 and fails when it is below. A claim is *reproduced* when all its pairs hold,
+*contradicted* when one fails, *inconclusive* otherwise, *not run* while arms or seeds are missing. A claim that the
+lab decides by the way it was written is *by construction* whatever the figures say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import yaml
+from pydantic import Field
+
+from feints.config import Settings
+from feints.evaluate.stats import Interval, overlap, seed_bootstrap
+from replication.jobs import HERE
+from replication.results import flags_of, load
+
+ENOUGH_SEEDS = 5
+Verdict = Literal["reproduced", "contradicted", "inconclusive", "not run", "by construction"]
+
+
+class Claim(Settings):
+    """One claim, one file."""
+
+    paper: str = Field(description="Which paper.")
+    says: str = Field(description="The claim in a sentence.")
+    figure: str = Field(description="The figure it gives, with its place.")
+    group: str = Field(description="Group of arms, from groups.yaml.")
+    pairs: list[tuple[str, str]] = Field(
+        description="Arms of which the first must be better; arm@round_2 is on the way."
+    )
+    metric: Literal["accuracy", "misread", "overlap"] = Field(
+        default="accuracy",
+        description="accuracy; share of misread problems, less is better; overlap of solved problems below chance.",
+    )
+    decides: Literal["test", "longer", "unseen"] = Field(default="test", description="The set that decides.")
+    matched: str = Field(description="What is equal between the arms, and what is not.")
+    by_construction: bool = Field(default=False, description="Whether the lab was written so.")
+
+
+class Finding(Settings):
+    """One pair of a claim on one set."""
+
+    better: str
+    worse: str
+    on: str
+    seeds: int
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def side(self) -> int:
+        """1 when the pair holds, -1 when it fails, 0 when the interval leaves it open."""
+        return int(self.low > 0) - int(self.high < 0)
+
+
+def claims() -> dict[str, Claim]:
+    """Every claim by the name of its file."""
+    files = sorted((HERE / "claims").glob("*.yaml"))
+    return {path.stem: Claim(**yaml.safe_load(path.read_text(encoding="utf-8"))) for path in files}
+
+
+def needed_arms(claim: Claim) -> list[str]:
+    """The arms a claim needs, each once."""
+    return list(dict.fromkeys(arm.partition("@")[0] for pair in claim.pairs for arm in pair))
+
+
+def find(claim: Claim, regime: str, on: str) -> list[Finding | None]:
+    """Every pair of the claim on one set; None where an arm has not been run."""
+    return [_compared(claim, regime, better, worse, on) for better, worse in claim.pairs]
+
+
+def verdict(claim: Claim, findings: Sequence[Finding | None]) -> Verdict:
+    """The rule above, over the findings on the deciding set."""
+    if claim.by_construction:
+        return "by construction"
+    known = [finding for finding in findings if finding is not None and finding.seeds >= ENOUGH_SEEDS]
+    if len(known) < len(findings):
+        return "not run"
+    if all(finding.side > 0 for finding in known):
+        return "reproduced"
+    return "contradicted" if any(finding.side < 0 for finding in known) else "inconclusive"
+
+
+def _compared(claim: Claim, regime: str, better: str, worse: str, on: str) -> Finding | None:
+    what = "misread" if claim.metric == "misread" else "right"
+    sides = []
+    for name in (better, worse):
+        arm, _, exam = name.partition("@")
+        found = load(claim.group, regime, arm)
+        if found is None:
+            return None
+        sides.append(flags_of(found, on, what, exam or "end"))
+    common = sorted(sides[0].keys() & sides[1].keys()) if better != worse else []
+    if not common:
+        return None
+    first, second = (np.array([side[seed] for seed in common]) for side in sides)
+    if claim.metric == "misread":
+        first, second = second, first  # fewer is better
+    interval = overlap_interval(first, second) if claim.metric == "overlap" else seed_bootstrap(first, second, 0)
+    return Finding(
+        better=better,
+        worse=worse,
+        on=on,
+        seeds=len(common),
+        first=float(first.mean()),
+        second=float(second.mean()),
+        difference=interval.difference,
+        low=interval.low,
+        high=interval.high,
+    )
+
+
+def overlap_interval(a: np.ndarray, b: np.ndarray, draws: int = 2000) -> Interval:
+    """How far the overlap of solved problems lies *below* chance: chance - IoU, seeds and problems resampled.
+
+    Each draw takes problems with replacement and, apart for each arm, seeds; the mean is over pairs of seeds.
+    """
+
+    def below(left: np.ndarray, right: np.ndarray) -> float:
+        found = [overlap((x > 0).tolist(), (y > 0).tolist()) for x in left for y in right]
+        return float(np.mean([one.chance - one.iou for one in found]))
+
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(draws):
+        picked = rng.integers(a.shape[1], size=a.shape[1])
+        left = a[rng.integers(len(a), size=1)][:, picked]
+        right = b[rng.integers(len(b), size=1)][:, picked]
+        values.append(below(left, right))
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Interval(difference=below(a, b), low=float(low), high=float(high), confidence=0.95)
+
+
+def recorded_arms(group: str, regime: str) -> list[Path]:
+    """Files of the arms recorded of a group."""
+    return sorted((HERE / "results" / regime / group).glob("*.json"))

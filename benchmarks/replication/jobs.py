@@ -1,0 +1,82 @@
+"""What is to be run: groups of arms that share a recipe, one job per group, teacher regime and training seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from feints.pipeline import run_recipe
+from feints.preparation import arms_of
+from feints.recipe import Recipe, load_recipe
+from feints.records import content_hash
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+RUNS = ROOT / "runs" / "replication"
+REGIMES = ("systematic", "slips")
+SEEDS = (0, 1, 2, 3, 4)
+SETS = ("task.test=1000", "task.longer=1000", "task.unseen=1000")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run folder: a group's arms under one regime with one training seed."""
+
+    group: str
+    regime: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.group}-{self.regime}-seed{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it runs; the ledger lies beside it, so that two jobs never share one."""
+        return RUNS / self.name / "run"
+
+    def overrides(self) -> list[str]:
+        """What is set on top of the group's recipe."""
+        return [*SETS, *groups()[self.group]["set"], f"lab.mistakes.regime={self.regime}", f"seeds=[{self.seed}]"]
+
+    @property
+    def command(self) -> str:
+        """The same run by hand."""
+        sets = " ".join(f"--set '{override}'" for override in self.overrides())
+        return f"feints run {groups()[self.group]['recipe']} {sets}"
+
+    def recipe(self, arms: Sequence[str] | None = None) -> Recipe:
+        """The recipe of this job; with `arms`, only those baselines (the method and its control always run)."""
+        whole = load_recipe(ROOT / groups()[self.group]["recipe"], self.overrides())
+        if arms is None:
+            return whole
+        kept = [arm.config for arm in arms_of(whole) if arm.role == "other" and arm.name in arms]
+        return whole.model_copy(update={"baselines": tuple(kept)})
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything the results of a group depend on but for seed and choice of arms."""
+        said = self.recipe().model_dump(mode="json", exclude={"seeds", "baselines", "ledger"})
+        return content_hash("replication", said)
+
+    def run(self, arms: Sequence[str] | None) -> None:
+        """Do it, or what is left of it."""
+        run_recipe(self.recipe(arms), self.folder, Console(stderr=True))
+
+
+@cache
+def groups() -> dict[str, dict]:
+    """Groups by name: a recipe and what is set on top of it."""
+    return yaml.safe_load((HERE / "groups.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def arms_in(group: str) -> tuple[str, ...]:
+    """Names of a group's arms in the order they run."""
+    return tuple(arm.name for arm in arms_of(Job(group, REGIMES[0], 0).recipe()))

@@ -1,0 +1,159 @@
+"""The tables of the evidence, from the recorded results alone: docs/replication.md, and a short one for the README."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from feints.evaluate.stats import seed_bootstrap
+from replication import claims as claims_file
+from replication.claims import Claim, Finding, claims, find, recorded_arms, verdict
+from replication.jobs import REGIMES, ROOT, SETS, Job, groups
+from replication.results import flags_of
+
+DOCS = ROOT / "docs" / "replication.md"
+README = ROOT / "README.md"
+MARKS = ("<!-- replication -->", "<!-- /replication -->")
+SET_NAMES = tuple(re.findall(r"task\.(\w+)", " ".join(SETS)))
+
+
+def write() -> None:
+    """Write both."""
+    DOCS.write_text(docs_text(), encoding="utf-8")
+    README.write_text(with_short_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def docs_text() -> str:
+    """The whole page."""
+    rule = inspect.getdoc(claims_file) or ""
+    parts = [
+        "# Every claim tried",
+        "Written by `python benchmarks/replicate.py tables` from `benchmarks/replication/results`; nothing is typed "
+        "by hand. Each arm is trained and examined in the lab, on the same problems with the same student. "
+        "`make replicate` runs what is missing.",
+        rule.split("\n\n", 1)[1],
+    ]
+    parts += [f"## Verdicts\n\n{verdict_table()}", "## Claims"]
+    parts += [f"### {name}\n\n{claim_text(claim)}" for name, claim in claims().items()]
+    parts += ["## Arms", *arm_tables(), f"## How each was run\n\n{commands()}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def with_short_table(readme: str) -> str:
+    """The README with the short table between its marks."""
+    before, rest = readme.split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    return f"{before}{MARKS[0]}\n{verdict_table(short=True)}\n{MARKS[1]}{after}"
+
+
+def verdict_table(short: bool = False) -> str:
+    """A row per claim; the figures are those of the pair that decides least well, on the deciding set."""
+    rows = []
+    for name, claim in claims().items():
+        cells = [f"[{claim.says}](replication.md#{name})" if not short else claim.says]
+        for regime in REGIMES:
+            findings = find(claim, regime, claim.decides)
+            known = [finding for finding in findings if finding is not None]
+            weakest = min(known, key=lambda finding: finding.difference) if known else None
+            cells.append(f"{verdict(claim, findings)}{': ' + _difference(weakest) if weakest else ''}")
+        rows.append(cells)
+    return _table(["Claim", *(f"Mistakes {regime}" for regime in REGIMES)], rows)
+
+
+def claim_text(claim: Claim) -> str:
+    """A claim with every pair on every set, under both regimes."""
+    said = [
+        f"**{claim.says}** {claim.paper}.",
+        f"There: {claim.figure}. Equal here: {claim.matched}"
+        + (" The lab was written so: by construction, no evidence." if claim.by_construction else ""),
+    ]
+    rows = []
+    for regime in REGIMES:
+        for on in SET_NAMES:
+            for finding in find(claim, regime, on):
+                if finding is not None:
+                    rows.append(
+                        [
+                            f"{finding.better} over {finding.worse}",
+                            regime,
+                            f"**{on}**" if on == claim.decides else on,
+                            f"{finding.seeds}",
+                            f"{finding.first:.1%}",
+                            f"{finding.second:.1%}",
+                            _difference(finding),
+                        ]
+                    )
+    heads = ["Pair", "Mistakes", "Set", "Seeds", "First", "Second", "Difference, 95 %"]
+    said.append(_table(heads, rows) if rows else "Not run yet.")
+    return "\n\n".join(said)
+
+
+def arm_tables() -> Iterator[str]:
+    """Accuracy of every arm with its interval over seeds and problems, and what it took."""
+    heads = ["Arm", "Seeds", *SET_NAMES, "Teacher tokens", "Steps", "Target tokens", "Passes", "Seconds"]
+    for group in groups():
+        for regime in REGIMES:
+            rows = [_arm_row(json.loads(path.read_text(encoding="utf-8"))) for path in recorded_arms(group, regime)]
+            if rows:
+                yield f"### {group}, mistakes {regime}\n\n{_table(heads, rows)}"
+
+
+def _arm_row(found: dict) -> list[str]:
+    cells = [found["arm"], str(len(found["seeds"]))]
+    for of in SET_NAMES:
+        flags = list(flags_of(found, of).values())
+        if not flags:
+            cells.append("not asked")
+            continue
+        table = np.array(flags)
+        interval = seed_bootstrap(table, np.zeros((1, table.shape[1])), 0)
+        cells.append(f"{interval.difference:.1%} [{interval.low:.1%}, {interval.high:.1%}]")
+    took = [row["expense"] for row in found["seeds"].values() if row["expense"]]
+
+    def mean(*names: str) -> str:
+        return f"{np.mean([sum(one[name] for name in names) for one in took]):,.0f}" if took else "not known"
+
+    return [
+        *cells,
+        mean("prompt_tokens", "completion_tokens"),
+        mean("steps"),
+        mean("target_tokens"),
+        mean("passes"),
+        mean("seconds"),
+    ]
+
+
+def commands() -> str:
+    """The command of every group, and the commits and machines its results come from."""
+    rows = []
+    for group in groups():
+        found = [
+            json.loads(path.read_text(encoding="utf-8")) for regime in REGIMES for path in recorded_arms(group, regime)
+        ]
+        seeds = [row for one in found for row in one["seeds"].values()]
+        commits = ", ".join(sorted({row["commit"][:7] for row in seeds})) or "not run"
+        machines = ", ".join(sorted({row["machine"] for row in seeds}))
+        command = Job(group, "systematic", 0).command
+        rows.append([group, f"`{command}`", commits, machines, str(len(seeds))])
+    return _table(["Group", "Command (first seed, systematic)", "Commits", "Machines", "Arms x seeds"], rows)
+
+
+def _difference(finding: Finding) -> str:
+    points = [100 * value for value in (finding.difference, finding.low, finding.high)]
+    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*points)
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def is_current() -> bool:
+    """Whether the committed tables are those of the committed results."""
+    readme = README.read_text(encoding="utf-8")
+    return Path(DOCS).read_text(encoding="utf-8") == docs_text() and with_short_table(readme) == readme

@@ -1,0 +1,118 @@
+"""Recorded results: per arm one small JSON file, a bit per problem, set and seed, with what the arm took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feints.errors import DataError
+from feints.records import Answer, Judgement, Problem
+from feints.report.expense import expenses
+from feints.runs import RunFolder, read_table
+from replication.jobs import HERE, Job
+
+RECORDED = HERE / "results"
+Flag = Callable[[Problem, Answer], bool]
+
+
+def arm_file(group: str, regime: str, arm: str) -> Path:
+    """Where an arm's results are recorded."""
+    return RECORDED / regime / group / f"{arm}.json"
+
+
+def collect(job: Job, misread: Flag) -> list[str]:
+    """Record every arm of a job that has sat all its exams; returns the names of those newly recorded.
+
+    Raises:
+        DataError: results of another recipe are recorded already, so that seeds would not be comparable.
+    """
+    if not (job.folder / "manifest.json").is_file():
+        return []
+    run = RunFolder(job.folder)
+    problems = {entry["set"]: read_table(path, Problem) for path, entry in run.outputs("0_problems") if "set" in entry}
+    exams: dict[str, dict[str, dict[str, Path]]] = {}
+    for path, entry in run.outputs("5_answers"):
+        exams.setdefault(entry["arm"], {}).setdefault(entry.get("name", ""), {})[entry["set"]] = path
+    took = {row.arm: row for row in expenses(run)} if "teacher" in run.manifest else {}
+    new = []
+    for arm, taken in exams.items():
+        if taken.get("", {}).keys() != problems.keys():
+            continue
+        found = {name or "end": _bits(problems, paths, misread) for name, paths in taken.items()}
+        row = {
+            "commit": run.manifest["commit"],
+            "date": run.manifest["created"],
+            "machine": run.manifest["machine"],
+            "command": job.command,
+            "exams": found,
+            "expense": {k: v for k, v in asdict(took[arm]).items() if k not in ("arm", "seed")} if arm in took else {},
+        }
+        if record(job, arm, row):
+            new.append(arm)
+    return new
+
+
+def record(job: Job, arm: str, row: dict[str, Any]) -> bool:
+    """Merge the row of one seed into the file of its arm; False where it says the same already."""
+    path = arm_file(job.group, job.regime, arm)
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if known and known["recipe"] != job.fingerprint:
+        raise DataError(f"{path} holds results of another recipe ({known['recipe'][:8]}); move it away and run again")
+    seeds = {**known.get("seeds", {}), str(job.seed): row}
+    whole = {"arm": arm, "group": job.group, "regime": job.regime, "recipe": job.fingerprint}
+    whole["seeds"] = dict(sorted(seeds.items()))
+    if whole == known:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    return True
+
+
+def _bits(problems: dict[str, list[Problem]], paths: dict[str, Path], misread: Flag) -> dict[str, dict[str, Any]]:
+    """Of each set: bits of right, of judged and of misread answers in the order of problems; tokens written."""
+    found = {}
+    for of, path in paths.items():
+        answers = read_table(path, Answer)
+        asked = {problem.id: problem for problem in problems[of]}
+        flags = {
+            "right": [answer.judgement is Judgement.CORRECT for answer in answers],
+            "judged": [answer.judgement is not Judgement.NOT_CHECKED for answer in answers],
+            "misread": [misread(asked[answer.problem_id], answer) for answer in answers],
+        }
+        found[of] = {
+            "problems": len(answers),
+            **{name: packed(values) for name, values in flags.items()},
+            "tokens": sum(answer.tokens for answer in answers),
+        }
+    return found
+
+
+def packed(flags: Sequence[bool]) -> str:
+    """Flags as hexadecimal digits, the first flag the highest bit."""
+    return np.packbits(np.array(flags, dtype=bool)).tobytes().hex()
+
+
+def unpacked(text: str, count: int) -> np.ndarray:
+    """The flags back, as floats."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), dtype=np.uint8))[:count].astype(float)
+
+
+def load(group: str, regime: str, arm: str) -> dict[str, Any] | None:
+    """What is recorded of an arm, or None."""
+    path = arm_file(group, regime, arm)
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def flags_of(found: dict[str, Any], of: str, what: str = "right", exam: str = "end") -> dict[int, np.ndarray]:
+    """By seed, the flags of an arm on one set; seeds that did not sit this exam are absent."""
+    rows = {}
+    for seed, row in found["seeds"].items():
+        taken = row["exams"].get(exam, {}).get(of)
+        if taken:
+            rows[int(seed)] = unpacked(taken[what], taken["problems"])
+    return rows

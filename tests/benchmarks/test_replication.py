@@ -1,0 +1,147 @@
+"""The evidence: what is recorded, what a claim needs, how it is judged, and that the tables say what was recorded."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _importable() -> None:
+    sys.path.insert(0, str(BENCHMARKS))
+
+
+@pytest.fixture
+def claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module of claims, its results in an empty folder."""
+    from replication import claims, jobs, results
+
+    monkeypatch.setattr(results, "RECORDED", tmp_path)
+    monkeypatch.setattr(jobs.Job, "fingerprint", "of this recipe")
+    return claims
+
+
+def recorded(arm: str, rights: list[np.ndarray], exam: str = "end") -> None:
+    from replication import results
+    from replication.jobs import Job
+
+    for seed, right in enumerate(rights):
+        bits = results.packed(right.astype(bool).tolist())
+        judged = results.packed([True] * len(right))
+        sat = {"problems": len(right), "right": bits, "judged": judged, "misread": bits, "tokens": 1}
+        row = {
+            "commit": "c",
+            "date": "d",
+            "machine": "m",
+            "command": "x",
+            "exams": {exam: {"test": sat}},
+            "expense": {},
+        }
+        results.record(Job("tdg", "systematic", seed), arm, row)
+
+
+def right(share: float, seed: int, problems: int = 1000) -> np.ndarray:
+    return (np.random.default_rng(seed).random(problems) < share).astype(float)
+
+
+def claim(claims: ModuleType, *pairs: tuple[str, str], **more: object) -> object:
+    said = {"paper": "p", "says": "s", "figure": "f", "group": "tdg", "matched": "m", "pairs": list(pairs)}
+    return claims.Claim(**said, **more)
+
+
+def test_flags_survive_being_packed() -> None:
+    from replication.results import packed, unpacked
+
+    flags = right(0.3, 1, 1003)
+    assert (unpacked(packed(flags.astype(bool).tolist()), 1003) == flags).all()
+
+
+@pytest.mark.parametrize(("better", "verdict"), [(0.6, "reproduced"), (0.3, "contradicted"), (0.451, "inconclusive")])
+def test_the_rule(claims: ModuleType, better: float, verdict: str) -> None:
+    recorded("a", [right(better, seed) for seed in range(5)])
+    recorded("b", [right(0.45, 10 + seed) for seed in range(5)])
+    own = claim(claims, ("a", "b"))
+    assert claims.verdict(own, claims.find(own, "systematic", "test")) == verdict
+
+
+def test_fewer_than_five_seeds_or_a_missing_arm_judge_nothing(claims: ModuleType) -> None:
+    recorded("a", [right(0.9, seed) for seed in range(4)])
+    recorded("b", [right(0.1, seed) for seed in range(5)])
+    for own in (claim(claims, ("a", "b")), claim(claims, ("b", "c"))):
+        assert claims.verdict(own, claims.find(own, "systematic", "test")) == "not run"
+
+
+def test_one_failing_pair_contradicts_a_claim_of_several(claims: ModuleType) -> None:
+    for arm, share in (("a", 0.6), ("b", 0.4), ("c", 0.8)):
+        recorded(arm, [right(share, seed) for seed in range(5)])
+    own = claim(claims, ("a", "b"), ("a", "c"))
+    assert claims.verdict(own, claims.find(own, "systematic", "test")) == "contradicted"
+
+
+def test_what_the_lab_decides_is_no_evidence(claims: ModuleType) -> None:
+    recorded("a", [right(0.9, seed) for seed in range(5)])
+    recorded("b", [right(0.1, seed) for seed in range(5)])
+    own = claim(claims, ("a", "b"), by_construction=True)
+    assert claims.verdict(own, claims.find(own, "systematic", "test")) == "by construction"
+
+
+def test_fewer_misunderstandings_are_better(claims: ModuleType) -> None:
+    recorded("a", [right(0.1, seed) for seed in range(5)])
+    recorded("b", [right(0.5, seed) for seed in range(5)])
+    own = claim(claims, ("a", "b"), metric="misread")
+    assert claims.verdict(own, claims.find(own, "systematic", "test")) == "reproduced"
+
+
+def test_overlap_is_held_against_chance(claims: ModuleType) -> None:
+    recorded("a", [right(0.5, seed) for seed in range(5)])
+    recorded("b", [1 - right(0.5, seed) for seed in range(5)])
+    recorded("c", [right(0.5, 100) for _ in range(5)])
+    apart, alike = claim(claims, ("a", "b"), metric="overlap"), claim(claims, ("c", "c2"), metric="overlap")
+    recorded("c2", [right(0.5, 100) for _ in range(5)])
+    assert claims.verdict(alike, claims.find(alike, "systematic", "test")) == "contradicted"
+    assert claims.find(apart, "systematic", "test")[0].difference > -0.35
+
+
+def test_results_of_another_recipe_are_refused(claims: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    from feints.errors import DataError
+    from replication import jobs
+
+    recorded("a", [right(0.5, 0)])
+    monkeypatch.setattr(jobs.Job, "fingerprint", "of another")
+    with pytest.raises(DataError, match="another recipe"):
+        recorded("a", [right(0.5, 0)])
+
+
+def test_a_plan_drops_arms_never_seeds_and_says_which(claims: ModuleType) -> None:
+    from replication.planning import GUESS, make_plan
+
+    wanted = {"tdg": ["nat", "plain_cot", "mix"]}
+    room = 2 * 3 * GUESS / 3600  # two arms of three seeds on one core
+    plan = make_plan(wanted, ["systematic"], [0, 1, 2], room, 1)
+    assert plan.dropped == ("systematic/tdg/mix",)
+    assert [arms for _, arms in plan.jobs] == [["nat", "plain_cot"]] * 3
+    recorded("nat", [right(0.5, seed) for seed in range(2)])
+    again = make_plan(wanted, ["systematic"], [0, 1, 2], 100.0, 1)
+    assert [arms for _, arms in again.jobs] == [["plain_cot", "mix"], ["plain_cot", "mix"], ["nat", "plain_cot", "mix"]]
+
+
+def test_every_claim_names_arms_that_its_group_has() -> None:
+    from replication.claims import claims, needed_arms
+    from replication.jobs import arms_in
+
+    known = claims()
+    assert len(known) >= 20
+    for name, own in known.items():
+        assert not set(needed_arms(own)) - set(arms_in(own.group)), name
+
+
+def test_the_tables_are_those_of_the_recorded_results() -> None:
+    from replication import page
+
+    assert page.is_current(), "run `python benchmarks/replicate.py tables` and commit what it writes"
