@@ -86,7 +86,6 @@ def main() -> None:
             problems=asked,
             funnel=Funnel().start("in the task", "problems", len(asked)),
             teacher=heard(teacher, truths),
-            teacher_prompt=None,
             ledger=Ledger(Path(scratch) / "ledger.sqlite"),
             budget=Budget(),
             pool=pool,

@@ -105,6 +105,13 @@ def test_every_wrong_rationale_is_mended_and_every_right_one_corrupted(usual: An
         assert Counter(row.parent for row in rows) == {name: 1 for name in said if verdicts[name] is judged}
 
 
+def test_two_wrong_rationales_of_a_problem_are_mended_by_two_replies(usual: Any) -> None:
+    mended = table(usual, "1_rationales", "rectified", Rationale)
+    assert max(Counter(row.problem_id for row in mended).values()) > 1, "else nothing is shown here"
+    assert len({row.ledger_key for row in mended}) == len(mended)
+    assert len({(row.problem_id, row.sample_index) for row in mended}) == len(mended)
+
+
 def test_pairs_are_right_and_wrong_by_their_verdicts(usual: Any) -> None:
     pairs = table(usual, "3_examples", "tiny-pairs", Pair)
     names = ("teacher", "rectified", "corrupted")

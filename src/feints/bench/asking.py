@@ -75,7 +75,7 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
 def _depends(bench: Bench, order: Order) -> list[object]:
     return [
         bench.problems.address,
-        content_hash([[a.problem.id, dict(a.filled), a.parent] for a in order.askings]),
+        content_hash([[a.problem.id, dict(a.filled), a.parent, *[a.sample] * (a.sample > 0)] for a in order.askings]),
         identity_of(bench, order.source),
         order.prompt.hash,
         order.sampling.model_dump(mode="json"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -33,7 +34,12 @@ def mend(bench: Bench, prompt: Prompt, wrong: Iterable[Rationale], *, keep_all: 
 
     A chain that misses is left out with its reason, unless `keep_all`.
     """
-    askings = [_about(bench, row, hint=bench.by_id[row.problem_id].answer) for row in wrong]
+    # Two wrong rationales of a problem ask the same question; each is to get a reply of its own.
+    before: Counter[str] = Counter()
+    askings: list[Asking] = []
+    for row in wrong:
+        askings.append(_about(bench, row, before[row.problem_id], hint=bench.by_id[row.problem_id].answer))
+        before[row.problem_id] += 1
     return _made(bench, "rectified", prompt, askings, Origin.RECTIFIED, "right", keep_all)
 
 
@@ -74,8 +80,8 @@ def label(bench: Bench, prompt: Prompt, pairs: Sequence[Pair], rows: Iterable[Ra
     return with_patterns(pairs, {row.parent or "": row.text for row in replies})
 
 
-def _about(bench: Bench, row: Rationale, **filled: str) -> Asking:
-    return Asking(problem=bench.by_id[row.problem_id], filled=filled, parent=row.id)
+def _about(bench: Bench, row: Rationale, sample: int = 0, **filled: str) -> Asking:
+    return Asking(problem=bench.by_id[row.problem_id], filled=filled, parent=row.id, sample=sample)
 
 
 def _made(

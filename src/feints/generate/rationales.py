@@ -26,6 +26,8 @@ class Asking:
     """Texts for the prompt's further slots: a hint, a wrong rationale."""
     parent: str | None = None
     """Id of the rationale that is mended, corrupted, answered or continued."""
+    sample: int = 0
+    """Index of its first sample; where two askings say the same, different ones get two replies instead of one."""
 
 
 def requests_for(
@@ -35,6 +37,7 @@ def requests_for(
     *,
     samples: int,
     seed: int,
+    first: int = 0,
     filled: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[tuple[Problem, Request]]:
     """`samples` requests per problem, in order of problem, then sample index.
@@ -45,12 +48,13 @@ def requests_for(
         sampling: how completions are drawn.
         samples: how many per problem.
         seed: of the run.
+        first: sample index of the first one.
         filled: per problem id, texts for the prompt's further slots (a hint, a wrong rationale).
     """
     asked: list[tuple[Problem, Request]] = []
     for problem in problems:
         messages = prompt.messages(problem, **(filled or {}).get(problem.id, {}))
-        for index in range(samples):
+        for index in range(first, first + samples):
             request = Request(messages=messages, sampling=sampling, sample_index=index, seed=seed)
             asked.append((problem, request))
     return asked
@@ -127,7 +131,13 @@ def _counted(number: int, unit: str) -> str:
 def _requests_of(asking: Asking, prompt: Prompt, settings: SamplingSettings, samples: int) -> list[Request]:
     filled = {asking.problem.id: asking.filled}
     pairs = requests_for(
-        [asking.problem], prompt, settings.sampling(), samples=samples, seed=settings.seed, filled=filled
+        [asking.problem],
+        prompt,
+        settings.sampling(),
+        samples=samples,
+        seed=settings.seed,
+        first=asking.sample,
+        filled=filled,
     )
     return [request for _, request in pairs]
 
