@@ -74,8 +74,9 @@ def _parts(names: list[str]) -> dict[str, list[str]]:
     wanted: dict[str, list[str]] = {}
     for name, claim in known.items():
         if not names or name in names or claim.group in names:
-            own = wanted.setdefault(claim.group, [])
-            own += [arm for arm in needed_arms(claim) if arm not in own]
+            for group, arm in needed_arms(claim):
+                own = wanted.setdefault(group, [])
+                own += [arm] if arm not in own else []
     return wanted
 
 

@@ -34,7 +34,7 @@ class Claim(Settings):
     figure: str = Field(description="The figure it gives, with its place.")
     group: str = Field(description="Group of arms, from groups.yaml.")
     pairs: list[tuple[str, str]] = Field(
-        description="Arms of which the first must be better; arm@round_2 is on the way."
+        description="Arms of which the first must be better; arm@round_2 is on the way, group:arm of another group."
     )
     metric: Literal["accuracy", "misread", "overlap"] = Field(
         default="accuracy",
@@ -70,9 +70,16 @@ def claims() -> dict[str, Claim]:
     return {path.stem: Claim(**yaml.safe_load(path.read_text(encoding="utf-8"))) for path in files}
 
 
-def needed_arms(claim: Claim) -> list[str]:
-    """The arms a claim needs, each once."""
-    return list(dict.fromkeys(arm.partition("@")[0] for pair in claim.pairs for arm in pair))
+def needed_arms(claim: Claim) -> list[tuple[str, str]]:
+    """Group and arm of everything a claim needs, each once."""
+    return list(dict.fromkeys(_place(claim, side)[:2] for pair in claim.pairs for side in pair))
+
+
+def _place(claim: Claim, side: str) -> tuple[str, str, str]:
+    """Group, arm and exam of one side of a pair."""
+    where, _, exam = side.partition("@")
+    group, _, arm = where.rpartition(":")
+    return group or claim.group, arm, exam or "end"
 
 
 def find(claim: Claim, regime: str, on: str) -> list[Finding | None]:
@@ -96,11 +103,11 @@ def _compared(claim: Claim, regime: str, better: str, worse: str, on: str) -> Fi
     what = "misread" if claim.metric == "misread" else "right"
     sides = []
     for name in (better, worse):
-        arm, _, exam = name.partition("@")
-        found = load(claim.group, regime, arm)
+        group, arm, exam = _place(claim, name)
+        found = load(group, regime, arm)
         if found is None:
             return None
-        sides.append(flags_of(found, on, what, exam or "end"))
+        sides.append(flags_of(found, on, what, exam))
     common = sorted(sides[0].keys() & sides[1].keys()) if better != worse else []
     if not common:
         return None
