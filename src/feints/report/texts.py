@@ -82,7 +82,7 @@ class Lessons:
         return WeightedExample(
             title=f"{self.arm}, {example.problem_id}",
             role=example.role,
-            tokens=tuple(self.tokenizer.decode([i], skip_special_tokens=False) for i in ids),
+            tokens=tokens_in_place(self.tokenizer, ids),
             weights=example.weights,
             prompt_length=len(example.prompt_ids),
         )
@@ -130,6 +130,25 @@ class Lessons:
             )
             for right, wrong in chosen[:SHOWN_PAIRS]
         )
+
+
+def tokens_in_place(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
+    """What each token adds to the text before it: joined they are the text, spaces and all.
+
+    Alone, a token loses the space before it, and a character spread over several tokens is no character: it stands at
+    the last of them. Each is decoded after the one before it only, so that a long text takes no time.
+    """
+    found: list[str] = []
+    before = read = 0  # the token decoded along, and the first whose text is not found yet
+    for end in range(1, len(ids) + 1):
+        known = tokenizer.decode(ids[before:read], skip_special_tokens=False)
+        text = tokenizer.decode(ids[before:end], skip_special_tokens=False)
+        if text.endswith("\N{REPLACEMENT CHARACTER}") and end < len(ids):
+            found.append("")
+            continue
+        found.append(text[len(known) :])
+        before, read = read, end
+    return tuple(found)
 
 
 def _pairs_in(table: Sequence[Example]) -> Iterator[tuple[Example, Example]]:
