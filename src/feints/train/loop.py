@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from torch import Tensor
@@ -43,6 +42,7 @@ from feints.train.rows import Layout, Rows
 from feints.train.settings import TrainSettings
 from feints.train.sharding import gathered, skeleton
 from feints.train.student import Student
+from feints.train.trackers import make_accelerator
 
 METRICS_FILE = "metrics.jsonl"
 BEST_FILE = "best.safetensors"
@@ -103,11 +103,7 @@ class _Run:
         folder: Path,
     ) -> None:
         self.student, self.loss, self.settings, self.folder = student, loss, settings, folder
-        precision = "bf16" if settings.precision == "bf16" else "no"
-        trackers = list(settings.trackers) or None
-        self.accelerator = Accelerator(mixed_precision=precision, log_with=trackers, project_dir=str(folder))
-        if trackers:
-            self.accelerator.init_trackers("feints", config={"steps": settings.max_steps or 0})
+        self.accelerator = make_accelerator(settings, folder)
         layout = self._layout()
         self.batcher = Batcher(examples, layout)
         self.validation = Batcher(validation, layout) if validation else None
