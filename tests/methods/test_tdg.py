@@ -154,9 +154,9 @@ def test_a_folder_without_units_is_refused(talker: Path) -> None:
 
 def test_nce_takes_the_nat_of_the_same_run_or_of_another(here: Any) -> None:
     with here() as bench:
-        nat.distil(bench, nat.Config())
+        nat.distil(bench, nat.Config(width=5))
         before = len(list(bench.run.outputs("4_student")))
-        first = nce.distil(bench, nce.Config())
+        first = nce.distil(bench, nce.Config(width=5))
         assert len(list(bench.run.outputs("4_student"))) == before + 1, "NEG and NAT were there"
         bench.run.describe(arms=[{"name": "nat"}])
         path = str(bench.run.path)
@@ -195,6 +195,8 @@ def test_as_released_changes_what_is_not_given() -> None:
     assert nce.Config(profile="as_released", offset=0.0).offset == 0.0
     assert (nce.Config().offset, nce.Config().smoothing) == (0.0, "none")
     assert nce.Config(**released.model_dump()) == released
+    names = [nce.arm(nce.Config(offset=c0, per=per))[0] for per in ("sequence", "token", "one") for c0 in (0.0, 0.5)]
+    assert len(set(names)) == 5, "every weight has a name of its own, and plain self-distillation has no offset"
 
 
 # ------------------------------------------------------------------------------------------------------------- ASC

@@ -296,6 +296,21 @@ def test_low_rank_is_lora() -> None:
     torch.testing.assert_close(layer(x), 3.0 * x @ layer.a.T @ layer.b.T)
 
 
+def test_in_training_pos_and_neg_read_one_dropped_input_and_the_query_the_whole_one() -> None:
+    layer = NatProjection(nn.Linear(D_IN, D_OUT), plan(family("llama"), dropout=0.5)).train()
+    for value in (layer.pos.b, layer.neg.b, layer.unit.outer.weight):
+        nn.init.normal_(value)
+    x = torch.randn(3, 7, D_IN)
+    torch.manual_seed(3)
+    found = layer(x)
+    torch.manual_seed(3)
+    kept = nn.functional.dropout(x, 0.5)
+    u = layer.base(x)
+    h_pos, h_neg = (u + part.scale * kept @ part.a.T @ part.b.T for part in (layer.pos, layer.neg))
+    torch.testing.assert_close(found, naive(x, u, h_pos, h_neg, layer.unit)[0], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(layer.eval()(x), found)
+
+
 def test_a_projection_keeps_the_precision_of_its_base() -> None:
     layer = NatProjection(nn.Linear(D_IN, D_OUT).bfloat16(), plan(family("llama")))
     assert layer(torch.randn(2, D_IN).bfloat16()).dtype is torch.bfloat16

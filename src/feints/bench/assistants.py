@@ -26,7 +26,7 @@ from feints.train.assistants import NatStudent, adapter_of, neg_student
 from feints.train.losses import Divisor, weighted_nll
 from feints.train.student import Student
 
-ASSISTANT_VERSION = 1
+ASSISTANT_VERSION = 2
 """Raised when the layers would give other weights from the same examples."""
 Profile = Literal["clean", "as_released"]
 

@@ -55,6 +55,7 @@ class Config(Settings):
     nat_run: str | None = Field(
         default=None, description="Folder of a run that trained NAT with this seed; null trains one here."
     )
+    width: int = Field(default=128, ge=1, description="Width of the integrate units of a NAT trained here.")
     per: Per = Field(default="sequence", description="What has a weight of its own; one is plain self-distillation.")
     scoring: Literal["stored", "live"] = Field(
         default="stored", description="NEG scores all examples once beforehand, or every batch as it comes."
@@ -85,7 +86,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     said = bench.ask("teacher", TEACHER)
     verdicts = bench.judge("teacher", said)
     if config.nat_run is None:
-        nat = learn_nat(bench, NatSettings(profile=config.profile), said, verdicts)
+        nat = learn_nat(bench, NatSettings(profile=config.profile, width=config.width), said, verdicts)
     else:
         nat = nat_of_run(Path(config.nat_run), bench.seed)
     teacher, released = Teacher(nat), config.profile == "as_released"
@@ -157,4 +158,7 @@ def arm(config: Config) -> tuple[str, str]:
     if config.per == "one":
         return "self_distillation", "learns right rationales and NAT's distribution over them, all weighed alike"
     name = "nce" if config.per == "sequence" else "nce_tokens"
-    return name, "the same, weighed by how far the models of wrong and right rationales disagree"
+    explanation = "the same, weighed by how far the models of wrong and right rationales disagree"
+    if config.offset:
+        return f"{name}_offset_{config.offset:g}", f"{explanation}, on top of {config.offset:g}"
+    return name, explanation

@@ -105,19 +105,18 @@ def integrate(
 
 
 class LowRank(nn.Module):
-    """A low-rank addition s B A drop(x), as LoRA has it: [..., d_in] -> [..., d_out]."""
+    """A low-rank addition s B A x, as LoRA has it: [..., d_in] -> [..., d_out]; dropout is the layer's."""
 
-    def __init__(self, d_in: int, d_out: int, rank: int, scale: float, dropout: float = 0.0) -> None:
+    def __init__(self, d_in: int, d_out: int, rank: int, scale: float) -> None:
         super().__init__()
         self.a = nn.Parameter(torch.empty(rank, d_in))
         self.b = nn.Parameter(torch.zeros(d_out, rank))
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
         self.scale = scale
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        added: Tensor = functional.linear(functional.linear(self.dropout(x), self.a), self.b)
+        added: Tensor = functional.linear(functional.linear(x, self.a), self.b)
         return added * self.scale
 
 
@@ -128,10 +127,10 @@ class NatProjection(nn.Module):
         super().__init__()
         d_in, d_out = _widths(base)
         self.base = base
-        self.pos = LowRank(d_in, d_out, plan.rank, plan.scale, plan.dropout)
-        # NEG's dropout belongs to its own training; here it is a constant.
+        self.pos = LowRank(d_in, d_out, plan.rank, plan.scale)
         self.neg = LowRank(d_in, d_out, plan.neg_rank, plan.neg_scale) if plan.neg_rank else None
         self.unit = IntegrateUnit(d_in, d_out, plan.width)
+        self.dropout = nn.Dropout(plan.dropout)
         self.weigh = plan.weigh
         self.mode: Mode = "nat"
 
@@ -146,8 +145,10 @@ class NatProjection(nn.Module):
             assert self.neg is not None
             alone: Tensor = said + self.neg(x)
             return alone.to(u.dtype)
-        h_pos = said + self.pos(x)
-        h_neg = said if self.neg is None or not self.weigh else said + self.neg(x)
+        # One draw for both: POS and NEG are compared on the same input.
+        kept = self.dropout(x)
+        h_pos = said + self.pos(kept)
+        h_neg = said if self.neg is None or not self.weigh else said + self.neg(kept)
         out = integrate(x, said, h_pos, h_neg, self.unit, weigh=self.weigh)
         return out.to(u.dtype)
 
@@ -163,7 +164,7 @@ class NatPlan:
     scale: float
     """alpha / rank of POS."""
     dropout: float
-    """On the input of POS, in training."""
+    """On the input of POS and NEG, in training."""
     neg_rank: int
     """Rank of NEG; 0 puts zeros in its place."""
     neg_scale: float
