@@ -62,7 +62,7 @@ def test_differences_are_signed_points_with_an_interval(made_up: ModuleType) -> 
 
 def test_small_numbers_in_words() -> None:
     assert [signed(x) for x in (-0.04, 0.0, 0.04, 0.05001, -1.0)] == ["0.0", "0.0", "0.0", "+0.1", "−1.0"]
-    assert p_value(None) == p_value(float("nan")) == "no test"
+    assert p_value(None) == p_value(float("nan")) == "interval only"
     assert p_value(0.0) == "p < 0.0001"
     assert re.fullmatch(r"p = 0\.0\d+", p_value(0.0312))
     assert p_value(1.0) == "p = 1.00"

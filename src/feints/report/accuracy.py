@@ -108,9 +108,9 @@ def points(row: ComparisonRow) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """For example "p = 0.031", "p < 0.0001", or "no test"."""
+    """For example "p = 0.031", "p < 0.0001", or "interval only" where several seeds are compared."""
     if p is None or math.isnan(p):
-        return "no test"
+        return "interval only"
     if p < 0.0001:
         return "p < 0.0001"
     return f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"

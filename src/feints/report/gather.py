@@ -122,7 +122,7 @@ def _compared(
             neither=one.neither,
             problems=one.n,
             seeds=1,
-            how="exact McNemar test; paired bootstrap over problems; one training seed, whose luck is not in it",
+            how="Exact McNemar test; paired bootstrap over problems; one training seed, whose luck is not in it.",
         )
     many = compare_seeds(runs_a, runs_b)
     pairs = [compare(runs_a[i % len(runs_a)], runs_b[i % len(runs_b)]) for i in range(max(len(runs_a), len(runs_b)))]
@@ -140,7 +140,7 @@ def _compared(
         neither=sum(pair.neither for pair in pairs),
         problems=many.n,
         seeds=len(pairs),
-        how="bootstrap over training seeds and problems together",
+        how="Bootstrap over training seeds and problems together; the four counts are sums over seeds.",
     )
 
 

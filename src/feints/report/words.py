@@ -28,7 +28,8 @@ def summary(contents: RunContents) -> tuple[str, ...]:
 def compared(row: ComparisonRow) -> str:
     """One paired comparison as a sentence that says whether the two can be told apart."""
     seeds = f" over {row.seeds} training seeds" if row.seeds > 1 else ""
-    figures = f"{points(row)}, {p_value(row.p)}"
+    test = p_value(row.p) if row.p is not None else "an interval over seeds and problems together"
+    figures = f"{points(row)}, {test}"
     if not told_apart(row):
         return (
             f"On the same {row.problems:,} problems{seeds}, {row.a} and {row.b} cannot be told apart: "
