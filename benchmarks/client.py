@@ -1,6 +1,9 @@
 """Teacher client: speed at 300 ms latency, `kill -9` and resume, reruns, and 10,000 requests under every fault.
 
-Run: python benchmarks/client.py [speed] [resume] [faults]. The server is a process of its own, as a teacher is.
+    python benchmarks/client.py [speed] [resume] [faults]
+    python benchmarks/client.py peers [--runs 3] [--json FILE]    beside curator and distilabel (see peers/clients.py)
+
+The server is a process of its own, as a teacher is.
 """
 
 from __future__ import annotations
@@ -18,12 +21,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from board import figures
 from feints.generate.ledger import Ledger
 from feints.generate.openai import OpenAISource
 from feints.generate.sample import complete_all, sample_all
 from feints.generate.settings import TeacherSettings
 from feints.generate.source import Message, Request, Sampling
 from feints.records import Finish
+from peers import clients
+from peers.questions import questions
 
 SERVER = Path(__file__).parents[1] / "tests" / "generate" / "fault_server.py"
 
@@ -52,13 +58,9 @@ def settings(address: str) -> TeacherSettings:
 
 
 def requests(count: int) -> list[Request]:
-    """`count` different prompts of about 270 characters."""
-    filler = "Ann has 3 bags of 12 apples and gives 5 apples to Ben. How many apples are left? " * 3
+    """A request for each question of the comparison."""
     sampling = Sampling(temperature=0.7, max_tokens=512)
-    return [
-        Request(messages=(Message(role="user", content=f"Problem {index}. {filler}"),), sampling=sampling)
-        for index in range(count)
-    ]
+    return [Request(messages=(Message(role="user", content=text),), sampling=sampling) for text in questions(count)]
 
 
 def speed(runs: int) -> None:
@@ -81,8 +83,8 @@ def resume() -> None:
     """`kill -9` at 60 %, run again, run again, one more row."""
     with server("--latency", "0.3") as address, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.sqlite"
-        command = [sys.executable, __file__, "--child", address, str(path)]
-        child = subprocess.Popen(command)
+        command = [sys.executable, __file__, "--child", address, str(path), "1000"]
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while stats(address)["answered"] < 600:
             time.sleep(0.01)
         os.kill(child.pid, signal.SIGKILL)
@@ -119,10 +121,22 @@ def faults(count: int, latency: str) -> None:
             print(f"        ledger {ledger.count()}\n        report {sampled.report}\n        server {stats(address)}")
 
 
-def child(address: str, path: str) -> None:
-    """What is killed."""
+def child(address: str, path: str, count: int) -> None:
+    """What is killed, and what is measured beside the peers: it says how long the calls took, and what came of them."""
+    begun = time.perf_counter()
     with Ledger(path) as ledger:
-        complete_all(OpenAISource(settings(address)), requests(1000), ledger)
+        found = complete_all(OpenAISource(settings(address)), requests(count), ledger)
+    answered = sum(one.finish is Finish.STOP for one in found)
+    print(json.dumps({"seconds": time.perf_counter() - begun, "answered": answered}))
+
+
+def peers(runs: int, limit: float, path: str | None) -> None:
+    """The same requests through our client and the peers', one after the other, every round."""
+    own = clients.Side(figures.OURS, [sys.executable, __file__, "--child"], "ledger.sqlite")
+    found = clients.compare([own, *clients.peer_sides()], server, stats, runs, limit)
+    for figure in found:
+        print(figures.line(figure))
+    figures.write(path, found)
 
 
 def main() -> None:
@@ -132,11 +146,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--latency", default="0.05")
-    parser.add_argument("--child", nargs=2, metavar=("ADDRESS", "LEDGER"), help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=float, default=120.0, help="seconds after which a peer's rerun is given up")
+    parser.add_argument("--json", help="where to write the figures of `peers`")
+    parser.add_argument("--child", nargs=3, metavar=("ADDRESS", "LEDGER", "COUNT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(*options.child)
+        child(options.child[0], options.child[1], int(options.child[2]))
         return
+    if "peers" in options.parts:
+        peers(options.runs, options.limit, options.json)
     if "speed" in options.parts:
         speed(options.runs)
     if "resume" in options.parts:

@@ -1,10 +1,10 @@
 """Key steps: pairs a second at 200 tokens a side on one core, and agreement with the textbook table.
 
-    python benchmarks/keysteps.py [--tokens N] [--pairs N] [--rounds N] [--check N]
+    python benchmarks/keysteps.py [--tokens N] [--pairs N] [--rounds N] [--check N] [--json FILE]
 
 Three sorts of pairs: unrelated texts of many and of few different tokens (the dearest there are: no common prefix,
 nothing to skip), and texts that differ in one token of seven, as a mended rationale does. The table of the textbook
-stands beside as the floor. Rounds alternate, the best counts; time is that of the process.
+stands beside as the floor. Both take turns, round by round; time is that of the process.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
+from board import figures
 from feints.curate.keysteps import key_steps
 
 Pair = tuple[list[int], list[int]]
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--check", type=int, default=100_000, help="random pairs held against the table")
+    parser.add_argument("--json", help="where to write the figures")
     arguments = parser.parse_args()
     check(arguments.check)
     random_ = random.Random(1)
@@ -96,12 +98,19 @@ def main() -> None:
         "unrelated, 30 different tokens": lambda: unrelated(random_, arguments.tokens, 30),
         "one token of seven changed": lambda: alike(random_, arguments.tokens),
     }
+    found = []
     for name, draw in sorts.items():
         pairs = [draw() for _ in range(arguments.pairs)]
-        ours = max(rate(key_steps, pairs) for _ in range(arguments.rounds))
         few = pairs[: max(1, len(pairs) // 100)]
-        floor = rate(lambda a, b: (textbook(a, b), textbook(b, a)), few)
-        print(f"{name}: {ours:,.0f} pairs/s, both masks; textbook {floor:,.0f} pairs/s; {ours / floor:.0f}x")
+        sides: dict[str, list[float]] = {figures.OURS: [], "textbook table": []}
+        for _ in range(arguments.rounds):
+            sides[figures.OURS].append(rate(key_steps, pairs))
+            sides["textbook table"].append(rate(lambda a, b: (textbook(a, b), textbook(b, a)), few))
+        what = f"both masks of pairs of {arguments.tokens} tokens, {name}"
+        found.append(figures.Figure(what=what, unit="pairs/s", better="more", sides=sides))
+        print(figures.line(found[-1]), flush=True)
+    note = f"{arguments.check:,} random pairs of up to 8 tokens are marked as by the textbook table."
+    figures.write(arguments.json, found, notes=[note])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from board import figures
 from feints.records import Form
 from feints.verify.confined import confinement, run_confined
 from feints.verify.execution import Execution, Limits
@@ -18,6 +19,7 @@ from feints.verify.executor import Executor
 
 TARGET = 1500
 """Small programs a second on one core that the sandbox is meant to reach."""
+WARM, PLAIN = "sandbox (monty, warm)", "plain subprocess"
 
 
 def main() -> None:
@@ -26,6 +28,7 @@ def main() -> None:
     parser.add_argument("--programs", type=int, default=5000, help="programs a round")
     parser.add_argument("--rounds", type=int, default=5, help="rounds, interleaved")
     parser.add_argument("--plain", type=int, default=60, help="programs a round for the slow ways")
+    parser.add_argument("--json", help="where to write the figures")
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):  # the sandbox's process inherits it, so both share the core
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -33,21 +36,24 @@ def main() -> None:
     rates: dict[str, list[float]] = {}
     with Executor(Limits()) as executor:
         for _ in range(arguments.rounds):
-            note(rates, "sandbox (monty, warm)", lambda: executor.run_all(Form.POT, texts), texts)
+            note(rates, WARM, lambda: executor.run_all(Form.POT, texts), texts)
             few = texts[: arguments.plain]
-            note(rates, "plain subprocess", lambda few=few: [plain(text) for text in few], few)
+            note(rates, PLAIN, lambda few=few: [plain(text) for text in few], few)
             if not confinement().missing:
                 note(rates, "sandlock, a process each", lambda few=few: [run_confined(t, Limits()) for t in few], few)
             note(rates, "equations (sympy)", lambda: executor.run_all(Form.EOT, equations), equations)
             solved = [f"{text}\nsolve(ans)" for text in equations]
             note(rates, "constraints (z3)", lambda solved=solved: executor.run_all(Form.SAT, solved), solved)
-    for name, found in rates.items():
-        print(
-            f"{name:<26} {statistics.median(found):>9,.0f} a second   (rounds {', '.join(f'{r:,.0f}' for r in found)})"
-        )
-    warm, slow = (statistics.median(rates[name]) for name in ("sandbox (monty, warm)", "plain subprocess"))
-    print(f"ratio sandbox / plain subprocess: {warm / slow:.1f}")
+    beside = rates.pop(PLAIN)
+    found = [
+        figures.Figure(what=name, unit="programs/s", better="more", sides={figures.OURS: rounds, PLAIN: beside})
+        for name, rounds in rates.items()
+    ]
+    for figure in found:
+        print(figures.line(figure))
+    warm = statistics.median(rates[WARM])
     print(f"target {TARGET:,} small programs a second on one core: {'reached' if warm >= TARGET else 'missed'}")
+    figures.write(arguments.json, found)
 
 
 def note(

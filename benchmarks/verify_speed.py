@@ -1,10 +1,11 @@
 """Rows a second of our checkers against a plain math-verify loop: same rows, same run, one process and the pool.
 
-    python benchmarks/verify_speed.py [--data FOLDER] [--rows N] [--rounds N]
+    python benchmarks/verify_speed.py [--data FOLDER] [--rows N] [--rounds N] [--json FILE]
 
 Rows come from the answer-check triples (responses.jsonl.gz, math_pairs.jsonl). The baseline is what a careful user
-writes: `verify(parse(gold), parse(text))` once per row, gold wrapped in dollar signs. Rounds alternate between the two
-so that a busy machine slows both; the best round of each counts. Workers are started before the clock.
+writes: `verify(parse(gold), parse(text))` once per row, gold wrapped in dollar signs, in an environment that holds
+math-verify alone. Sides take turns so that a busy machine slows all; ratios are those of a round. Workers are started
+before the clock.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from math_verify import parse, verify
-
+from board import figures
 from feints.records import AnswerKind, Choice, Finish, Problem
 from feints.verify import judge
 from feints.verify.pool import CheckerPool
+from peers.checker import MathVerify
 
 Item = tuple[Problem, str, str, Finish]
 KINDS = {
@@ -58,13 +59,6 @@ def load(folder: Path) -> dict[str, list[Item]]:
     return rows
 
 
-def plain_loop(items: list[Item]) -> None:
-    """The baseline."""
-    for problem, text, _, _ in items:
-        gold = parse(f"${problem.answer}$", parsing_timeout=None)
-        verify(gold, parse(text, parsing_timeout=None), timeout_seconds=None)
-
-
 def in_process(items: list[Item]) -> None:
     """Our checkers and, for what they leave open, the second opinion, all in this process."""
     from feints.verify.symbolic import second_opinion
@@ -75,11 +69,37 @@ def in_process(items: list[Item]) -> None:
             judge.settle(case, second_opinion(case.gold.text, case.finding.extracted or "", case.finding.evidence))
 
 
-def best(run: Callable[[list[Item]], object], items: list[Item]) -> float:
+def rate(run: Callable[[list[Item]], object], items: list[Item]) -> float:
     """Rows a second of one run."""
     started = time.perf_counter()
     run(items)
     return len(items) / (time.perf_counter() - started)
+
+
+def compare(name: str, items: list[Item], rounds: int, peer: MathVerify) -> list[figures.Figure]:
+    """Rows a second of one sort of rows, all sides in turn in every round."""
+    speeds: dict[str, list[float]] = {way: [] for way in ("plain", "one process", "pool of 1", "pool")}
+    peer.keep([(problem.answer, text) for problem, text, _, _ in items])
+    with CheckerPool() as pool, CheckerPool(workers=1) as single:
+        pool.warm_up()
+        single.warm_up()
+        in_process(items[:20])
+        peer.seconds()
+        for _ in range(rounds):
+            speeds["plain"].append(len(items) / peer.seconds())
+            speeds["one process"].append(rate(in_process, items))
+            speeds["pool of 1"].append(rate(single.check_all, items))
+            speeds["pool"].append(rate(pool.check_all, items))
+    ways = {"one process": "one process", "pool of 1": "a worker", "pool": f"workers on {pool.workers} cores"}
+    return [
+        figures.Figure(
+            what=f"{len(items):,} rows, {name}; {said}",
+            unit="rows/s",
+            better="more",
+            sides={figures.OURS: speeds[way], peer.name: speeds["plain"]},
+        )
+        for way, said in ways.items()
+    ]
 
 
 def main() -> int:
@@ -89,34 +109,20 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=default)
     parser.add_argument("--rows", type=int, default=600, help="rows of each kind")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", help="where to write the figures")
     arguments = parser.parse_args()
     if not arguments.data.is_dir():
         print(f"no such folder: {arguments.data}; give --data", file=sys.stderr)
         return 1
     logging.disable(logging.CRITICAL)
-    for name, rows in load(arguments.data).items():
-        step = max(1, len(rows) // arguments.rows)
-        items = rows[::step][: arguments.rows]
-        with CheckerPool() as one, CheckerPool(workers=1) as single:
-            one.warm_up()
-            single.warm_up()
-            plain_loop(items[:20])
-            in_process(items[:20])
-            speeds: dict[str, float] = {"plain": 0.0, "process": 0.0, "worker": 0.0, "pool": 0.0}
-            for _ in range(arguments.rounds):
-                for key, run in (
-                    ("plain", plain_loop),
-                    ("process", in_process),
-                    ("worker", single.check_all),
-                    ("pool", one.check_all),
-                ):
-                    speeds[key] = max(speeds[key], best(run, items))
-        print(
-            f"{name}: {len(items)} rows; plain math-verify {speeds['plain']:.0f} rows/s; "
-            f"ours in one process {speeds['process']:.0f} rows/s, {speeds['process'] / speeds['plain']:.1f}x; "
-            f"pool of 1 {speeds['worker']:.0f} rows/s, {speeds['worker'] / speeds['plain']:.1f}x; "
-            f"pool of {one.workers} {speeds['pool']:.0f} rows/s, {speeds['pool'] / speeds['plain']:.1f}x"
-        )
+    found: list[figures.Figure] = []
+    with MathVerify() as peer:
+        for name, rows in load(arguments.data).items():
+            step = max(1, len(rows) // arguments.rows)
+            for figure in compare(name, rows[::step][: arguments.rows], arguments.rounds, peer):
+                found.append(figure)
+                print(figures.line(figure), flush=True)
+    figures.write(arguments.json, found)
     return 0
 
 
