@@ -10,7 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
+import hypothesis
 import pytest
+
+# How long an example takes says something of the machine's other work, nothing of the code.
+hypothesis.settings.register_profile("feints", deadline=None)
+hypothesis.settings.load_profile("feints")
 
 
 def _load(path: Path) -> ModuleType:

@@ -88,7 +88,7 @@ def unigram():
     trainer = trainers.UnigramTrainer(
         vocab_size=4_000, special_tokens=[*SPECIAL, "<unk>"], unk_token="<unk>", show_progress=False
     )
-    backend.train_from_iterator(_texts(300_000), trainer)
+    backend.train_from_iterator(_texts(60_000), trainer)
     return backend
 
 
