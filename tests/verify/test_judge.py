@@ -11,6 +11,7 @@ from feints.records import AnswerKind, Choice, Finish, Judgement, Problem
 from feints.verify import check, code_hash
 from feints.verify.gold import gold_error, parse_gold
 from feints.verify.judge import judge
+from feints.verify.quantities import last_number, plain, read_numbers
 from feints.verify.words import read_words
 
 NUMBER, CHOICE, BOOLEAN, TEXT, LATEX = (
@@ -61,6 +62,15 @@ def value(answer: str, text: str, kind: AnswerKind = NUMBER, choices: tuple[Choi
         ("9", "The answer is 9 weeks. Q: What else? A: 4"),
         ("9", "The answer is 9.\n\nQ: Tom has 4 hats. How many?\nThe answer is 4."),
         ("120", "The answer is 5!"),
+        ("602000", "The answer is $6.02 \\times 10^5$."),
+        ("6.02e5", "The answer is $6.02 \\times 10^{5}$."),
+        ("12000", "The answer is 12 000."),
+        ("12000", "\\boxed{12\\,000}"),
+        ("12000", "The answer is 12\u202f000 g."),
+        ("1200000", "The answer is 1 200 000"),
+        ("3500000", "The answer is $3.5M."),
+        ("5000", "It costs $5k."),
+        ("5", "The answer is 5 m."),
     ],
 )
 def test_right_numbers_in_many_dresses(gold: str, text: str) -> None:
@@ -78,6 +88,8 @@ def test_right_numbers_in_many_dresses(gold: str, text: str) -> None:
         ("7", "The remainder is \\boxed{-5x-7}."),
         ("0.75", "The answer is 75%."),
         ("1/3", "The answer is 0.33."),
+        ("12", "The answer is 12 000."),
+        ("3", "The answer is $3M."),
     ],
 )
 def test_wrong_numbers(gold: str, text: str) -> None:
@@ -96,6 +108,8 @@ def test_wrong_numbers(gold: str, text: str) -> None:
         (CHOICE, "B", "So it is\n\nB) 12 km", "correct"),
         (CHOICE, "B", "The answer is (C).", "wrong"),
         (CHOICE, "B", "The answer is (A) and (B).", "wrong"),
+        (CHOICE, "B", "The answer is A or B.", "wrong"),
+        (CHOICE, "A", "The answer is A, I think.", "correct"),
         (CHOICE, "B", "The answer is not known.", "no_answer"),
         (BOOLEAN, "yes", "So the answer is yes.", "correct"),
         (BOOLEAN, "no", "Therefore, the answer (Yes or No) is: No, it does not.", "correct"),
@@ -146,8 +160,14 @@ def test_thinking_is_never_searched() -> None:
 
 def test_an_unmarked_end_may_be_right_but_is_never_held_against_the_text() -> None:
     right = check(problem("8"), "She has 3 and buys 5, so she has 8.")
+    assert check(problem("16"), "He washed 4 of 20, so he did not wash 16 shirts.").value is Judgement.CORRECT
     other = check(problem("9"), "She has 3 and buys 5, so she has 8.")
     assert (right.value, other.value, other.lenient) == (Judgement.CORRECT, Judgement.NO_ANSWER, Judgement.WRONG)
+
+
+@pytest.mark.parametrize("text", ["The answer is not 8.", "It isn't 8.", "So it does not equal 8."])
+def test_what_the_answer_is_not_is_no_answer(text: str) -> None:
+    assert value("8", text) == "no_answer"
 
 
 def test_lenient_is_beside_strict_and_never_below_it() -> None:
@@ -208,6 +228,20 @@ def test_words_are_read_back(number: int) -> None:
 def test_numbers_are_equal_when_they_are(one: int, other: int) -> None:
     assert value(str(one), f"The answer is {one:,}.") == "correct"
     assert value(str(one), f"The answer is ${other:,}.") == ("correct" if one == other else "wrong")
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(["2.5 ", "million ", "and ", "five ", "hundred ", "1/2 ", "percent ", "3% ", "$", "1,000"]),
+            st.text(max_size=4),
+        ),
+        max_size=9,
+    )
+)
+def test_the_last_number_is_the_last_of_all(pieces: list[str]) -> None:
+    text = plain("".join(pieces))
+    assert last_number(text) == (read_numbers(text) or [None])[-1]
 
 
 KIND_AND_GOLD = st.sampled_from(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +18,7 @@ from feints.records import AnswerKind, Finish, Judgement, Problem, Verdict
 from feints.verify import pool as pool_module
 from feints.verify.judge import Item, Open, judge
 from feints.verify.pool import CheckerPool
-from feints.verify.wire import item_from, item_message, open_from, reply, verdict_from
+from feints.verify.wire import case_from, item_from, item_message, reply
 
 HARD = Problem(id="hard", question="", answer=r"\sqrt{2}+\pi", answer_kind=AnswerKind.LATEX, task="t", split="test")
 EASY = Problem(id="easy", question="", answer="5", answer_kind=AnswerKind.NUMBER, task="t", split="test")
@@ -85,6 +88,20 @@ def test_a_case_that_hangs_is_not_checked_and_the_next_one_is() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell what a process has worked")
+def test_a_worker_kept_from_working_is_waited_for() -> None:
+    with CheckerPool(workers=1, deadline=30) as pool:
+        assert pool.check(HARD, WRONG).value is Judgement.WRONG
+        worker = pool._idle.get()
+        assert worker is not None
+        os.kill(worker.pid, signal.SIGSTOP)
+        pool._idle.put(worker)
+        pool.deadline = 2.0
+        threading.Timer(3.0, os.kill, (worker.pid, signal.SIGCONT)).start()
+        assert pool.check(HARD, WRONG).value is Judgement.WRONG
+
+
+@pytest.mark.slow
 def test_a_crash_is_not_checked_and_the_worker_replaced() -> None:
     with CheckerPool(workers=1, deadline=30) as pool:
         pool.warm_up()
@@ -105,13 +122,29 @@ def test_a_bad_problem_raises_and_leaves_the_pool_usable() -> None:
         assert pool.check(EASY, "The answer is 5.").value is Judgement.CORRECT
 
 
+@pytest.mark.slow
+def test_a_bad_problem_in_a_share_is_named_and_the_others_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "WORTH_STARTING", 10)
+    monkeypatch.setattr(pool_module, "SHARE", 8)
+    bad = Problem(id="the bad one", question="", answer="", answer_kind=AnswerKind.NUMBER, task="t", split="test")
+    items: list[Item] = [(bad if n == 13 else EASY, "The answer is 5.", "", Finish.STOP) for n in range(40)]
+    with CheckerPool(workers=2, deadline=30) as pool:
+        each = pool.check_each(items)
+        assert [n for n, found in enumerate(each) if isinstance(found, DataError)] == [13]
+        right = [found for found in each if isinstance(found, Verdict)]
+        assert len(right) == 39 and all(found.value is Judgement.CORRECT for found in right)
+        with pytest.raises(DataError, match="the bad one"):
+            pool.check_all(items)
+
+
 def test_what_goes_over_the_wire_comes_back() -> None:
     item: Item = (HARD, WRONG, "a thought", Finish.STOP)
-    problem, text, thinking, finish = item_from(item_message(item))
-    assert (problem.answer, problem.answer_kind, text, thinking, finish) == (HARD.answer, HARD.answer_kind, *item[1:])
+    problem, text, thinking, finish = item_from(json.loads(json.dumps(item_message(item))))
+    assert (problem.answer, problem.answer_kind, text, finish) == (HARD.answer, HARD.answer_kind, WRONG, Finish.STOP)
+    assert thinking == "", "never searched, so it stays at home"
     case = judge(HARD, WRONG)
     assert isinstance(case, Open)
-    assert open_from(case.gold, reply(case)) == case
     decided = judge(EASY, "The answer is 5.")
     assert isinstance(decided, Verdict)
-    assert verdict_from(reply(decided)) == decided
+    for found, of in ((case, HARD), (decided, EASY)):
+        assert case_from(of, json.loads(json.dumps(reply(found)))) == found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from feints.records import AnswerKind, Finish, Judgement, Problem, Verdict
 from feints.verify import latex, options, wording, yesno
 from feints.verify.findings import Finding
 from feints.verify.gold import Gold, parse_gold
-from feints.verify.quantities import Quantity, close, plain, read_numbers, same
+from feints.verify.quantities import GROUPED, Quantity, close, last_number, plain, read_numbers, same
 from feints.verify.spans import Span, complete, last_sentence, marked, spoken, tidy
 
 _CUT = {
@@ -25,6 +26,11 @@ _EXPRESSION = re.compile(
 """A sum, product, power or variable: more than a number, so the LaTeX checker reads it."""
 _OPTION_LINE = re.compile(r"\(?[A-Z][).](?:\s|$|\S).{0,80}|\(?[A-Z]\)?")
 _TWO = re.compile(r"\s*(?:or|to|-)\s*(?:else\s*)?[$\d]")
+_DENIAL = re.compile(
+    r"(?:\b(?:is|are|was|were|be|equals?)\s+(?:not|never)|\bcan(?:not|['’]t)\s+be|\b(?:is|are|was|were)n['’]t"
+    r"|\bnot\s+equal|≠|\\neq?|!=)\s*(?:(?:equal|to|the|option|exactly)\s+){0,3}[\s$(*\"'\\{]*\Z",
+    re.IGNORECASE,
+)
 _MAX_SPAN, _MAX_BARE = 4000, 500
 MAX_TEXT = 200_000
 """Characters; of a longer text the end is read, where an answer stands."""
@@ -88,7 +94,7 @@ def _next_line(said: str, span: Span) -> str:
 def settle(open_case: Open, finding: Finding) -> Verdict:
     """The verdict of an open comparison, from the finding of the second checker."""
     if finding.same is None:
-        value = Judgement.NOT_CHECKED
+        value = Judgement.NO_ANSWER if finding.extracted is None else Judgement.NOT_CHECKED
     elif finding.same:
         value = Judgement.CORRECT
     else:
@@ -123,6 +129,9 @@ def _number(gold: Quantity, span: str, marked: bool) -> Finding:
     if not numbers:
         return Finding(None, None, "number", f"no number is stated in {span[:60]!r}" if span else "no number is stated")
     said = numbers[0] if marked else numbers[-1]
+    grouped = GROUPED.match(text, said.start) if marked else None
+    if grouped:
+        said = replace(said, value=Fraction(grouped[0].replace(" ", "")), text=grouped[0], end=grouped.end())
     if marked and len(numbers) > 1 and _TWO.match(text, said.end) and numbers[1].value != said.value:
         return Finding(False, text[said.start : numbers[1].end].strip(), "number", "two numbers are offered")
     if same(gold, said):
@@ -158,6 +167,8 @@ def _bare(gold: Gold, said: str) -> bool:
         return latex.bare(said)
     if gold.kind is AnswerKind.TEXT:
         return "\n" not in said and len(said.split()) <= len(gold.text.split()) + 1
+    if _DENIAL.search(said.rstrip(" .$%)*\"'0123456789,")):
+        return False
     return len(said.split()) <= 4 or (gold.quantity is not None and latex.bare(said, prose=1))
 
 
@@ -176,9 +187,14 @@ def _unmarked(gold: Gold, said: str, inside: bool, finish: Finish) -> Verdict | 
         return _verdict(Judgement.NO_ANSWER, lenient, replace(finding, reason=why))
     if finding.same is None and finding.extracted is not None:
         return Open(gold, finding, None, True)
-    if finding.same:
+    if finding.same and finding.extracted and not _denied(said, finding.extracted):
         return _verdict(Judgement.CORRECT, Judgement.CORRECT, replace(finding, reason="no mark, but it ends in it"))
     return _verdict(Judgement.NO_ANSWER, lenient, replace(finding, reason="no answer is marked"))
+
+
+def _denied(said: str, answer: str) -> bool:
+    """Whether the last sentence says what the answer is not."""
+    return _DENIAL.search(said[: said.rfind(answer)][-40:]) is not None
 
 
 def _judgement(finding: Finding, default: Judgement) -> Judgement:
@@ -190,10 +206,10 @@ def _judgement(finding: Finding, default: Judgement) -> Judgement:
 def _lenient(gold: Gold, said: str, strict: Judgement) -> Judgement:
     """Any last number, letter or word of the text counts; a stated answer that was wrong stays wrong otherwise."""
     if gold.quantity is not None:
-        numbers = read_numbers(plain(said[-300:])) or read_numbers(plain(said[-4000:]))
-        if not numbers:
+        number = last_number(plain(said[-300:])) or last_number(plain(said[-4000:]))
+        if number is None:
             return strict
-        right = close(gold.quantity, numbers[-1].value, numbers[-1].decimals)
+        right = close(gold.quantity, number.value, number.decimals)
     else:
         finding = compare(gold, last_sentence(said[-_MAX_SPAN:]), marked=False)
         if finding.extracted is None or finding.same is None:

@@ -35,8 +35,8 @@ def read_label(text: str, choices: Sequence[Choice]) -> tuple[str | None, str]:
     first = None
     if leading and _is_label(leading, text, known):
         first = leading[1]
-        other = _LISTED.match(text, leading.end())
-        if other and other[1].casefold() != first.casefold() and not _is_text_of(first, text, leading.end(), choices):
+        other = _other_label(first, text, leading.end(), known)
+        if other and not _is_text_of(first, text, leading.end(), choices):
             return None, "several options are named"
     dressed = {(match[1] or match[2] or match[3]).upper() for match in _DRESSED.finditer(text)}
     dressed = {label for label in dressed if not known or label.casefold() in known}
@@ -60,11 +60,19 @@ def _is_label(match: re.Match[str], text: str, known: dict[str, str]) -> bool:
         return False
     if letter.isdigit():
         return letter.casefold() in known
-    if rest[:1] in (")", "]"):
+    if rest[:1] in (")", "]") or (letter.isupper() and _other_label(letter, text, match.end(), known)):
         return True
     if letter.islower():
         return not rest.strip(" .\"'*")
     return not (letter in "AI" and re.match(r"\s+[a-z]", rest) and not re.match(r"\s+(?:is|because|since)\b", rest))
+
+
+def _other_label(first: str, text: str, at: int, known: dict[str, str]) -> bool:
+    """Whether another label follows at `at` ("A or B"); the pronoun is none ("A, I think")."""
+    other = _LISTED.match(text, at)
+    if other is None or other[1].casefold() == first.casefold():
+        return False
+    return other[1].casefold() in known if known else other[1] != "I"
 
 
 def _is_text_of(label: str, text: str, at: int, choices: Sequence[Choice]) -> bool:

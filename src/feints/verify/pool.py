@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
+from feints.errors import DataError
 from feints.records import Finish, Form, Problem, Verdict
 from feints.verify.executed import conclude
 from feints.verify.execution import EXECUTED, Limits
@@ -20,7 +21,7 @@ from feints.verify.findings import Finding
 from feints.verify.gold import parse_gold
 from feints.verify.judge import Item, Open, judge, settle
 from feints.verify.process import WorkerProcess
-from feints.verify.wire import open_from, verdict_from
+from feints.verify.wire import case_from
 
 DEADLINE = 5.0
 """Seconds a worker has for one comparison."""
@@ -30,8 +31,14 @@ SHARE = 256
 """Texts sent to a worker at once to be judged whole."""
 SHARE_LIMIT = 60.0
 """Seconds a worker has for a share; every text in it is judged within bounds, so only a lost worker takes as long."""
+SHARES_EACH = 6
+"""Shares a worker gets at least, so that one with an easy share has another to go on with."""
 WORTH_STARTING = 6000
 """Texts from which on idle cores are worth starting workers for, easy as the texts may be."""
+
+
+_Case = Verdict | Open | DataError
+_Places = list[Verdict | DataError | None]
 
 
 class CheckerPool:
@@ -139,30 +146,39 @@ class CheckerPool:
             MissingExtraError: what runs this form is not installed.
         """
         work = items if isinstance(items, Sequence) else list(items)
-        verdicts: list[Verdict | None] = [None] * len(work)
         if form in EXECUTED:
             for problem, _, _, _ in work:
                 parse_gold(problem)
             runs = self.executor.run_all(form, [text for _, text, _, _ in work])
-            cases = (conclude(work[at][0], run, form, work[at][3]) for at, run in enumerate(runs))
-            self._share_hard(verdicts, enumerate(cases))
-        elif self.workers == 1 or len(work) < (2 * SHARE if self._warm else WORTH_STARTING):
+            verdicts: _Places = [None] * len(work)
             self._share_hard(
-                verdicts, ((at, judge(p, t, thinking=th, finish=f)) for at, (p, t, th, f) in enumerate(work))
+                verdicts, ((at, conclude(work[at][0], run, form, work[at][3])) for at, run in enumerate(runs))
             )
+        else:
+            verdicts = list(self.check_each(work))
+        for (problem, _, _, _), verdict in zip(work, verdicts, strict=True):
+            if isinstance(verdict, DataError):
+                parse_gold(problem)  # raises, and names the problem
+        return [verdict for verdict in verdicts if isinstance(verdict, Verdict)]
+
+    def check_each(self, work: Sequence[Item]) -> Sequence[Verdict | DataError]:
+        """`check_all` of texts whose problems may be bad: where a gold answer cannot be read, the error stands."""
+        verdicts: _Places = [None] * len(work)
+        if self.workers == 1 or len(work) < (2 * SHARE if self._warm else WORTH_STARTING):
+            self._share_hard(verdicts, ((at, _judged(item)) for at, item in enumerate(work)))
         else:
             self._share_all(verdicts, work)
         return [verdict for verdict in verdicts if verdict is not None]
 
-    def _share_hard(self, verdicts: list[Verdict | None], judged: Iterable[tuple[int, Verdict | Open]]) -> None:
+    def _share_hard(self, verdicts: _Places, judged: Iterable[tuple[int, _Case]]) -> None:
         """Fill in what is decided, and have the workers decide the rest while judging goes on."""
         waiting: list[tuple[int, Open]] = []
         running: list[tuple[list[tuple[int, Open]], Future[list[Verdict]]]] = []
         for place, case in judged:
-            if isinstance(case, Verdict):
-                verdicts[place] = case
-            else:
+            if isinstance(case, Open):
                 waiting.append((place, case))
+            else:
+                verdicts[place] = case
             if len(waiting) >= CHUNK:
                 running.append((waiting, self._submit(waiting)))
                 waiting = []
@@ -173,12 +189,14 @@ class CheckerPool:
             for (place, _), verdict in zip(share, future.result(), strict=True):
                 verdicts[place] = verdict
 
-    def _share_all(self, verdicts: list[Verdict | None], work: Sequence[Item]) -> None:
-        """Have the workers judge whole shares; what they leave open comes back and is shared out again."""
-        for problem, _, _, _ in work:
-            parse_gold(problem)
-        starts = range(0, len(work), SHARE)
-        futures = [self._executor().submit(self._judge_share, work[at : at + SHARE]) for at in starts]
+    def _share_all(self, verdicts: _Places, work: Sequence[Item]) -> None:
+        """Have the workers judge whole shares; what they leave open comes back and is shared out again.
+
+        Gold answers are read there too: this process, which every row passes through, is what limits the workers.
+        """
+        share = max(1, min(SHARE, -(-len(work) // (SHARES_EACH * self.workers))))
+        starts = range(0, len(work), share)
+        futures = [self._executor().submit(self._judge_share, work[at : at + share]) for at in starts]
         self._warm = True
         judged = (
             (at + i, case) for at, future in zip(starts, futures, strict=True) for i, case in enumerate(future.result())
@@ -196,21 +214,18 @@ class CheckerPool:
                 self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="checker")
             return self._threads
 
-    def _judge_share(self, share: Sequence[Item]) -> list[Verdict | Open]:
+    def _judge_share(self, share: Sequence[Item]) -> list[_Case]:
         """Have one worker judge a share; if it is lost on the way, the share is judged here."""
         worker = self._idle.get()
         try:
             worker = worker or WorkerProcess()
             replies = worker.judge(share, SHARE_LIMIT)
-            cases: list[Verdict | Open] = []
-            for (problem, _, _, _), reply in zip(share, replies, strict=True):
-                cases.append(verdict_from(reply) if "value" in reply else open_from(parse_gold(problem), reply))
-            return cases
+            return [case_from(problem, reply) for (problem, _, _, _), reply in zip(share, replies, strict=True)]
         except (queue.Empty, EOFError, OSError):
             if worker is not None:
                 worker.kill()
             worker = None
-            return [judge(p, text, thinking=thinking, finish=finish) for p, text, thinking, finish in share]
+            return [_judged(item) for item in share]
         finally:
             self._idle.put(worker)
 
@@ -235,7 +250,7 @@ class CheckerPool:
             worker.prepare()
             started = True
             for case, number in zip(cases, worker.send(cases, self.deadline), strict=True):
-                findings.append(_finding(case, worker.receive(number, self.deadline)))
+                findings.append(_finding(case, worker.await_work(number, self.deadline)))
         except queue.Empty:
             why = f"no decision within {self.deadline:g} s" if started else "the checker process did not start"
         except (EOFError, OSError):
@@ -249,10 +264,19 @@ class CheckerPool:
         return False
 
 
+def _judged(item: Item) -> _Case:
+    problem, text, thinking, finish = item
+    try:
+        return judge(problem, text, thinking=thinking, finish=finish)
+    except DataError as error:
+        return error
+
+
 def _finding(case: Open, message: dict[str, Any]) -> Finding:
     if "failed" in message:
         return _failed(case, f"the checker failed: {message['failed']}")
-    return Finding(message["same"], case.finding.extracted, message["checker"], message["reason"])
+    extracted = None if message["extracted"] is None else case.finding.extracted
+    return Finding(message["same"], extracted, message["checker"], message["reason"])
 
 
 def _failed(case: Open, why: str) -> Finding:

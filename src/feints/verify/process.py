@@ -12,10 +12,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from feints.verify.judge import Item, Open
-from feints.verify.wire import item_message
+from feints.verify.wire import PATIENCE, item_message
 
 START_LIMIT = 120.0
 """Seconds a worker has to import sympy, on a busy machine."""
@@ -74,11 +75,11 @@ class WorkerProcess:
         )
         return numbers
 
-    def judge(self, items: Sequence[Item], limit: float) -> list[dict[str, Any]]:
-        """Have whole texts judged; what comes back per text is a verdict or an open case."""
+    def judge(self, items: Sequence[Item], limit: float) -> list[list[Any]]:
+        """Have whole texts judged; what comes back per text is read by `wire.case_from`."""
         number = next(self._numbers)
         self._write([{"number": number, "items": [item_message(item) for item in items]}])
-        replies: list[dict[str, Any]] = self.receive(number, limit + START_LIMIT)["replies"]
+        replies: list[list[Any]] = self.receive(number, limit + START_LIMIT)["replies"]
         return replies
 
     def ask(self, message: Mapping[str, object], limit: float) -> dict[str, Any]:
@@ -97,6 +98,32 @@ class WorkerProcess:
             message: dict[str, Any] = json.loads(line)
             if message.get("number") == number:
                 return message
+
+    def await_work(self, number: int, seconds: float) -> dict[str, Any]:
+        """`receive`, but `seconds` are of work: a child that other processes keep from working is waited for longer.
+
+        So a verdict does not hang on how busy the machine is. Where its working time cannot be read, and after
+        PATIENCE times `seconds`, the clock alone decides.
+        """
+        began, worked = time.monotonic(), self._worked()
+        while True:
+            try:
+                return self.receive(number, seconds)
+            except queue.Empty:
+                now = self._worked()
+                if worked is None or now is None or now - worked >= 0.8 * seconds:
+                    raise
+                if time.monotonic() - began >= (PATIENCE - 1) * seconds:
+                    raise
+
+    def _worked(self) -> float | None:
+        """Processor seconds the child has had, where the system says so (Linux)."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2]
+            user, system = fields.split()[11:13]
+            return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError, AttributeError):
+            return None
 
     def kill(self) -> None:
         """End the child at once and free what it held."""

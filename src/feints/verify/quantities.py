@@ -20,12 +20,18 @@ _NUMBER = re.compile(
     rf"|(?P<top>{_DEC})\s*/\s*(?P<bottom>{_DEC})(?!\s*/)"
     rf"|(?P<plain>{_DEC})(?:[eE](?P<exp>[-+]?\d+)|\s*(?:[x×*·])\s*10\s*(?:\^|\*\*)\s*[({{]?(?P<power>[-+]?\d+)[)}}]?)?"
     r")(?P<percent>\s*(?:%|percent(?:age)?\b|pct\b))?"
-    rf"(?P<scale>\s+(?:{'|'.join(SCALES)})s?\b)?",
+    rf"(?P<scale>\s+(?:{'|'.join(SCALES)})s?\b|(?<=\d)(?:[kmb]|[mb]n)\b)?",
     re.IGNORECASE,
 )
+_MONEY = {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}
+"""Letters that multiply an amount of money, as in "$3.5M"; without a currency sign they may be metres or a variable."""
 _VARIABLE = re.compile(r"(?:\s?\*\s?)?[xyz](?![A-Za-z])")
 _TEX_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|textnormal|bold)\s*\{([^{}]*)\}")
 _TEX_FRACTION = re.compile(r"\\[dtc]?frac\s*\{\s*([-\d.,]+)\s*\}\s*\{\s*([-\d.,]+)\s*\}|\\[dtc]?frac\s*(\d)\s*(\d)")
+_THOUSANDS_SPACE = re.compile(r"(?<=\d)(?:\\[,; ]|[~\u00a0\u202f\u2009])(?=\d{3}(?!\d))")
+"""A narrow or unbreakable space between groups of three digits, as typesetters put it."""
+GROUPED = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?![\w/]|[.,]\d)")
+"""Groups of three digits with blanks between them: one number where nothing but an answer is stated."""
 _MAX_DIGITS = 1000
 _FLOAT_DIGITS = 7
 """From this many decimals on, a written decimal is taken for a rounded one (0.3333333 for 1/3)."""
@@ -51,6 +57,7 @@ class Quantity:
 
 def plain(text: str) -> str:
     """`text` with the typography of numbers made plain: TeX thousands and text boxes, Markdown, Unicode minus."""
+    text = _THOUSANDS_SPACE.sub("", text)
     if "\\" in text or "{" in text:
         text = text.replace("\\!", "").replace("{,}", ",").replace("\\,", " ").replace("\\ ", " ").replace("\\;", " ")
         text = text.replace("\\$", "$").replace("\\%", "%").replace("\\times", "×").replace("\\cdot", "·")
@@ -81,9 +88,31 @@ def read_numbers(text: str) -> list[Quantity]:
     for match in PHRASE.finditer(text):
         value = read_words(match[0])
         if value is not None and not any(q.start < match.end() and match.start() < q.end for q in found):
-            percent = re.match(r"\s*(?:%|percent)", text[match.end() :]) is not None
-            found.append(Quantity(value, percent, 0, match[0], match.start(), match.end()))
+            found.append(_worded(value, match))
     return sorted(found, key=lambda quantity: quantity.start)
+
+
+def last_number(text: str) -> Quantity | None:
+    """The last of `read_numbers(text)`, without reading those before it."""
+    text = _dollars(text)
+    matches = list(_NUMBER.finditer(text))
+    found = next((quantity for match in reversed(matches) if (quantity := _from_match(match)) is not None), None)
+    end = found.end if found is not None else 0
+    return _in_words(text, end) or found
+
+
+def _in_words(text: str, start: int) -> Quantity | None:
+    """The last number in words that begins at `start` or later."""
+    for match in reversed([match for match in PHRASE.finditer(text) if match.start() >= start]):
+        value = read_words(match[0])
+        if value is not None:
+            return _worded(value, match)
+    return None
+
+
+def _worded(value: Fraction, match: re.Match[str]) -> Quantity:
+    percent = re.match(r"\s*(?:%|percent)", match.string[match.end() : match.end() + 40]) is not None
+    return Quantity(value, percent, 0, match[0], match.start(), match.end())
 
 
 def _dollars(text: str) -> str:
@@ -92,36 +121,39 @@ def _dollars(text: str) -> str:
 
 
 def _from_match(match: re.Match[str]) -> Quantity | None:
-    parts = match.groupdict()
     decimals = 0
     if match.end() - match.start() > _MAX_DIGITS:
         return None
-    if _VARIABLE.match(match.string, match.end()) and not parts["percent"]:
+    if _VARIABLE.match(match.string, match.end()) and not match["percent"]:
         return None
-    if parts["whole"] is not None:
-        if not int(parts["den"]):
+    if match["whole"] is not None:
+        if not int(match["den"]):
             return None
-        value = _decimal(parts["whole"]) + Fraction(int(parts["num"]), int(parts["den"]))
-    elif parts["top"] is not None:
-        bottom = _decimal(parts["bottom"])
+        value = _decimal(match["whole"]) + Fraction(int(match["num"]), int(match["den"]))
+    elif match["top"] is not None:
+        bottom = _decimal(match["bottom"])
         if not bottom:
             return None
-        value = _decimal(parts["top"]) / bottom
+        value = _decimal(match["top"]) / bottom
     else:
-        written = parts["plain"]
+        written = match["plain"]
         decimals = len(written.partition(".")[2])
-        exponent = int(parts["exp"] or parts["power"] or 0)
+        exponent = int(match["exp"] or match["power"] or 0)
         if abs(exponent) > MAX_EXPONENT:
             return None
         value = _decimal(written)
         if exponent:
             value *= Fraction(10) ** exponent
-    if parts["scale"]:
-        value *= SCALES[parts["scale"].strip().lower().removesuffix("s")]
-    if "-" in (parts["sign"] or "") or parts["inner"]:
+    end = match.end()
+    scale = (match["scale"] or "").strip().lower()
+    if scale in _MONEY and not match["currency"]:
+        scale, end = "", match.start("scale")
+    if scale:
+        value *= _MONEY.get(scale) or SCALES[scale.removesuffix("s")]
+    if "-" in (match["sign"] or "") or match["inner"]:
         value = -value
-    text = match[0].strip()
-    return Quantity(value, parts["percent"] is not None, decimals, text, match.start(), match.end())
+    text = match.string[match.start() : end].strip()
+    return Quantity(value, match["percent"] is not None, decimals, text, match.start(), end)
 
 
 def _decimal(written: str) -> Fraction:

@@ -105,19 +105,14 @@ def infer_kind(gold: str, choices: tuple[Choice, ...], question: str = "") -> An
 def _judge_batch(
     batch: list[tuple[int, dict[str, Any]]], pool: CheckerPool
 ) -> list[tuple[dict[str, Any], Verdict, bool]]:
-    items: list[tuple[Problem, str, str, Finish]] = []
-    problems: list[str | None] = []
-    for number, row in batch:
-        problem = _problem(number, row)
-        error = gold_error(problem)
-        problems.append(error)
-        if error is None:
-            items.append((problem, row["text"], str(row.get("thinking") or ""), _finish(row)))
-    verdicts = iter(pool.check_all(items))
+    items = [
+        (_problem(number, row), row["text"], str(row.get("thinking") or ""), _finish(row)) for number, row in batch
+    ]
     judged = []
-    for (_, row), error in zip(batch, problems, strict=True):
-        verdict = next(verdicts) if error is None else _unusable(error)
-        judged.append((_with_verdict(row, verdict), verdict, error is None))
+    for (_, row), (problem, _, _, _), found in zip(batch, items, pool.check_each(items), strict=True):
+        readable = isinstance(found, Verdict)
+        verdict = found if isinstance(found, Verdict) else _unusable(gold_error(problem) or str(found))
+        judged.append((_with_verdict(row, verdict), verdict, readable))
     return judged
 
 

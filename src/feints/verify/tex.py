@@ -67,11 +67,14 @@ _NAMED = re.compile(r"(?<![\\A-Za-z])(sqrt|sin|cos|tan|cot|sec|csc|ln|log|pi|inf
 _ORDINAL = re.compile(r"(?<=\d)\s*\^?\s*\{?\s*(?:\\(?:text|textsuperscript|mathrm)\s*\{)?(?:th|st|nd|rd)\b\}{0,2}")
 _ROW_SPACE = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:ex|em|pt|mm|cm|in)\s*\]")
 _PERIOD = re.compile(r"(?<![\d.])(\d+\.\d*?)(\d{1,3}?)\2+\s*(?:\\(?:ldots|dots|cdots|dotsc)|\.\.\.|…)")
+_SCIENTIFIC = re.compile(r"(?<![\\A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([-+]?\d{1,3})(?![\w.]\w)(?!\w)")
+_THOUSANDS_SPACE = re.compile(r"(?<=\d)(?:\\[,; ]|[~\u00a0\u202f\u2009])(?=\d{3}(?!\d))")
 _MIXED = re.compile(r"(?<![\d/^_{.])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d/.])")
 
 
 def clean(text: str) -> str:
     """One spelling of `text`; mathematics delimiters, boxes and currency gone, text boxes kept."""
+    text = _SCIENTIFIC.sub(r"\1\\cdot 10^{\2}", _THOUSANDS_SPACE.sub("", text))
     if not text.isascii():
         text = "".join(_UNICODE.get(char, char) for char in text)
     if "\\begin" not in text:

@@ -4,65 +4,67 @@ from __future__ import annotations
 
 from typing import Any
 
+from feints.errors import DataError
 from feints.records import AnswerKind, Choice, Finish, Judgement, Problem, Verdict
 from feints.verify.findings import Finding
-from feints.verify.gold import Gold
-from feints.verify.judge import Item, Open
+from feints.verify.gold import parse_gold
+from feints.verify.judge import MAX_TEXT, Item, Open
+
+PATIENCE = 6
+"""How many times its deadline a child is waited for that gets no time to work."""
+
+# Lists and tables of names, not objects and enumerations called: what a row costs on the way is what keeps two
+# workers from being twice as fast as one.
+_KINDS = {kind.value: kind for kind in AnswerKind}
+_FINISHES = {finish.value: finish for finish in Finish}
+_JUDGEMENTS = {judgement.value: judgement for judgement in Judgement}
 
 
 def item_message(item: Item) -> list[Any]:
-    """A text and of its problem what judging needs."""
-    problem, text, thinking, finish = item
+    """A text, as far as it is read, and of its problem what judging needs; thinking is never searched, so it stays."""
+    problem, text, _, finish = item
     choices = [[choice.label, choice.text] for choice in problem.choices]
-    return [problem.question, problem.answer, problem.answer_kind, choices, text, thinking, finish]
+    return [problem.question, problem.answer, problem.answer_kind, choices, text[-MAX_TEXT:], finish]
 
 
 def item_from(message: list[Any]) -> Item:
     """Undo `item_message`."""
-    question, answer, kind, choices, text, thinking, finish = message
+    question, answer, kind, choices, text, finish = message
     problem = Problem(
         id="",
         question=question,
         answer=answer,
-        answer_kind=AnswerKind(kind),
+        answer_kind=_KINDS[kind],
         task="",
         split="",
-        choices=tuple(Choice(label=label, text=option) for label, option in choices),
+        choices=tuple([Choice(label=label, text=option) for label, option in choices]),
     )
-    return problem, text, thinking, Finish(finish)
+    return problem, text, "", _FINISHES[finish]
 
 
-def reply(case: Verdict | Open) -> dict[str, Any]:
+def reply(case: Verdict | Open) -> list[Any]:
     """A verdict or an open case, without the gold answer (the parent has it)."""
     if isinstance(case, Verdict):
-        return {
-            "value": case.value,
-            "lenient": case.lenient,
-            "extracted": case.extracted,
-            "checker": case.checker,
-            "reason": case.reason,
-        }
+        return [case.value, case.lenient, case.extracted, case.checker, case.reason]
     finding = case.finding
-    return {
-        "finding": [finding.same, finding.extracted, finding.checker, finding.reason, finding.evidence],
-        "lenient": case.lenient,
-        "positive_only": case.positive_only,
-    }
+    finding_said = [finding.same, finding.extracted, finding.checker, finding.reason, finding.evidence]
+    return [finding_said, case.lenient, case.positive_only]
 
 
-def verdict_from(message: dict[str, Any]) -> Verdict:
-    """Undo `reply` for a verdict."""
+def case_from(problem: Problem, message: list[Any]) -> Verdict | Open | DataError:
+    """Undo `reply`; a message of one piece says why the gold answer of `problem` cannot be read."""
+    if len(message) == 1:
+        return DataError(message[0])
+    if len(message) == 3:
+        finding, lenient, positive_only = message
+        known = _JUDGEMENTS[lenient] if lenient else None
+        return Open(parse_gold(problem), Finding(*finding), known, positive_only)
+    value, lenient, extracted, checker, reason = message
     return Verdict(
         rationale_id="",
-        value=Judgement(message["value"]),
-        lenient=Judgement(message["lenient"]),
-        extracted=message["extracted"],
-        checker=message["checker"],
-        reason=message["reason"],
+        value=_JUDGEMENTS[value],
+        lenient=_JUDGEMENTS[lenient],
+        extracted=extracted,
+        checker=checker,
+        reason=reason,
     )
-
-
-def open_from(gold: Gold, message: dict[str, Any]) -> Open:
-    """Undo `reply` for an open case."""
-    lenient = message["lenient"]
-    return Open(gold, Finding(*message["finding"]), Judgement(lenient) if lenient else None, message["positive_only"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from feints.verify.findings import Finding
 
@@ -12,6 +13,7 @@ _TEX_BOX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|textnormal)\s
 _QUOTED = re.compile(r"\s*[\"“”'‘`*]+\s*([^\"“”`*]+?)\s*[\"“”'’`*]+")
 
 
+@lru_cache(maxsize=1 << 12)
 def normal(text: str) -> str:
     """Case folded, Unicode made one, quotes and outer punctuation dropped, space collapsed."""
     if not text.isascii():

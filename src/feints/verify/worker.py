@@ -11,8 +11,9 @@ import sys
 from dataclasses import asdict
 from typing import IO, Any
 
+from feints.errors import DataError
 from feints.verify.judge import judge
-from feints.verify.wire import item_from, reply
+from feints.verify.wire import PATIENCE, item_from, reply
 
 MEMORY_LIMIT = 4 << 30
 """Bytes of address space a worker may take, where the system can limit it."""
@@ -31,8 +32,7 @@ def main() -> None:
         message = json.loads(line)
         number = message["number"]
         if "items" in message:
-            judged = [judge(p, text, thinking=t, finish=f) for p, text, t, f in map(item_from, message["items"])]
-            _say(out, {"number": number, "replies": [reply(case) for case in judged]})
+            _say(out, {"number": number, "replies": [_judged(item) for item in message["items"]]})
         elif "prepare" in message:
             importlib.import_module("feints.verify.symbolic")  # slow (sympy, about a second), and only here
             _say(out, {"number": number})
@@ -40,10 +40,18 @@ def main() -> None:
             _say(out, {"number": number, **_settled(message, out)})
 
 
+def _judged(item: list[Any]) -> list[Any]:
+    problem, text, thinking, finish = item_from(item)
+    try:
+        return reply(judge(problem, text, thinking=thinking, finish=finish))
+    except DataError as error:
+        return [str(error)]
+
+
 def _settled(case: dict[str, Any], out: IO[str]) -> dict[str, Any]:
     """The second opinion on a case; the watchdog ends a process that hangs although nobody is left to kill it."""
     symbolic = importlib.import_module("feints.verify.symbolic")
-    faulthandler.dump_traceback_later(case["deadline"] + GRACE, exit=True, file=out)
+    faulthandler.dump_traceback_later(PATIENCE * case["deadline"] + GRACE, exit=True, file=out)
     try:
         return asdict(symbolic.second_opinion(case["gold"], case["answer"], case["evidence"]))
     except RecursionError:
