@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +119,30 @@ def test_what_the_ranker_cannot_read_has_the_mean_score(pool: CheckerPool) -> No
     (answer,) = AdaptiveVote(solver(texts, "?", pool), Lengths(), samples=3, stop=False).solve([problem(3)], 0)
     assert answer.sample_scores == (0.9, 0.1, 0.5)
     assert answer.extracted == "9", "1.1 + 1.5 against 1.9"
+
+
+def test_tdg_d8_raw_keys_split_votes_and_let_a_missing_answer_win(pool: CheckerPool, tmp_path: Path) -> None:
+    texts = {0: "The answer is 4.", 1: "The answer is $4.00.", 2: "The answer is 9.", 3: "The answer is 9."}
+    asked = [problem(3)]
+    usual, raw = (
+        AdaptiveVote(solver(texts, "?", pool), None, samples=4, slope=0.0, stop=False, raw_keys=switch)
+        for switch in (False, True)
+    )
+    assert usual.solve(asked, 0)[0].text == texts[0], "4 and $4.00 are one answer, tied with 9 and given first"
+    assert raw.solve(asked, 0)[0].text == texts[2]
+    mute = AdaptiveVote(solver({0: "The answer is 4."}, "?", pool), None, samples=4, slope=0.0, raw_keys=True)
+    assert mute.solve(asked, 0)[0].extracted is None
+    assert usual.identity != raw.identity and "raw_keys" not in usual.settings
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 3, 1), (2, 2, 2)])
+def test_the_first_of_a_tie_shares_the_credit_over_all_orders(sizes: tuple[int, ...]) -> None:
+    """Exact, over all orders of the samples: the winner is each of the tied answers equally often."""
+    keys = tuple(str(answer) for answer, size in enumerate(sizes) for _ in range(size))
+    orders = set(permutations(keys))
+    won = Counter(order[vote(order).winner or 0] for order in orders)
+    tied = [str(answer) for answer, size in enumerate(sizes) if size == max(sizes)]
+    assert won == {key: len(orders) // len(tied) for key in tied}
 
 
 # ------------------------------------------------------------------------------------------------ the stopping rule

@@ -153,5 +153,5 @@ def test_gold_solutions_are_rationales_of_the_data_set() -> None:
         Problem(id=name, question="?", answer="3", answer_kind=AnswerKind.NUMBER, task="", split="train", solution=own)
         for name, own in (("a", "1 + 2 = 3"), ("b", None))
     ]
-    (row,) = mix.gold_rows(Stored(tuple(made), "", Path()))
+    (row,) = mix.solutions(Stored(tuple(made), "", Path()))
     assert (row.problem_id, row.text, row.origin) == ("a", "1 + 2 = 3", "gold")

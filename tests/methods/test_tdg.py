@@ -15,6 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from feints.bench.assistants import NatSettings, shuffled
+from feints.curate.choice import Chosen
+from feints.curate.funnel import Funnel
+from feints.curate.gold import gold_rows
+from feints.curate.piles import Piles
 from feints.errors import DataError, StudentError
 from feints.evaluate.adaptive_vote import AdaptiveVote
 from feints.evaluate.calibration import RankerCheck
@@ -22,7 +26,7 @@ from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import load_solver
 from feints.generate.weights import load_weights
 from feints.methods import asc, nat, nce, plain_cot
-from feints.records import Example, Rationale, Role
+from feints.records import AnswerKind, Example, Problem, Rationale, Role
 from feints.runs import RunFolder, read_table
 from feints.train.assistants import load_nat
 from feints.train.integrate import layers
@@ -140,6 +144,8 @@ def test_as_released_prompt_and_padding_are_learnt_and_padding_stops(here: Any) 
         renderer = solver.source.renderer
         assert renderer.tokenizer.pad_token_id in renderer.stop_ids
         assert renderer.tokenizer.eos_token_id in renderer.stop_ids
+        own = nce.distil(bench, nce.Config(profile="as_released")).source.renderer
+        assert {own.tokenizer.pad_token_id, own.tokenizer.eos_token_id} <= own.stop_ids
         clean = nat.distil(bench, nat.Config())
         assert clean.source.renderer.tokenizer.pad_token_id not in clean.source.renderer.stop_ids
 
@@ -196,7 +202,9 @@ def test_as_released_changes_what_is_not_given() -> None:
     assert (nce.Config().offset, nce.Config().smoothing) == (0.0, "none")
     assert nce.Config(**released.model_dump()) == released
     names = [nce.arm(nce.Config(offset=c0, per=per))[0] for per in ("sequence", "token", "one") for c0 in (0.0, 0.5)]
-    assert len(set(names)) == 5, "every weight has a name of its own, and plain self-distillation has no offset"
+    names += [file.arm(file.Config(profile="as_released"))[0] for file in (nat, nce)]
+    names += [asc.arm(asc.Config(body=body, raw_keys=raw))[0] for body in ("pretrained", "scratch") for raw in (0, 1)]
+    assert len(set(names)) == 11, "every weight has a name of its own, and plain self-distillation has no offset"
 
 
 # ------------------------------------------------------------------------------------------------------------- ASC
@@ -221,6 +229,22 @@ def test_the_ranker_is_trained_on_both_authors_and_checked_on_held_back_problems
     assert set(Counter(pair[0].problem_id for pair in groups.values()).values()) == {2}, "one pair an epoch"
     (check,) = read_table(check_path, RankerCheck)
     assert check.rationales > 0 and 0 <= check.brier <= 1 and sum(check.bin_sizes) == check.rationales
+
+
+def test_the_datas_own_solution_stands_among_the_right_ones_of_the_ranker() -> None:
+    right = tuple(Rationale(id=f"r{n}", problem_id="p", text="") for n in range(3))
+    wrong = (Rationale(id="w", problem_id="p", text=""), Rationale(id="v", problem_id="q", text=""))
+    told = {"question": "?", "answer": "3", "answer_kind": AnswerKind.NUMBER, "task": "", "split": "train"}
+    gold = gold_rows([Problem(id=name, solution="1 + 2 = 3", **told) for name in "pqs"])
+    both = Chosen(
+        piles=Piles(right=right, wrong=wrong, rejected=()), validation=frozenset(), funnel=Funnel(), dropped=()
+    )
+    drawn = asc.drawn_pairs(both, 400, 0, gold)
+    shares = Counter(one.author for one, other in drawn if other.id == "w")
+    assert shares["data set"] + shares[""] == 400 and 70 < shares["data set"] < 130, "one of four"
+    assert {one.id for one, other in drawn if other.id == "v"} == {gold[1].id}, "no right sample, but a solution"
+    assert {one.problem_id for one, _ in drawn} == {"p", "q"}, "a problem without a wrong one has no pair"
+    assert {one.id for one, _ in asc.drawn_pairs(both, 400, 0)} == {"r0", "r1", "r2"}
 
 
 def test_self_consistency_needs_no_ranker(here: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 
 from feints.errors import DataError, SettingsError
 from feints.evaluate.solver import Judged, Sampler, answer_with, load_solver, write_solver
-from feints.evaluate.vote import affine_weights, answer_key, vote
+from feints.evaluate.vote import affine_weights, answer_key, raw_key, vote
 from feints.generate.source import Sampling
 from feints.records import Answer, Problem, content_hash
 
@@ -127,6 +127,7 @@ class AdaptiveVote:
         error: float = 0.05,
         stop: bool = True,
         at_once: int = 2,
+        raw_keys: bool = False,
     ) -> None:
         """Vote over the samples of `inner`.
 
@@ -139,6 +140,7 @@ class AdaptiveVote:
             error: most that stopping early may change, see `boundary`.
             stop: whether to stop early at all.
             at_once: samples drawn between two looks.
+            raw_keys: count answers letter by letter, a missing one too, as the code was released (TDG-D8).
 
         Raises:
             SettingsError: weights below 0, no sample, several of a greedy solver, or a slope without a ranker.
@@ -156,13 +158,14 @@ class AdaptiveVote:
             raise SettingsError(f"votes that weigh {offset:g} + {slope:g} s need a ranker; give one, or a slope of 0")
         self.inner, self.ranker = inner, ranker if slope != 0 else None
         self.samples, self.offset, self.slope = samples, offset, slope
-        self.error, self.stop, self.at_once = error, stop, at_once
+        self.error, self.stop, self.at_once, self.raw_keys = error, stop, at_once, raw_keys
 
     @property
     def settings(self) -> dict[str, Any]:
         """What is saved beside sampler and ranker."""
         names = ("samples", "offset", "slope", "error", "stop", "at_once")
-        return {name: getattr(self, name) for name in names}
+        raw = {"raw_keys": True} if self.raw_keys else {}  # so that the usual vote keeps the hash it always had
+        return {name: getattr(self, name) for name in names} | raw
 
     @property
     def identity(self) -> str:
@@ -203,14 +206,18 @@ class AdaptiveVote:
         found = self.ranker.score([(problem, completion.text) for problem, (completion, _) in items])
         return [None if score is None else round(score, _DIGITS) for score in found]
 
+    def _keys(self, problem: Problem, judged: Sequence[Judged]) -> list[str | None]:
+        said = [verdict.extracted for _, verdict in judged]
+        return [raw_key(own) if self.raw_keys else answer_key(problem, own) for own in said]
+
     def _decided(self, problem: Problem, judged: Sequence[Judged], scores: Sequence[float | None]) -> bool:
-        keys = [answer_key(problem, verdict.extracted) for _, verdict in judged]
+        keys = self._keys(problem, judged)
         heaviest = max(self.offset, self.offset + self.slope)
         error = self.error if self.stop else 0.0
         return decided(keys, affine_weights(scores, self.offset, self.slope), self.samples, heaviest, error)
 
     def _answer(self, problem: Problem, judged: Sequence[Judged], scores: Sequence[float | None]) -> Answer:
-        keys = [answer_key(problem, verdict.extracted) for _, verdict in judged]
+        keys = self._keys(problem, judged)
         weights = affine_weights(scores, self.offset, self.slope)
         winner = vote(keys, weights).winner
         answer = answer_with(problem, judged, winner or 0)

@@ -32,8 +32,8 @@ from feints.train.student import Student
 
 HEAD_FILE = "ranker.safetensors"
 CARD_FILE = "ranker.json"
-MOST_TOKENS = 512
-"""Question and rationale together; what is longer is neither learnt from nor scored."""
+MOST_TOKENS = 511
+"""Question and rationale together; 512 tokens and more (TDG, section 2.4) are neither learnt from nor scored."""
 _BATCH_TOKENS = 16_384
 
 

@@ -59,6 +59,11 @@ def answer_key(problem: Problem, extracted: str | None) -> str | None:
     return normal(extracted)
 
 
+def raw_key(extracted: str | None) -> str:
+    """The answer letter by letter, as the released vote counts (TDG-D8); having none is an answer too."""
+    return extracted or ""
+
+
 def _squeezed(text: str) -> str:
     """LaTeX without what changes its look only."""
     text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")

@@ -5,13 +5,14 @@
 and the teacher's train a ranker (mean state of a rationale, two residual blocks, sigmoid s) to (1 - s_right)^p +
 s_wrong^p, one pair a problem and epoch, drawn at random. In the exam each of N samples votes with weight c0 + c1 s.
 
-Departures: 1) Votes are for normalised answers, and a sample without one does not vote (TDG-D8). 2) The ranker stands
-on the student's own body (or its shape, from scratch) unless another is named, not on Flan-T5-XL; it sees every token
-of the rationale and no padding (TDG-D9). 3) The code trains it on the student's samples and merges two runs so that
-one is lost; here teacher's and student's are joined. 4) Which of the code's four weights is the paper's is not known
-(TDG-O2), so c0 and c1 are settings; 1 + s by default. 5) Sampling ends once the vote is decided
-(`evaluate/adaptive_vote.py`): the answer differs from that of all N with probability `error` at most. 6) The schedule
-is the recipe's, over all epochs at once.
+Departures: 1) Votes are for normalised answers, and a sample without one does not vote; `raw_keys` counts as the code
+does (TDG-D8). 2) The ranker stands on the student's own body (or its shape, from scratch) unless another is named, not
+on Flan-T5-XL; it sees every token of the rationale and no padding (TDG-D9). 3) The code trains it on the student's
+samples and merges two runs so that one is lost; here teacher's and student's are joined, and the data's own solutions.
+4) Which of the code's four weights is the paper's is not known (TDG-O2), so c0 and c1 are settings; 1 + s by default.
+5) Sampling ends once the vote is decided (`evaluate/adaptive_vote.py`): the answer differs from that of all N with
+probability `error` at most. 6) The schedule is the recipe's, over all epochs at once. 7) Of tied answers the one given
+first wins; the curves of the report share the credit, as the code does.
 
 Control: plain self-consistency: the same student, samples and stopping rule, every vote 1.
 """
@@ -29,6 +30,7 @@ from feints.bench import Bench, Lesson
 from feints.config import Settings
 from feints.curate.choice import Chosen
 from feints.curate.examples import STEP, Built, build_examples
+from feints.curate.gold import gold_rows
 from feints.curate.split import unit_interval
 from feints.errors import DataError, SettingsError
 from feints.evaluate.adaptive_vote import AdaptiveVote
@@ -63,6 +65,9 @@ class Config(Settings):
         default=0.05, ge=0, lt=1, description="Most that stopping early may change; 0 stops where nothing can change."
     )
     stop: bool = Field(default=True, description="End sampling once the vote is decided.")
+    raw_keys: bool = Field(
+        default=False, description="Count answers letter by letter, a missing one too, as released (TDG-D8)."
+    )
     own: int = Field(default=8, ge=1, description="The student's own rationales of each training problem.")
     power: float = Field(default=3.0, gt=0, description="p of the ranker's loss.")
     epochs: int = Field(default=5, ge=1, description="Pairs of each problem, one an epoch.")
@@ -85,6 +90,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         slope=config.slope,
         error=config.error,
         stop=config.stop,
+        raw_keys=config.raw_keys,
     )
 
 
@@ -166,7 +172,7 @@ def learn_ranker(bench: Bench, config: Config, student: OneShot, chosen: Chosen)
 
 def pair_lesson(bench: Bench, config: Config, both: Chosen, start: Callable[[], RankerStudent]) -> Lesson:
     """One pair of each problem and epoch, a group of its own, both sides drawn at random."""
-    pairs = drawn_pairs(both, config.epochs, bench.curate.seed)
+    pairs = drawn_pairs(both, config.epochs, bench.curate.seed, gold_rows(bench.problems))
     problems = {row.problem_id for row in (*both.piles.right, *both.piles.wrong)}
     if lone := len(problems) - len({right.problem_id for right, _ in pairs}):
         bench.notices.append(f"ranker: {lone:,} problems have right rationales only, or wrong ones only, and no pair")
@@ -178,10 +184,15 @@ def pair_lesson(bench: Bench, config: Config, both: Chosen, start: Callable[[], 
     return bench.examples(both, how, build, [row for pair in pairs for row in pair], name="ranker")
 
 
-def drawn_pairs(both: Chosen, epochs: int, seed: int) -> list[tuple[Rationale, Rationale]]:
-    """For each epoch and each problem with both, a right and a wrong rationale drawn at random."""
+def drawn_pairs(
+    both: Chosen, epochs: int, seed: int, gold: Sequence[Rationale] = ()
+) -> list[tuple[Rationale, Rationale]]:
+    """For each epoch and each problem with both, a right and a wrong rationale drawn at random.
+
+    The data set's own solution stands among the right ones where there is one.
+    """
     sides: dict[str, tuple[list[Rationale], list[Rationale]]] = {}
-    for side, pile in enumerate((both.piles.right, both.piles.wrong)):
+    for side, pile in enumerate(((*both.piles.right, *gold), both.piles.wrong)):
         for row in pile:
             sides.setdefault(row.problem_id, ([], []))[side].append(row)
     return [
@@ -257,6 +268,8 @@ def control(config: Config) -> Config | None:
 
 def arm(config: Config) -> tuple[str, str]:
     """Name and explanation for tables."""
-    if config.slope:
-        return "asc", f"up to {config.samples} samples vote, weighed by a ranker of right and wrong rationales"
-    return "self_consistency", f"up to {config.samples} samples of the same student vote, all alike"
+    raw = "_raw" if config.raw_keys else ""
+    if not config.slope:
+        return f"self_consistency{raw}", f"up to {config.samples} samples of the same student vote, all alike"
+    name, ranker = ("asc", "a ranker") if config.body == "pretrained" else ("asc_scratch", "a ranker from scratch")
+    return f"{name}{raw}", f"up to {config.samples} samples vote, weighed by {ranker} of right and wrong rationales"

@@ -22,10 +22,11 @@ from pydantic import Field
 from feints.bench import Bench
 from feints.config import Settings
 from feints.curate.examples import Built, build_examples
+from feints.curate.gold import gold_rows
 from feints.errors import DataError
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER
-from feints.records import Dropped, Example, Form, Origin, Problem, Rationale, Role, content_hash
+from feints.records import Dropped, Example, Problem, Rationale, Role, content_hash
 from feints.runs import Stored
 from feints.train.losses import weighted_nll
 from feints.train.student import Student
@@ -49,7 +50,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     rows = {
         "both": [*right, *wrong],
         "wrong": wrong,
-        "gold": gold_rows(bench.problems) if config.learn == "gold" else [],
+        "gold": solutions(bench.problems) if config.learn == "gold" else [],
         "right": list(islice(cycle(right), len(right) + len(wrong))) if right else [],
     }[config.learn]
     negative = {row.id for row in wrong}
@@ -78,30 +79,18 @@ def distil(bench: Bench, config: Config) -> Solver:
     return bench.one_shot(student, prompt)
 
 
-def gold_rows(problems: Stored[Problem]) -> list[Rationale]:
+def solutions(problems: Stored[Problem]) -> list[Rationale]:
     """The worked solutions of the data set as rationales.
 
     Raises:
         DataError: it has none.
     """
-    rows = [
-        Rationale(
-            id=content_hash("gold", problem.id, problem.solution),
-            problem_id=problem.id,
-            text=problem.solution,
-            form=Form.COT,
-            origin=Origin.GOLD,
-            author="data set",
-        )
-        for problem in problems
-        if problem.solution
-    ]
-    if not rows:
-        raise DataError(
-            f"none of {len(problems)} training problems has a worked solution; learn: gold needs a task that has them, "
-            "such as math or gsm8k"
-        )
-    return rows
+    if rows := gold_rows(problems):
+        return rows
+    raise DataError(
+        f"none of {len(problems)} training problems has a worked solution; learn: gold needs a task that has them, "
+        "such as math or gsm8k"
+    )
 
 
 def control(config: Config) -> Config | None:

@@ -27,13 +27,13 @@ the paper lacks, are settings: a second POS (`negative: positive`), a LoRA of sh
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from feints.bench import Bench
 from feints.bench.assistants import NatSettings, learn_nat
+from feints.evaluate.pad_stop import PadStops
 from feints.evaluate.solver import OneShot, Solver
 from feints.generate.local import LocalSettings, LocalSource
 from feints.generate.prompt import STUDENT, TEACHER
@@ -74,6 +74,8 @@ def arm(config: Config) -> tuple[str, str]:
     }[config.negative]
     if config.weights == "zero":
         name, explanation = f"{name}_unweighed", f"{explanation}, its weight fixed at zero"
+    if config.released:
+        name, explanation = f"{name}_released", f"{explanation}, as the code was released"
     return name, explanation
 
 
@@ -94,13 +96,3 @@ class NatSolver(OneShot):
         kind = PadStops if plan.stop_at_pad else Renderer
         renderer = kind(weights.tokenizer, settings.chat, weights.seq2seq)
         return LocalSource(weights.model.eval(), renderer, weights.identity, settings)
-
-
-class PadStops(Renderer):
-    """A renderer whose padding ends a text too: what a student learnt as released writes in place of an end."""
-
-    @cached_property
-    def stop_ids(self) -> frozenset[int]:
-        """Every id that ends generation."""
-        pad = self.tokenizer.pad_token_id
-        return super().stop_ids | {0 if pad is None else int(pad)}

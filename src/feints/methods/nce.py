@@ -35,6 +35,7 @@ from feints.config import Settings
 from feints.curate.examples import Built, build_examples
 from feints.curate.released import whole_and_padded
 from feints.errors import DataError
+from feints.evaluate.pad_stop import PadShot
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER
 from feints.generate.weights import weights_identity
@@ -109,7 +110,12 @@ def distil(bench: Bench, config: Config) -> Solver:
         student=lambda: teacher.beside(bench.fresh_student()),
         name="nce",
     )
-    return bench.one_shot(student, bench.prompt(STUDENT))
+    if not released:
+        return bench.one_shot(student, bench.prompt(STUDENT))
+    rendering = {"chat": bench.student.chat}
+    return bench.voting(
+        PadShot(student, bench.prompt(STUDENT), bench.exam.sampling, checker=bench.pool, source_settings=rendering)
+    )
 
 
 def lesson_examples(bench: Bench, student: Student, rows: Sequence[Rationale], released: bool) -> Built:
@@ -156,9 +162,12 @@ def control(config: Config) -> Config | None:
 def arm(config: Config) -> tuple[str, str]:
     """Name and explanation for tables."""
     if config.per == "one":
-        return "self_distillation", "learns right rationales and NAT's distribution over them, all weighed alike"
-    name = "nce" if config.per == "sequence" else "nce_tokens"
-    explanation = "the same, weighed by how far the models of wrong and right rationales disagree"
-    if config.offset:
+        name, explanation = "self_distillation", "learns right rationales and NAT's distribution, all weighed alike"
+    else:
+        name = "nce" if config.per == "sequence" else "nce_tokens"
+        explanation = "the same, weighed by how far the models of wrong and right rationales disagree"
+    if config.profile == "as_released":
+        return f"{name}_released", f"{explanation}, as the code was released"
+    if config.offset and config.per != "one":
         return f"{name}_offset_{config.offset:g}", f"{explanation}, on top of {config.offset:g}"
     return name, explanation
