@@ -11,6 +11,7 @@ from math_verify import LatexExtractionConfig, parse, verify
 from feints.verify.findings import Finding
 from feints.verify.latex import readings, target
 from feints.verify.tex import clean
+from feints.verify.wellformed import malformed
 
 CHECKER = "math-verify"
 _DIGITS = 50
@@ -36,6 +37,9 @@ def second_opinion(gold: str, answer: str, evidence: str) -> Finding:
             if _differ(wanted, said):
                 equal = False
             break
+    broken = malformed(answer) if not read and evidence == "unread" else ""
+    if broken:
+        return Finding(None, None, CHECKER, f"what is stated is not well formed: {broken}")
     if not read:
         return Finding(None, answer, CHECKER, "math-verify cannot read the answer either")
     if equal and evidence == "different":

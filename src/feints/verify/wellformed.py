@@ -1,0 +1,78 @@
+"""Whether a stated answer is well-formed LaTeX at all: what is not, and no checker reads, is no answer."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_COMMAND = re.compile(r"\\([A-Za-z]+)")
+_NAMES = """
+frac dfrac tfrac cfrac binom dbinom tbinom choose over sqrt root boxed fbox text textbf textit textrm textsf textsc
+textsl textup texttt textnormal mathtt mathrm mathbf mathit mathsf mathbb mathcal mathfrak mathscr operatorname mbox
+hbox emph bf rm it sf tt em boldsymbol bm pmb left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr
+lfloor rfloor lceil rceil langle rangle lvert rvert lVert rVert vert Vert mid nmid parallel perp backslash lbrace
+rbrace lbrack rbrack begin end hline cdot cdots ldots dots dotsb dotsc dotsm dotso vdots ddots times div pm mp ast
+star circ bullet oplus otimes cup cap bigcup bigcap sqcup setminus in notin ni subset subseteq supset supseteq
+emptyset varnothing forall exists neg lnot land lor wedge vee le leq leqslant ge geq geqslant lt gt ne neq not equiv
+approx sim simeq cong propto ll gg to rightarrow leftarrow Rightarrow Leftarrow leftrightarrow Leftrightarrow
+longrightarrow mapsto implies iff infty partial nabla prime degree angle triangle square Box blacksquare qed sum
+prod int iint oint lim limsup liminf sup inf max min arg det dim ker gcd lcm deg hom exp log ln lg sin cos tan cot
+sec csc arcsin arccos arctan arccot sinh cosh tanh coth mod bmod pmod pod equals alpha beta gamma delta epsilon
+varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi omicron pi varpi rho varrho sigma varsigma tau upsilon
+phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar imath jmath Re Im aleph
+overline underline bar hat widehat tilde widetilde vec dot ddot acute grave overbrace underbrace overrightarrow
+overleftarrow stackrel overset underset substack phantom hphantom vphantom quad qquad hspace vspace space thinspace
+enspace negthinspace displaystyle textstyle scriptstyle limits nolimits dollar percent euro pounds cent S P dag
+ddagger copyright checkmark therefore because label tag nonumber notag cline color textcolor rule raisebox smash
+mathop mathbin mathrel mathord array matrix small large Large normalsize tiny footnotesize cancel bcancel xcancel
+colon colonneqq asymp models vdash top bot surd diamond Diamond clubsuit heartsuit spadesuit allowbreak null
+"""
+_KNOWN = frozenset(_NAMES.split())
+"""Commands of LaTeX and amsmath that may stand in an answer."""
+_SIGN = r"(?:[-+*/^_=<>]|\\(?:cdot|times|div|pm|mp|le|leq|ge|geq|ne|neq)(?![A-Za-z]))"
+_DANGLING = re.compile(rf"(?:[*/^_]|[-+]\s*[*/^_])\s*(?:[*/^_=<>)\]}}]|\\(?:cdot|times|div)(?![A-Za-z]))|{_SIGN}\s*\Z")
+_ESCAPED = re.compile(r"\\[{}]")
+_NO_SYMBOL = re.compile(r"\\[^A-Za-z\s,;:!()\[\]{}$%&#_|\\/.'\"<>=+*^~@?`-]|(?:\\\\\s*){2}")
+_ODD = ("Cc", "Cs", "Co", "Cn", "Cf")
+"""Categories of characters nobody writes on purpose."""
+_WORD = re.compile(r"[A-Za-z]{3,}")
+_PROSE = 4
+"""Words, without a digit or a command among them, from which on a text is prose."""
+
+
+def malformed(text: str) -> str:
+    """Why a text cannot be an answer in LaTeX, or nothing where it is well formed, readable or not."""
+    text = text.strip().strip("$").strip()
+    odd = next((letter for letter in text if unicodedata.category(letter) in _ODD and letter not in "\n\t\r"), "")
+    if odd:
+        return f"the character {ascii(odd)} stands in it"
+    unknown = next((name for name in _COMMAND.findall(text) if name not in _KNOWN), "")
+    if unknown:
+        return f"\\{unknown} is no command of LaTeX"
+    symbol = _NO_SYMBOL.search(text)
+    if symbol:
+        return f"{symbol[0]!r} is no command of LaTeX"
+    if not re.search(r"[\d\\]", text) and len(_WORD.findall(text)) >= _PROSE:
+        return "it is prose"
+    if not _braced(_ESCAPED.sub("", text)):
+        return "its braces do not match"
+    if _count(text, "left") != _count(text, "right") or _count(text, "begin") != _count(text, "end"):
+        return "what is opened in it is not closed"
+    plain = re.sub(r"\\(?:left|right)\s*[.()\[\]]?", "", text)
+    if sum(plain.count(sign) for sign in "([") != sum(plain.count(sign) for sign in ")]"):
+        return "its brackets do not match"
+    dangling = _DANGLING.search(text.rstrip(" .,$"))
+    return f"{dangling[0].strip()!r} joins nothing" if dangling else ""
+
+
+def _braced(text: str) -> bool:
+    depth = 0
+    for letter in text:
+        depth += (letter == "{") - (letter == "}")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _count(text: str, name: str) -> int:
+    return len(re.findall(rf"\\{name}(?![A-Za-z])", text))

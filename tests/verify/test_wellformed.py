@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from feints.records import AnswerKind, Finish, Judgement, Problem
+from feints.verify.pool import CheckerPool
+from feints.verify.wellformed import malformed
+
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "answer_check"
+
+
+def problem(answer: str) -> Problem:
+    return Problem(id="p", question="", answer=answer, answer_kind=AnswerKind.LATEX, task="t", split="test")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (r"\frac{1}{4:sqr", "braces"),
+        (r"3-\fraf{1}{8}", r"\fraf"),
+        (r"(2\cdot(3+4)", "brackets"),
+        (r"\begin{bmatrix} 1 & 2", "not closed"),
+        (r"\left( \frac{1}{2}", "not closed"),
+        ("3+", "joins nothing"),
+        ("2 * / 3", "joins nothing"),
+        (r"ir^\05cc", "no command"),
+        ("\\\\\\\\ \\frac{1}{2}", "no command"),
+        ("1\ud8002", "character"),
+        ("The degree of a polynomial is the hi", "prose"),
+    ],
+)
+def test_what_is_broken_is_named(text: str, why: str) -> None:
+    assert why in malformed(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\left( -\infty, 1 \right]", "[0, 1)", r"2 \cdot 3 \dotsm 2016 \cdot 2017", r"-\frac{1}{2}", "x^{-1}", "5\\%",
+        r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\text{June 20}", "all real numbers except 5", r"\$18.90", "n!", "±3",
+        "12\\,000", "\\{1, 2\\}", "x = -3", r"\boxed{-2}", "$5$.",
+    ],
+)  # fmt: skip
+def test_what_is_well_formed_is_left_alone(text: str) -> None:
+    assert malformed(text) == ""
+
+
+def test_a_broken_answer_that_nobody_reads_is_no_answer_and_an_unusual_one_not_checked() -> None:
+    with CheckerPool(workers=1) as pool:
+        broken = pool.check(problem(r"\frac{1}{4}"), r"So \boxed{\frac{1}{4:sqr", finish=Finish.STOP)
+        garbled = pool.check(problem(r"\frac{1}{4}"), r"The answer is $\fraf{1}{8} \cdotx$.", finish=Finish.STOP)
+        unusual = pool.check(problem("2017"), r"The answer is $2 \cdot 3 \dotsm 2016 \cdot 2017$.", finish=Finish.STOP)
+    assert broken.value is Judgement.NO_ANSWER
+    assert (garbled.value, garbled.extracted) == (Judgement.NO_ANSWER, None)
+    assert "well formed" in garbled.reason
+    assert unusual.value is Judgement.NOT_CHECKED
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the labelled answers are not at {FOLDER}")
+def test_real_right_answers_are_well_formed() -> None:
+    lines = (FOLDER / "math_pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    right = [row["response"] for row in map(json.loads, lines) if row["correct"]]
+    assert [text for text in right if malformed(text)] == []
