@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help quickstart setup check test format tree docs replicate clean
+.PHONY: help quickstart setup check test format tree docs replicate bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -43,8 +43,11 @@ docs: $(VENV)/.dev ## build the documentation into site/
 replicate: $(VENV)/.dev ## try every claim of the papers in the lab: PART="tdg ..." for a part, HOURS=8; resumes
 	$(BIN)/python benchmarks/replicate.py run --hours $(HOURS) --part $(PART)
 
+bench: $(VENV)/.dev ## measure beside the peers, each in its own environment: PART="verify ..." for a part, AGAIN=1; resumes
+	$(BIN)/python benchmarks/bench.py --part "$(PART)" $(if $(AGAIN),--again)
+
 clean: ## remove .venv and everything built
-	rm -rf $(VENV) site build dist
+	rm -rf $(VENV) .bench site build dist
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)

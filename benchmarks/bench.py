@@ -110,7 +110,7 @@ def run_step(part: Part, number: int, step: Step, kept: Path) -> None:
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", default="", help="names, separated by commas; all unless given")
+    parser.add_argument("--part", default="", help="names, separated by commas or spaces; all unless given")
     parser.add_argument("--again", action="store_true", help="measure what is recorded already, too")
     parser.add_argument("--plan", action="store_true", help="only say what would run")
     parser.add_argument("--tables", action="store_true", help="only write the page and the README's table")

@@ -142,7 +142,7 @@ PARTS: tuple[Part, ...] = (
         title="Mutated answers",
         peers=(),
         steps=(("fuzz.py", "--count", "200000"),),
-        covers=("src/feints/verify", "benchmarks/fuzz.py"),
+        covers=("src/feints/verify", "benchmarks/fuzz.py", "benchmarks/mutation.py"),
         minutes=20,
         notes=(
             "Real answers and rationales of the public data, mutated; a crash, a hang (beyond the deadline of the "
@@ -165,13 +165,13 @@ PARTS: tuple[Part, ...] = (
 
 
 def chosen(names: str) -> list[Part]:
-    """The parts of a comma-separated list; all for an empty one.
+    """The parts named, separated by commas or spaces; all for none.
 
     Raises:
         SystemExit: one is not known.
     """
     known = {part.name: part for part in PARTS}
-    wanted = [name.strip() for name in names.split(",") if name.strip()] or list(known)
+    wanted = names.replace(",", " ").split() or list(known)
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise SystemExit(f"no part is called {', '.join(unknown)}; known: {', '.join(known)}")

@@ -45,41 +45,52 @@ def common(micro: int, **more: Any) -> dict[str, Any]:
 
 
 def marks_callback(marks: list[tuple[float, float]]) -> Any:
-    """Notes the clock and the computing time at the end of every step."""
+    """Notes the clock and the computing time at the end of every step, a GPU's work included."""
+    import torch
     from transformers import TrainerCallback
 
     class Marks(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, *_: Any, **__: Any) -> None:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             marks.append((time.perf_counter(), time.process_time()))
 
     return Marks()
 
 
-def sft(case: dict[str, Any], setting: str, steps: int) -> tuple[Any, int, list[tuple[float, float]]]:
-    """Its supervised trainer; the trained model, the real tokens, the clock."""
+def sft(
+    case: dict[str, Any], setting: str, steps: int, model: Any = None, **overrides: Any
+) -> tuple[Any, int, list[tuple[float, float]]]:
+    """Its supervised trainer; the trained model, the real tokens, the clock. `+chunked` asks for its chunked loss."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    examples = make_examples(case, BATCH * steps, 1)
+    batch = case.get("batch", BATCH)
+    examples = make_examples(case, batch * steps, 1)
     rows = [
         {"input_ids": prompt + target, "completion_mask": [0] * len(prompt) + [1] * len(target)}
         for prompt, target in examples
     ]
+    setting, _, loss = setting.partition("+")
     setting, _, rows_at_once = setting.partition("@")
-    micro = int(rows_at_once or BATCH)
+    micro = int(rows_at_once or batch)
     tokens = sum(len(row["input_ids"]) for row in rows)
     longest = case["lengths"][1]
-    extra: dict[str, Any] = {"gradient_accumulation_steps": max(1, BATCH // micro), "max_length": longest}
+    extra: dict[str, Any] = {"gradient_accumulation_steps": max(1, batch // micro), "max_length": longest}
     if setting == "grouped":
         extra["train_sampling_strategy"] = "group_by_length"
     if setting == "packed":
-        micro = max(1, round(BATCH * tokens / len(rows) / (2 * longest)))
+        micro = max(1, round(batch * tokens / len(rows) / (2 * longest)))
         extra = {"gradient_accumulation_steps": 1, "max_length": 2 * longest, "packing": True}
+    if loss == "chunked":
+        extra["loss_type"] = "chunked_nll"
     marks: list[tuple[float, float]] = []
     trainer = SFTTrainer(
-        model=make_model(case),
+        model=make_model(case) if model is None else model,
         args=SFTConfig(
-            **common(micro, **extra), completion_only_loss=True, dataset_kwargs={"skip_prepare_dataset": False}
+            **common(micro, **extra, **overrides),
+            completion_only_loss=True,
+            dataset_kwargs={"skip_prepare_dataset": False},
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=word_tokenizer(case["vocabulary"]),
