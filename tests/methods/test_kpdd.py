@@ -265,12 +265,13 @@ def test_kpdd_p9_single_at_weights_0_0_1_is_stage_3_of_separate(tiny: ModuleType
 def test_kpdd_p10_information_may_hold_no_unseen_figure() -> None:
     row = replace(_row(), problem_id="p")
     assert accept(PROBLEM, row, FIELDS, grounding=True) == replace(points(), rationale_id=row.id)
-    for unseen in ("Tom has 13 apples.", "He pays 4.5 dollars.", "He buys four more.", "12.5 apples"):
+    for unseen in ("Tom has 13 apples.", "He pays 4.5 dollars.", "He buys four more.", "12.5 apples", "5x", "A99"):
         told = {**FIELDS, "information": FIELDS["information"] + f"\n3. {unseen}"}
         assert "figure" in str(accept(PROBLEM, row, told, grounding=True))
         assert isinstance(accept(PROBLEM, row, told, grounding=False), KeyPoints)
     assert unseen_figures("1. A day has 24 hours.\n2. three and 12", QUESTION) == []
     assert unseen_figures("44. He has 44.", QUESTION) == ["44"]
+    assert unseen_figures("He has 5x apples in box A9.", "Box A9 holds 5x apples.") == []
 
 
 def _row() -> Any:
@@ -289,6 +290,11 @@ def test_a_reply_is_read_however_its_labels_are_dressed() -> None:
     assert read_fields(plain) == read_fields(dressed) == read_fields(same_line) == FIELDS
     assert read_fields("Here you are.\n" + plain) == FIELDS
     assert read_fields(plain.replace("Useful information", "Facts")) is None
+    began = time.monotonic()
+    for filler in (" ", "\n", "core question: x\n", "#\n"):
+        for start in ("Core question: ", "Core question: a\nUseful information: b"):
+            assert read_fields(start + filler * 20_000) is None
+    assert time.monotonic() - began < 10, "however long the blanks, reading takes as long as the text"
     for name in FIELDS:
         told = {**FIELDS, name: " "}
         assert f"empty {name}" in str(accept(PROBLEM, _row(), told, grounding=True))

@@ -1,4 +1,8 @@
-"""Programs that try to get out, hang, or fill the machine: name -> program; CANARY and PORT are put in by the test."""
+"""Programs that try to get out, hang, or fill the machine: name -> program.
+
+CANARY, PORT and ABSTRACT are put in by the test. Where what a program tries leaves no trace outside, it answers OUT
+once the system let it.
+"""
 
 # ruff: noqa: E501  one program a line
 from __future__ import annotations
@@ -140,6 +144,108 @@ WALKS = {
     "int subclass": "class I(int):\n  def __str__(self): return open('CANARY').read()\nans = I(3)",
 }
 
+SYSTEM = "import ctypes, os\nc = ctypes.CDLL(None, use_errno=True)\ndef call(*a):\n  r = c.syscall(*a)\n  if r < 0:\n    raise OSError(ctypes.get_errno(), 'refused')\n  return r\n"
+"""Calls the system by number: x86-64's, which are other calls or none elsewhere."""
+
+PRIVATE = {
+    "attribute names": "import os\nans = str(os.listxattr('CANARY')) and 'OUT'",
+    "attribute": "import os\nans = os.getxattr('CANARY', b'user.secret').decode()",
+    "watch": SYSTEM + "f = call(253)\ncall(254, f, b'CANARY', 0xfff)\nans = 'OUT'",
+    "through a link": "ans = open('CANARY.link').read()",
+    "by handle": SYSTEM
+    + "b = ctypes.create_string_buffer(b'\\x80\\0\\0\\0' + bytes(150), 200)\nm = ctypes.c_int()\ncall(303, -100, b'CANARY', b, ctypes.byref(m), 0)\nans = os.read(call(304, -100, b, 0), 99).decode()",
+    "inherited descriptors": "import os\nans = ''\nfor f in range(3, 256):\n  try:\n    ans += str(os.pread(f, 99, 0))\n  except OSError:\n    pass",
+    "flooded descriptors": "import os\nfor f in range(3, 256):\n  for n in range(9):\n    try:\n      os.write(f, b'x' * 4096)\n    except OSError:\n      break\nans = 1",
+    "descriptors of parent": "import os\nans = open(f'/proc/{os.getppid()}/fd/0').read()",
+    "root of process": "ans = open('/proc/self/rootCANARY').read()",
+    "dots": "ans = open('/usr/lib/../..CANARY').read()",
+    "shared memory": "f = open('/dev/shm/feints', 'w')\nans = 'OUT'",
+    "keys": "import os\nans = str(dict(os.environ)) + os.getenv('SECRET_CANARY', '')",
+    "key ring": SYSTEM + "call(250, 0, -3, 1)\nans = 'OUT'",
+    "log of kernel": SYSTEM + "call(103, 3, ctypes.create_string_buffer(4096), 4096)\nans = 'OUT'",
+}
+"""Reach for what is written elsewhere than in files' contents."""
+
+SIDEWAYS = {
+    "unix path": "import socket\ns = socket.socket(1, 1)\ns.connect('CANARY.sock')\ns.send(b'out')\nans = 1",
+    "unix abstract": "import socket\ns = socket.socket(1, 1)\ns.connect('\\0ABSTRACT')\ns.send(b'out')\nans = 1",
+    "fast open": "import socket\ns = socket.socket(2, 1)\ns.sendto(b'out', 0x20000000, ('127.0.0.1', PORT))\nans = 1",
+    "multipath": "import socket\ns = socket.socket(2, 1, 262)\ns.connect(('127.0.0.1', PORT))\nans = 1",
+    "mapped address": "import socket\ns = socket.socket(10, 1)\ns.connect(('::ffff:127.0.0.1', PORT))\nans = 1",
+    "udp lite": "import socket\ns = socket.socket(2, 2, 136)\ns.sendto(b'out', ('127.0.0.1', PORT))\nans = 1",
+    "routing": "import socket\ns = socket.socket(16, 3, 0)\nans = 'OUT'",
+    "virtual machine": "import socket\ns = socket.socket(40, 1)\nans = 'OUT'",
+    "ring": SYSTEM + "call(425, 8, ctypes.create_string_buffer(256))\nans = 'OUT'",
+}
+"""Roads to the network that lead past a guard of TCP's connect."""
+
+OTHERS = {
+    "stop parent": "import os\nos.kill(os.getppid(), 19)\nans = 'OUT'",
+    "signal by pipe": "import os, fcntl, time\nr, w = os.pipe()\nfcntl.fcntl(r, 8, os.getppid())\nfcntl.fcntl(r, 10, 9)\nfcntl.fcntl(r, 4, 0o20000)\nos.write(w, b'x')\ntime.sleep(0.1)\nans = 1",
+    "signal by handle": SYSTEM + "call(424, call(434, os.getppid(), 0), 19, None, 0)\nans = 'OUT'",
+    "own session": "import os\ntry:\n  os.setsid()\n  os.kill(os.getppid(), 9)\nexcept OSError:\n  pass\nwhile True:\n  pass",
+    "limits of parent": "import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (64, 64))\nans = 'OUT'",
+    "processors of parent": "import os\nos.sched_setaffinity(os.getppid(), os.sched_getaffinity(0))\nans = 'OUT'",
+    "turn of parent": "import os\nos.sched_setscheduler(os.getppid(), os.SCHED_BATCH, os.sched_param(0))\nans = 'OUT'",
+    "disk of parent": SYSTEM + "call(251, 1, os.getppid(), 2 << 13)\nans = 'OUT'",
+    "read parent": SYSTEM
+    + "import struct\nb = ctypes.create_string_buffer(64)\ncall(310, os.getppid(), struct.pack('PN', ctypes.addressof(b), 64), 1, struct.pack('PN', 0x400000, 64), 1, 0)\nans = 'OUT'",
+    "take descriptor": SYSTEM + "call(438, call(434, os.getppid(), 0), 0, 0)\nans = 'OUT'",
+    "first in line": "import os\nos.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))\nans = 'OUT'",
+    "another program": "import os, sys\nos.execv(sys.executable, [sys.executable, '-S', '-c', 'while True: pass'])",
+    "spawn": "import os\nos.posix_spawn('/bin/sh', ['sh', '-c', 'touch CANARY.new'], {})\nans = 1",
+    "message queue": SYSTEM + "call(68, 0x4711, 0o1777)\nans = 'OUT'",
+    "shared segment": SYSTEM + "call(29, 0x4711, 1 << 20, 0o1777)\nans = 'OUT'",
+}
+"""Reach for other processes, or leave something behind in the kernel."""
+
+RIGHTS = {
+    "change root": "import os\nos.chroot('/')\nans = 'OUT'",
+    "mount": SYSTEM + "call(165, b'none', b'/nowhere', b'tmpfs', 0, None)\nans = 'OUT'",
+    "open file system": SYSTEM + "call(430, b'tmpfs', 0)\nans = 'OUT'",
+    "clone tree": SYSTEM + "call(428, -100, b'/', 1)\nans = 'OUT'",
+    "user namespace": SYSTEM + "call(272, 0x10000000)\nans = 'OUT'",
+    "clock": "import time\ntime.clock_settime(0, time.clock_gettime(0))\nans = 'OUT'",
+    "more memory": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))\nans = 'OUT'",
+    "kernel program": SYSTEM + "call(321, 0, ctypes.create_string_buffer(128), 128)\nans = 'OUT'",
+    "device": "import os, stat\nos.mknod('CANARY.new', stat.S_IFCHR | 0o600, os.makedev(1, 1))\nans = 'OUT'",
+    "older calls": "import ctypes, mmap\nm = mmap.mmap(-1, 4096, prot=7)\nm.write(b'\\xb8\\x27\\x00\\x00\\x00\\xcd\\x80\\xc3')\nf = ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(m)))\nans = 'OUT' if f() >= 0 else 1 / 0",
+}
+"""Ask for what is the administrator's, as whom tests may run."""
+
+_OVER = "import os\nfor i in range(3, 99):\n  try:\n    os.pwrite(i, {}, 0)\n  except OSError:\n    pass\nos._exit(0)"
+FORGED = {
+    "deep reply": _OVER.format("b'[' * 8000 + b'\\n'"),
+    "not run": _OVER.format('b\'{"failure": "not run"}\\n\''),
+    "nothing to run": _OVER.format('b\'{"failure": "nothing to run"}\\n\''),
+    "strange failure": _OVER.format("b'{\"failure\": []}\\n'"),
+    "long number": _OVER.format("b'{\"value\": ' + b'9' * 6000 + b'}\\n'"),
+    "half a character": "import fractions\nans = '\\ud800'",
+    "half a character raised": "import fractions\nraise ValueError('\\ud800')",
+    "answer that hangs": "class A:\n  @property\n  def numerator(self):\n    while True:\n      pass\nans = A()",
+    "thread that stays": "import threading\ndef f():\n  while True:\n    pass\nthreading.Thread(target=f).start()\nans = 5",
+}
+"""Write over the reply, or leave one that is hard to read."""
+
+MORE_GREED = {
+    "memory files": "import os\nkept = []\nwhile True:\n  kept.append(os.memfd_create('x'))\n  os.write(kept[-1], b'x' * 65536)",
+    "shared maps": "import mmap\nkept = [mmap.mmap(-1, 1 << 28) for _ in range(99)]\nans = len(kept)",
+    "stacks": "import sys, threading\nsys.setrecursionlimit(10**8)\nthreading.stack_size(256 << 20)\ndef f(): f()\nthreading.Thread(target=f).start()\nans = 1",
+    "bomb of zeros": "import zlib\nb = zlib.compress(b'0' * 10**8)\nfor i in range(9):\n  b = zlib.decompress(b) * 100",
+    "width": "n = 10**10\nans = len(f'{1:>{n}}')",
+    "join": "a = 'a' * 10**6\nans = len(a.join([a] * 10**5))",
+    "digits": "ans = len(str(7 ** 10**6))",
+    "gathered": "import asyncio\nasync def f(n):\n  return await asyncio.gather(*[f(n + 1) for _ in range(100)])\nasyncio.run(f(0))",
+    "deep json": "import json\nans = str(json.loads('[' * 10**6))[:5]",
+    "deep hash": "a = ()\nfor i in range(10**5):\n  a = (a,)\nans = hash(a)",
+    "many lambdas": "ans = " + "lambda: " * 2000 + "1",
+    "many not": "ans = " + "not " * 4900 + "1",
+    "many choices": "ans = " + "1 if 1 else " * 1600 + "1",
+    "many attributes": "ans = x" + ".a" * 9000,
+    "nested functions": "".join(" " * i + "def f():\n" for i in range(99)) + " " * 99 + "1",
+}
+"""More ways to fill the machine or the parser."""
+
 ALL = {
     f"{group}: {name}": program
     for group, found in (
@@ -149,6 +255,12 @@ ALL = {
         ("endless", ENDLESS),
         ("greedy", GREEDY),
         ("walks", WALKS),
+        ("private", PRIVATE),
+        ("sideways", SIDEWAYS),
+        ("others", OTHERS),
+        ("rights", RIGHTS),
+        ("forged", FORGED),
+        ("greedier", MORE_GREED),
     )
     for name, program in found.items()
 }

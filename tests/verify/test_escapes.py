@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import socket
@@ -36,22 +37,34 @@ class Outside:
     def __init__(self, folder: Path) -> None:
         self.canary = folder / "canary"
         self.canary.write_text(SECRET, encoding="utf-8")
+        (folder / "canary.link").symlink_to(self.canary)
+        with contextlib.suppress(OSError):  # a file system without them
+            os.setxattr(self.canary, b"user.secret", b"4711")
         self._state = self._stated()
         self.reached: list[bytes] = []
         self._server = socket.create_server(("127.0.0.1", 0))
         self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._datagrams.bind(("127.0.0.1", self.port))
-        for ear in (self._listen, self._hear):
-            threading.Thread(target=ear, daemon=True).start()
+        self.abstract = f"feints-{os.getpid()}-{self.port}"
+        self._servers = [self._server]
+        # a path of a socket may hold a hundred bytes only, so it is bound from beside
+        for name in ("\0" + self.abstract, f"/proc/self/fd/{os.open(folder, os.O_RDONLY)}/canary.sock"):
+            self._servers.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            self._servers[-1].bind(name)
+            self._servers[-1].listen()
+        for server in self._servers:
+            threading.Thread(target=self._listen, args=(server,), daemon=True).start()
+        threading.Thread(target=self._hear, daemon=True).start()
+        self._beside = sorted(path.name for path in folder.iterdir())
 
     @property
     def port(self) -> int:
         return int(self._server.getsockname()[1])
 
-    def _listen(self) -> None:
+    def _listen(self, server: socket.socket) -> None:
         while True:
             try:
-                connection, _ = self._server.accept()
+                connection, _ = server.accept()
             except OSError:
                 return
             with connection:
@@ -70,18 +83,23 @@ class Outside:
         return found.st_mode, found.st_uid, found.st_mtime_ns, found.st_nlink, extended
 
     def program(self, text: str) -> str:
-        return text.replace("CANARY", str(self.canary)).replace("PORT", str(self.port))
+        return (
+            text.replace("CANARY", str(self.canary)).replace("PORT", str(self.port)).replace("ABSTRACT", self.abstract)
+        )
 
     def check(self, found: Execution) -> None:
-        assert [path.name for path in self.canary.parent.iterdir()] == ["canary"]
+        assert sorted(path.name for path in self.canary.parent.iterdir()) == self._beside
         assert self.canary.read_text(encoding="utf-8") == SECRET
         assert self._stated() == self._state
         assert not self.reached
         assert "4711" not in f"{found.value} {found.detail}"
+        assert found.value != "OUT"
+        assert found.failure not in (Failure.NOT_RUN, Failure.NOTHING) or found.ran_in == "monty"
+        assert f"{found.value} {found.detail}".encode()
         assert "777" not in (found.value or "") or found.ran_in != "monty"
 
     def close(self) -> None:
-        for ear in (self._server, self._datagrams):
+        for ear in (*self._servers, self._datagrams):
             ear.close()
 
 

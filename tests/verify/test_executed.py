@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from feints.errors import DataError, MissingExtraError
 from feints.records import AnswerKind, Choice, Finish, Form, Judgement, Problem
+from feints.verify import equations, programs
 from feints.verify import executor as executor_file
-from feints.verify import programs
 from feints.verify.execution import MISTAKES, Execution, Failure, Limits, failure_of, to_number, value_text
 from feints.verify.executor import Executor
 from feints.verify.pool import CheckerPool
@@ -84,7 +85,14 @@ FAILURES = [
     (Form.EOT, "ans = 2\nans > 1", Failure.SYNTAX),
     (Form.EOT, "ans = 5 / (3 - 3)", Failure.RUNTIME),
     (Form.EOT, "x = 0\nans = 3 / x", Failure.RUNTIME),
-    (Form.EOT, "ans = 2 ^ (10 ^ 9)", Failure.TIME),
+    (Form.EOT, "ans = 2 ^ (10 ^ 9)", Failure.MEMORY),
+    (Form.EOT, f"ans = {'9' * 40} ^ {'9' * 40}", Failure.MEMORY),
+    (Form.EOT, "a = 9\nb = a ^ a ^ a\nans = b", Failure.MEMORY),
+    (
+        Form.EOT,
+        "a = 9\n" + "".join(f"{y} = {x} ^ 9\n" for x, y in zip("abcdefg", "bcdefgh", strict=True)) + "ans = h",
+        Failure.MEMORY,
+    ),
     (Form.EOT, "x = 3", Failure.NO_ANSWER),
     (Form.EOT, "x = 1\nx = 2\nans = x", Failure.UNSATISFIABLE),
     (Form.EOT, "x * x = -4\nans = x", Failure.UNSATISFIABLE),
@@ -189,6 +197,12 @@ def test_programs_are_found_in_what_models_write_around_them() -> None:
 def test_imports_of_habit_are_left_out() -> None:
     program = "import numpy as np\nimport math\nimport sympy\nans = math.sqrt(sympy.Integer(4))"
     assert programs.without_unused(program) == "\nimport math\nimport sympy\nans = math.sqrt(sympy.Integer(4))"
+    began = time.monotonic()
+    for filler in ("import a\n", "\n", " *\n", "```\n"):
+        programs.without_unused(filler * 2000)
+        assert isinstance(programs.read(filler * 2000, Limits()), str | Execution)
+        assert isinstance(equations.read(filler * 2000, Limits()), list | Execution)
+    assert time.monotonic() - began < 10, "reading takes as long as the text"
     assert programs.without_unused("import numpy as np\nans = np.pi") == "import numpy as np\nans = np.pi"
 
 

@@ -15,13 +15,12 @@ STEP = "key points"
 CORE_HEAD, INFORMATION_HEAD, SOLUTION_HEAD = "Core question:", "Useful information:", "Solution:"
 CONSTANTS = frozenset(map(Fraction, (0, 1, 2, 7, 10, 12, 24, 30, 52, 60, 100, 365, 1000)))
 """Figures that need no source: of days, months, dozens, per cent and metres."""
-_FIELDS = re.compile(
-    r"\bcore question\W{0,4}:\W{0,4}(?P<core>.+?)\n?\s*[*#_]{0,3}\s*"
-    r"(?:useful|problem[- ]solving|relevant|key) information\W{0,4}:\s*(?P<information>.+?)\n?\s*[*#_]{0,3}\s*"
-    r"\b(?:solution|program|code|equations|constraints)\W{0,4}:[*_]{0,2}[ \t]*\n?(?P<solution>.+)",
-    re.DOTALL | re.IGNORECASE,
-)
-_MARKER = re.compile(r"^\s*(?:\(?\d{1,2}[.)]|[-*•])\s+", re.MULTILINE)
+_CORE = re.compile(r"\bcore question\W{0,4}:\W{0,4}", re.IGNORECASE)
+_INFORMATION = re.compile(r"(?:useful|problem[- ]solving|relevant|key) information\W{0,4}:", re.IGNORECASE)
+_SOLUTION = re.compile(r"\b(?:solution|program|code|equations|constraints)\W{0,4}:[*_]{0,2}", re.IGNORECASE)
+"""Heads of the three fields, however they are dressed; searched one after the other, so that no text takes long."""
+_DIGITS = re.compile(r"[0-9]{1,400}(?:\.[0-9]{1,400})?")
+_MARKER = re.compile(r"^[ \t]*(?:\(?\d{1,2}[.)]|[-*•])\s+", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +46,38 @@ class KeyPoints:
 
 def read_fields(text: str) -> dict[str, str] | None:
     """Core question, information and solution of a labelled reply; None where a label is missing."""
-    found = _FIELDS.search(text)
-    return None if found is None else {name: said.strip() for name, said in found.groupdict().items()}
+    core = _CORE.search(text)
+    information = _INFORMATION.search(text, core.end()) if core else None
+    solution = _SOLUTION.search(text, information.end()) if information else None
+    if core is None or information is None or solution is None:
+        return None
+    return {
+        "core": _undressed(text[core.end() : information.start()]),
+        "information": _undressed(text[information.end() : solution.start()]),
+        "solution": text[solution.end() :].strip(),
+    }
+
+
+def _undressed(field: str) -> str:
+    """A field without the marks that dress the next field's head."""
+    field = field.rstrip()
+    marks = len(field) - len(field[-3:].rstrip("*#_")) - len(field[:-3])
+    return field[: len(field) - marks].strip()
 
 
 def unseen_figures(information: str, question: str) -> list[str]:
     """Figures of the information that neither the question, in digits or words, nor `CONSTANTS` hold."""
-    told = {quantity.value for quantity in read_numbers(plain(question))} | CONSTANTS
-    listed = read_numbers(plain(_MARKER.sub("", information)))
-    return [quantity.text for quantity in listed if quantity.value not in told]
+    told = {value for value, _ in _figures(question)} | CONSTANTS
+    return [text for value, text in _figures(_MARKER.sub("", information)) if value not in told]
+
+
+def _figures(text: str) -> list[tuple[Fraction, str]]:
+    """Figures of a text, those included that touch letters (5x, A99) and so are no quantities of their own."""
+    shown = plain(text)
+    found = read_numbers(shown)
+    read = {place for quantity in found for place in range(quantity.start, quantity.end)}
+    touching = [match for match in _DIGITS.finditer(shown) if match.start() not in read]
+    return [(quantity.value, quantity.text) for quantity in found] + [(Fraction(m[0]), m[0]) for m in touching]
 
 
 def accept(problem: Problem, row: Rationale, fields: Mapping[str, str] | None, *, grounding: bool) -> KeyPoints | str:

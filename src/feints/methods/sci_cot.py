@@ -32,7 +32,7 @@ from feints.train.student import Student
 
 SOLVE = Prompt(id="sci_cot_answer", template="{question}\n{choices}\n{rationale}\n{cue}", cue="Answer:")
 _STATED = re.compile(
-    r"(?:^|(?<=[.!?\n]))\s*(?:(?:so|therefore|thus|hence)[, ]+)?the (?:final )?answer is\b.*\Z", re.I | re.S
+    r"(?:^|(?<=[.!?\n]))[ \t]*(?:(?:so|therefore|thus|hence)[, ]+)?the (?:final )?answer is\b.*\Z", re.I | re.S
 )
 
 

@@ -24,8 +24,10 @@ _ROOM = 1 << 16
 """Bytes of the memory file that carries the program in and the value out; it cannot grow, so nothing floods us."""
 _START_LIMIT = 40.0
 """Seconds beyond the limit after which launcher and program are killed from here, whatever the launcher does."""
-_LATE, _FULL = 3, 4
-"""Exit codes of the launcher when time or memory was up."""
+_LATE, _FULL, _UNSTARTED = 3, 4, 5
+"""Exit codes of the launcher when time or memory was up, and when the program never began."""
+_TOLD = frozenset((Failure.SYNTAX, Failure.RUNTIME, Failure.MEMORY, Failure.NO_ANSWER))
+"""Failures that the runner tells of; a program that writes over its reply can claim no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +109,18 @@ def _read(line: bytes, code: int, limits: Limits) -> Execution:
         return failed(Failure.TIME, f"no end within {limits.seconds:g} s", RAN_IN)
     if code == _FULL:
         return failed(Failure.MEMORY, f"it needs more than {_MEMORY >> 20} MiB", RAN_IN)
+    if code == _UNSTARTED or code < 0:
+        return failed(Failure.NOT_RUN, "the sandbox did not start, or was lost", RAN_IN)
     try:
         reply = json.loads(line)
         value, failure, detail = reply.get("value"), reply.get("failure"), str(reply.get("detail", ""))
         if isinstance(value, str):
             text = value_text(value)
             return Execution(value=text, ran_in=RAN_IN) if text else failed(Failure.NO_ANSWER, "ans is empty", RAN_IN)
-        return failed(Failure(failure), detail, RAN_IN)
-    except (ValueError, AttributeError):  # the process ended before it said anything, or the program wrote over it
+        if isinstance(failure, str) and failure in _TOLD:
+            return failed(Failure(failure), detail, RAN_IN)
+        return failed(Failure.RUNTIME, "its reply was written over", RAN_IN)
+    except (ValueError, AttributeError, RecursionError):  # it ended before it said anything, or wrote over it
         return failed(Failure.RUNTIME, f"its process ended with code {code} and no value", RAN_IN)
 
 

@@ -23,7 +23,7 @@ STUDENT = Prompt(
 )
 """What a student is trained and examined on."""
 _FENCE = re.compile(r"```[a-z]*\n(.*?)(?:```|\Z)", re.DOTALL)
-_HEAD = re.compile(r"^[\s*]*(?:solution|equations?|constraints?|system(?: of equations)?)[\s*]*:[\s*]*", re.I | re.M)
+_HEAD = re.compile(r"^[ \t*]*(?:solution|equations?|constraints?|system(?: of equations)?)[\s*]*:[\s*]*", re.I | re.M)
 MAX_LINES = 120
 
 

@@ -79,7 +79,12 @@ class Execution:
 
 def failed(kind: Failure, detail: str, ran_in: str = "") -> Execution:
     """A run that left no value."""
-    return Execution(failure=kind, detail=detail.strip()[:300] or kind.value, ran_in=ran_in)
+    return Execution(failure=kind, detail=_storable(detail).strip()[:300] or kind.value, ran_in=ran_in)
+
+
+def _storable(text: str) -> str:
+    """A text without halves of characters, which no file of a run could hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def to_number(value: str) -> Fraction | None:
@@ -106,7 +111,7 @@ def value_text(value: object) -> str | None:
     if isinstance(value, list | tuple | set | frozenset):
         return value_text(next(iter(value))) if len(value) == 1 else None
     if isinstance(value, str):
-        return value.strip() or None if len(value) <= MAX_VALUE else None
+        return _storable(value).strip() or None if len(value) <= MAX_VALUE else None
     return None
 
 

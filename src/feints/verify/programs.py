@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from feints.generate.prompt import Prompt
 from feints.verify.confined import confinement, run_confined
@@ -22,8 +23,10 @@ STUDENT = Prompt(
 )
 """What a student is trained and examined on."""
 _FENCE = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
-_HEAD = re.compile(r"^[\s*]*(?:solution|program|code|python(?: program| code)?)[\s*]*:[\s*]*", re.I | re.M)
-_CODE = re.compile(r"^\s*(?:[A-Za-z_][\w.]*(?:\s*,\s*\w+)*\s*(?:[-+*/%|&]|//|\*\*)?=(?!=)|def\s|import\s|from\s)", re.M)
+_HEAD = re.compile(r"^[ \t*]*(?:solution|program|code|python(?: program| code)?)[\s*]*:[\s*]*", re.I | re.M)
+_CODE = re.compile(
+    r"^[ \t]*(?:[A-Za-z_][\w.]*(?:\s*,\s*\w+)*\s*(?:[-+*/%|&]|//|\*\*)?=(?!=)|def\s|import\s|from\s)", re.M
+)
 _PROSE = re.compile(r"^[A-Z][^=#()\[\]]*[:.!]\s*$")
 
 _IMPORT = re.compile(r"^import[ \t]+(?P<module>[\w.]+)(?:[ \t]+as[ \t]+(?P<name>\w+))?[ \t]*$", re.M)
@@ -52,12 +55,11 @@ def without_unused(program: str) -> str:
 
     They change no value, and Monty lacks the modules (numpy above all) that the sandbox takes half a second to load.
     """
+    mentions = Counter(re.findall(r"\w+", program))
 
     def kept(match: re.Match[str]) -> str:
         name = match["name"] or match["module"].partition(".")[0]
-        mentions = re.findall(rf"\b{re.escape(name)}\b", program)
-        own = re.findall(rf"\b{re.escape(name)}\b", match[0])
-        return match[0] if len(mentions) > len(own) else ""
+        return match[0] if mentions[name] > re.findall(r"\w+", match[0]).count(name) else ""
 
     return _IMPORT.sub(kept, program)
 

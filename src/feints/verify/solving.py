@@ -16,6 +16,8 @@ from feints.verify.terms import Tree
 from feints.verify.worker import limit_memory
 
 _SIGNS = ("+", "-", "*", "/", "^")
+_MAX_EXPONENT, _MAX_BITS = 10_000, 50_000
+"""Largest exponent and longest known number: nothing beyond is worked out, it would fill the machine first."""
 
 
 class SolvingError(Exception):
@@ -89,7 +91,7 @@ def _follow(left: list[Any], sympy: Any) -> tuple[list[Any], dict[Any, Any]]:
     while moved:
         moved, rest = False, []
         for term in left:
-            now = sympy.sympify(term.subs(known)) if known else term
+            now = sympy.sympify(_bounded(term, known, sympy).subs(known)) if known else term
             if now.has(sympy.zoo, sympy.nan):
                 raise SolvingError(Failure.RUNTIME, "it divides by zero")
             free = now.free_symbols
@@ -103,9 +105,27 @@ def _follow(left: list[Any], sympy: Any) -> tuple[list[Any], dict[Any, Any]]:
             if value is None:
                 rest.append(now)
             else:
-                known[name], moved = value, True
+                known[name], moved = _short(value, sympy), True
         left = rest
     return left, known
+
+
+def _bounded(term: Any, known: dict[Any, Any], sympy: Any) -> Any:
+    """The term, unless putting in what is known would make a power too large; inner powers are looked at first."""
+    for power in sorted(term.atoms(sympy.Pow), key=lambda one: one.count_ops()):
+        _refuse_large(power.base, power.exp.subs(known))
+    return term
+
+
+def _refuse_large(base: Any, exponent: Any) -> None:
+    if exponent.is_Rational and abs(exponent) > _MAX_EXPONENT and base not in (-1, 0, 1):
+        raise SolvingError(Failure.MEMORY, "a power is too large to be worked out")
+
+
+def _short(value: Any, sympy: Any) -> Any:
+    if any(max(abs(one.p), one.q).bit_length() > _MAX_BITS for one in value.atoms(sympy.Rational)):
+        raise SolvingError(Failure.MEMORY, "a number is too long to be worked out")
+    return value
 
 
 def _linear(term: Any, name: Any, sympy: Any) -> Any:
@@ -144,7 +164,9 @@ def _expression(tree: Tree, sympy: Any) -> Any:
     if head == "/" and parts[1] == 0:
         raise SolvingError(Failure.RUNTIME, "it divides by zero")
     if head in _SIGNS:
-        return _apply(str(head), parts[0], parts[1])
+        if head == "^":
+            _refuse_large(parts[0], parts[1])
+        return _short(_apply(str(head), parts[0], parts[1]), sympy)
     return {"neg": lambda *p: -p[0], "abs": sympy.Abs, "min": sympy.Min, "max": sympy.Max, "sqrt": sympy.sqrt}[
         str(head)
     ](*parts)
