@@ -16,6 +16,7 @@ from rich.console import Console
 
 from feints import methods, tasks
 from feints.bench import Bench
+from feints.bench.serving import Serving
 from feints.curate.funnel import Funnel
 from feints.curate.leak import Decontaminated, remove_leaks
 from feints.errors import MissingExtraError, SettingsError, UnknownNameError
@@ -200,7 +201,14 @@ def open_bench(
         console=console,
         prompts={name: read_prompt(path) for name, path in _prompt_files(recipe).items()},
         without_leaks=problems.without_leaks,
+        serving=_serving(recipe, run),
     )
+
+
+def _serving(recipe: Recipe, run: RunFolder) -> Serving | None:
+    """The endpoint that writes students' texts, if the recipe names one."""
+    settings = recipe.student_endpoint
+    return settings and Serving(settings=settings, base=Path(recipe.student.model), run=run.path)
 
 
 def _prompt_files(recipe: Recipe) -> dict[str, str]:

@@ -16,7 +16,7 @@ from feints.config import Document, Loc, Settings, dotted, read_document, valida
 from feints.curate.settings import CurateSettings
 from feints.errors import SettingsError, UnknownNameError
 from feints.evaluate.settings import ExamSettings
-from feints.generate.settings import BudgetSettings, SamplingSettings, TeacherSettings
+from feints.generate.settings import BudgetSettings, SamplingSettings, StudentEndpointSettings, TeacherSettings
 from feints.lab.teacher_settings import LabTeacherSettings
 from feints.train.settings import StudentSettings, TrainSettings
 
@@ -64,6 +64,11 @@ class Recipe(Settings):
     )
     curate: CurateSettings = Field(default=CurateSettings(), description="What is learnt from.")
     student: StudentSettings = Field(description="Who learns.")
+    student_endpoint: StudentEndpointSettings | None = Field(
+        default=None,
+        description="vLLM or another endpoint that writes the student's own texts in rounds, its adapter reloaded each "
+        "time; null: they are written here.",
+    )
     method: Any = Field(description="Method by name, with its settings.")
     baselines: tuple[Any, ...] = Field(
         default=(), description="Further methods by name, with their settings, to be held against it in the same run."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -62,7 +63,7 @@ def test_what_is_solved_grows_harder_and_what_fails_is_practised(
     tiny: ModuleType, talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Any
 ) -> None:
     source, asked = teacher
-    real = asking._opened
+    real = asking.opened
     with tiny.tiny_bench(tmp_path, talker, teacher=source) as bench:
         gold = {problem.question: problem for problem in bench.problems}
 
@@ -72,7 +73,11 @@ def test_what_is_solved_grows_harder_and_what_fails_is_practised(
             return f"The answer is {int(problem.answer) + (not solved)}."
 
         pupil = ScriptedSource(says, "pupil")
-        monkeypatch.setattr(asking, "_opened", lambda bench, who: pupil if isinstance(who, Path) else real(bench, who))
+
+        def opened(bench: Bench, who: Any) -> Any:
+            return nullcontext(pupil) if isinstance(who, Path) else real(bench, who)
+
+        monkeypatch.setattr(asking, "opened", opened)
         fdd.distil(bench, Config(rounds=1, answers="rationales"))
         found = Counter(
             (int(problem.id[-1]) % 2 == 0, "harder than this one" in request.messages[-1].content)

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -19,16 +20,30 @@ from feints.bench import asking
 from feints.config import Settings
 from feints.curate.examples import answer_text
 from feints.curate.leak import remove_leaks
+from feints.curate.settings import CurateSettings
 from feints.errors import SettingsError
 from feints.evaluate.rounds import RoundReport
 from feints.evaluate.settings import ExamSettings
+from feints.evaluate.solver import load_solver
 from feints.generate.budget import Budget
 from feints.generate.prompt import Prompt
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request
 from feints.generate.weights import load_weights
 from feints.methods import tailored
-from feints.records import AnswerKind, Choice, Example, Finish, Judgement, Origin, Problem, Rationale, Role, Verdict
+from feints.records import (
+    AnswerKind,
+    Choice,
+    Dropped,
+    Example,
+    Finish,
+    Judgement,
+    Origin,
+    Problem,
+    Rationale,
+    Role,
+    Verdict,
+)
 from feints.runs import read_table
 from feints.verify.judge import judge
 from feints.verify.options import read_label
@@ -53,7 +68,7 @@ def pupil(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str, int], str
 
     def play(says: Callable[[str, int], str]) -> list[Request]:
         asked: list[Request] = []
-        real = asking._opened
+        real = asking.opened
 
         def opened(bench: Any, who: Any) -> Any:
             if not isinstance(who, Path):
@@ -64,9 +79,9 @@ def pupil(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str, int], str
                 asked.append(request)
                 return says(request.messages[-1].content, int(trained[1]) if trained else 0)
 
-            return ScriptedSource(handler, f"pupil {who}")
+            return nullcontext(ScriptedSource(handler, f"pupil {who}"))
 
-        monkeypatch.setattr(asking, "_opened", opened)
+        monkeypatch.setattr(asking, "opened", opened)
         return asked
 
     return play
@@ -372,6 +387,130 @@ def test_a_method_that_cannot_train_inside_is_refused_before_anything_is_paid(ru
         with pytest.raises(SettingsError):
             run(Config(inner=inner), teacher=source)
     assert asked == []
+
+
+def test_a_round_of_which_nothing_right_came_back_is_the_last(run: Run, talker: Path) -> None:
+    def says(request: Request) -> str:
+        asked.append(request)
+        return "It may be this. The answer is -1."
+
+    asked: list[Request] = []
+    bench, solver = run(Config(rounds=3), teacher=ScriptedSource(says, "always wrong"))
+    first, last = reports(bench)
+    assert (first.outcome, first.accepted, first.learnt) == ("nothing right came back", 0, 0)
+    assert first.mistakes and first.requests == len(asked) and last.samples == 0
+    assert bench.fits == [] and solver.student == talker
+
+
+def test_a_budget_of_nothing_ends_with_the_untrained_student(run: Run, talker: Path) -> None:
+    bench, solver = run(Config(rounds=3), budget=Budget(requests=0))
+    first, _ = reports(bench)
+    assert (first.outcome, first.requests) == ("the budget allowed nothing", 0)
+    assert bench.fits == [] and solver.student == talker and bench.notices
+
+
+def test_texts_that_cannot_be_judged_are_no_success(
+    tiny: ModuleType, talker: Path, tmp_path: Path, pupil: Any, teacher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, asked = teacher
+    with tiny.tiny_bench(tmp_path, talker, teacher=source) as bench:
+        pupil(lambda *_: "The answer is 1.")
+        unsure = Verdict(
+            rationale_id="",
+            value=Judgement.NOT_CHECKED,
+            lenient=Judgement.NOT_CHECKED,
+            extracted=None,
+            checker="number",
+            reason="out of time",
+        )
+        monkeypatch.setattr(bench.pool, "check_all", lambda items, *_: [unsure for _ in items])
+        solver = tailored.distil(bench, Config())
+    (report,) = reports(bench)
+    assert report.not_checked + report.held_back_counted == report.samples and report.right == 0
+    assert report.outcome == "nothing could be judged" and asked == [] and solver.student == talker
+
+
+@pytest.mark.parametrize("data", ["accumulate", "replace"])
+def test_a_twin_finds_every_round_again_in_the_tables(run: Run, data: Any) -> None:
+    """What each round asked and learnt, and which student is the best, from raw rows alone."""
+    bench, solver = run(Config(rounds=2, data=data))
+    verdict = {row.rationale_id: row.value for row in rows(bench, "2_verdicts", Verdict)}
+    texts = list({row.id: row for row in rows(bench, "1_rationales", Rationale)}.values())
+    final = bench.run.path.glob("final_exam/1_rationales/*.parquet")
+    held = {row.problem_id for path in final for row in read_table(path, Rationale)}
+    learnt: set[str] = set()
+    mistakes: set[str] = set()
+    students, shares = [bench.student.model], []
+    for number in (1, 2):
+        if data == "replace":
+            learnt, mistakes = set(), set()
+        own = [row for row in texts if row.origin is Origin.SELF and row.round == number]
+        judged = [row for row in own if row.problem_id in held and verdict[row.id] is not Judgement.NOT_CHECKED]
+        shares.append(sum(verdict[row.id] is Judgement.CORRECT for row in judged) / len(judged))
+        wrong = {
+            (row.problem_id, " ".join(row.text.split())): row.id
+            for row in reversed(own)
+            if verdict[row.id] is Judgement.WRONG and row.problem_id not in held
+        }
+        answers = [row for row in texts if row.origin is Origin.TAILORED and row.round == number]
+        assert Counter(row.parent for row in answers) == Counter(wrong.values())
+        told = answers + [row for row in texts if row.origin is Origin.SAMPLED and number == 1]
+        learnt |= {row.id for row in told if verdict[row.id] is Judgement.CORRECT}
+        mistakes |= set(wrong.values())
+        fitted = bench.fits[number - 1].lesson
+        examples = [*fitted.train.rows, *fitted.validation.rows]
+        assert Counter(e.rationale_id for e in examples if e.role in (Role.RIGHT, Role.ANCHOR)) == Counter(learnt)
+        assert {e.problem_id for e in fitted.validation.rows} <= held and not held & {
+            e.problem_id for e in fitted.train.rows
+        }
+        by_id = {row.id: row for row in texts}
+        sharing = {row for row in learnt if any(by_id[n].problem_id == by_id[row].problem_id for n in mistakes)}
+        twice = {
+            row
+            for row in sharing
+            if any(by_id[o].problem_id == by_id[row].problem_id and by_id[o].text != by_id[row].text for o in learnt)
+        }
+        assert {e.rationale_id for e in examples if e.role is Role.ANCHOR} == twice
+        assert {e.rationale_id for e in examples if e.role is Role.WRONG} <= mistakes
+        assert {e.rationale_id for e in examples if e.role is Role.POSITIVE} <= learnt
+        students.append(next(bench.run.path.glob(f"round_{number}/4_student/tiny-round_{number}-*/student")))
+    last = [row for row in texts if row.round == 3]
+    shares.append(sum(verdict[row.id] is Judgement.CORRECT for row in last) / len(last))
+    best = max(range(3), key=lambda place: (shares[place], place))
+    assert Path(solver.student) == Path(students[best])
+
+
+def test_a_mistake_that_is_not_answered_is_left_out_for_a_reason(run: Run) -> None:
+    bench, _ = run(Config(rounds=1))
+    verdict = {row.rationale_id: row.value for row in rows(bench, "2_verdicts", Verdict)}
+    texts = [row for row in rows(bench, "1_rationales", Rationale) if row.round == 1]
+    answered = {row.parent for row in texts}
+    lost = {row.item_id: row.reason for row in rows(bench, "3_dropped", Dropped, "-rows")}
+    wrong = [row for row in texts if row.origin is Origin.SELF and verdict[row.id] is Judgement.WRONG]
+    assert {lost.get(row.id) for row in wrong} == {None, "same text", "on a problem held back"}
+    assert all((row.id in answered) is (row.id not in lost) for row in wrong)
+
+
+@pytest.mark.slow
+def test_nat_inside_a_round_sits_the_exam_through_its_units(run: Run, tmp_path: Path) -> None:
+    bench, solver = run(Config(rounds=2, inner={"name": "nat", "width": 4}), curate=CurateSettings(validation=0.0))
+    assert type(solver).__name__ == "NatSolver" and "round_2/" in str(solver.student)
+    texts = rows(bench, "1_rationales", Rationale)
+    authors = {row.author for row in texts if row.origin is Origin.SELF}
+    assert len(authors) == 2, "the untrained student and the NAT of round 1"
+    examples = rows(bench, "3_examples", Example, "neg-train")
+    origins = {row.id: row.origin for row in texts}
+    assert {origins[example.rationale_id] for example in examples} == {Origin.SELF}, "NEG learns own mistakes"
+    solver.save(tmp_path / "kept")
+    problems = bench.problems.rows[:2]
+    assert [a.text for a in load_solver(tmp_path / "kept").solve(problems, 0)] == [
+        a.text for a in solver.solve(problems, 0)
+    ]
+
+
+def test_a_method_of_several_students_cannot_sit_an_exam_and_says_so(run: Run) -> None:
+    with pytest.raises(SettingsError, match="a round examines one student"):
+        run(Config(rounds=1, inner={"name": "sci_cot"}))
 
 
 @pytest.mark.slow

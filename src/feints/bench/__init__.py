@@ -12,6 +12,7 @@ from rich.console import Console
 
 from feints.bench import asking, fitting, judging, lessons
 from feints.bench.lessons import Builder, Lesson
+from feints.bench.serving import Learner, Serving
 from feints.curate.choice import Chosen, Pile, choose
 from feints.curate.funnel import Funnel
 from feints.curate.leak import Decontaminated, keep_all
@@ -89,6 +90,8 @@ class Bench:
     """Rationales that stand in for the first question about all problems, where a method trains inside a round."""
     without_leaks: Callable[[Sequence[Problem]], Decontaminated] = keep_all
     """Sorts out problems made on the way that occur in a test set of the task."""
+    serving: Serving | None = None
+    """An endpoint that writes the texts of students in folders; None: they are loaded here."""
     examiner: Callable[[Bench, Solver, str], None] | None = None
     """Takes the exams of a solver on the way, under a name."""
 
@@ -120,7 +123,7 @@ class Bench:
         prompt: Prompt,
         asked: Iterable[Problem | Asking] | None = None,
         *,
-        source: TextSource | Path | None = None,
+        source: TextSource | Learner | None = None,
         sampling: SamplingSettings | None = None,
         origin: Origin = Origin.SAMPLED,
         form: Form = Form.COT,
@@ -135,7 +138,8 @@ class Bench:
             label: name of the table.
             prompt: the teacher is asked the user's instead, where there is one for this id.
             asked: what is asked; an `Asking` fills the prompt's further slots and names a parent.
-            source: who is asked instead of the teacher; a folder is a student, loaded only if there is work.
+            source: who is asked instead of the teacher; a folder or a solver is a student, loaded only if there is
+                work, or served where the recipe names an endpoint for students.
             sampling: instead of the recipe's.
             origin: why these are written.
             form: their shape.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feints.bench.serving import Learner, identity_of, opened
 from feints.errors import BudgetError
 from feints.generate.budget import Budget
 from feints.generate.progress import SamplingProgress
@@ -30,7 +30,7 @@ class Order:
     label: str
     prompt: Prompt
     askings: tuple[Asking, ...]
-    source: TextSource | Path | None
+    source: TextSource | Learner | None
     sampling: SamplingSettings
     origin: Origin
     form: Form
@@ -85,13 +85,12 @@ def _depends(bench: Bench, order: Order) -> list[object]:
 
 def _asked(bench: Bench, order: Order) -> tuple[Asked, str]:
     """What came of an order, and who answered."""
-    author = _opened(bench, order.source)
 
     def judged(problem: Problem, completion: Completion) -> Judgement:
         said = completion
         return bench.pool.check(problem, said.text, thinking=said.thinking, finish=said.finish, form=order.form).value
 
-    with SamplingProgress(bench.console, order.label) as progress:
+    with opened(bench, order.source) as author, SamplingProgress(bench.console, order.label) as progress:
         asked = ask_all(
             author,
             order.askings,
@@ -120,20 +119,3 @@ def _rationales(order: Order, asked: Asked, author: str) -> list[Rationale]:
         )
         for asking, request, completion in asked.answered
     ]
-
-
-def identity_of(bench: Bench, source: TextSource | Path | None) -> list[object]:
-    """Who is asked, found without loading weights."""
-    if not isinstance(source, Path):
-        return [(source or bench.teacher).identity]
-    from feints.generate.weights import weights_identity  # noqa: PLC0415  torch
-
-    return [weights_identity(source), bench.student.chat]
-
-
-def _opened(bench: Bench, source: TextSource | Path | None) -> TextSource:
-    if not isinstance(source, Path):
-        return source or bench.teacher
-    from feints.generate.local import LocalSettings, LocalSource  # noqa: PLC0415  torch
-
-    return LocalSource.from_folder(source, LocalSettings(chat=bench.student.chat), device=bench.device)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feints.bench.asking import identity_of
 from feints.bench.lessons import Lesson
+from feints.bench.serving import weights_of
 from feints.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _depends(bench: Bench, training: Training) -> list[object]:
         TRAINING_VERSION,
         training.lesson.train.address,
         training.lesson.validation.address,
-        bench.student_identity if training.start is None else identity_of(bench, training.start),
+        bench.student_identity if training.start is None else weights_of(bench, training.start),
         bench.student.model_dump(mode="json", exclude={"model"}),
         training.settings.model_dump(mode="json", exclude=UNSEEN_BY_WEIGHTS),
         list(training.loss_settings),

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from feints.bench.serving import Learner
 from feints.curate.choice import Chosen
 from feints.curate.split import split_by_problem
 from feints.errors import SettingsError
 from feints.evaluate.rounds import RoundReport, Sitting, teacher_spend
-from feints.evaluate.solver import Majority, OneShot
+from feints.evaluate.solver import Majority, OneShot, Solver
 from feints.generate.prompt import Prompt
 from feints.generate.settings import SamplingSettings
 from feints.records import Origin, Rationale, Verdict
@@ -39,9 +40,9 @@ class Course:
     """Texts for each problem of an exam."""
     temperature: float
     """Of these."""
-    student: Path = field(init=False)
+    student: Learner = field(init=False)
     """The student as it stands."""
-    best: Path = field(init=False)
+    best: Learner = field(init=False)
     """The student that did best on the problems held back; the later one of equals."""
     merit: float = -1.0
     """Share of its texts on these problems that were right."""
@@ -59,6 +60,15 @@ class Course:
     def untrained(self) -> Path:
         """The student before any training."""
         return Path(self.bench.student.model)
+
+    @property
+    def start(self) -> Path:
+        """Weights to go on from: the student's, or the untrained one's where it has layers of its own."""
+        return self.student if isinstance(self.student, Path) else self.untrained
+
+    def solver(self, bench: Bench, student: Learner) -> Solver:
+        """A solver that asks one of its students as the exam wants."""
+        return bench.one_shot(student, self.prompt) if isinstance(student, Path) else bench.voting(student)
 
     def round(self, number: int, bench: Bench | None = None) -> Bench:
         """A bench (that of the whole run unless given) for one round: what it makes lies in a folder of its own."""
@@ -96,7 +106,7 @@ class Course:
         self.paid |= {row.ledger_key for row in rows}
         return teacher_spend(rows)
 
-    def end(self, number: int, **more: int | float) -> Path:
+    def end(self, number: int, **more: int | float) -> Learner:
         """Examine the last student on the problems held back and return the best of all.
 
         Without such problems it is the last one. `more` fills fields of the `RoundReport`.
@@ -184,8 +194,8 @@ class Inner:
             raise SettingsError(f"method.inner cannot be used as settings of {name}: {error}") from error
         return cls(name=name, method=method, config=config)
 
-    def train(self, bench: Bench, begin: Path, known: Chosen | None) -> Path:
-        """Weights of the student it trains on the bench of a round.
+    def train(self, bench: Bench, begin: Path, known: Chosen | None) -> Learner:
+        """The student it trains on the bench of a round: its weights, or its solver where it has layers of its own.
 
         Args:
             bench: of the round.
@@ -193,7 +203,7 @@ class Inner:
             known: rationales that stand in for its first question to the teacher; None lets it ask.
 
         Raises:
-            SettingsError: its solver is more than one set of weights, so that no round could go on from it.
+            SettingsError: its solver is more than one student, so that it could not sit the exam of a round.
         """
         from feints.generate.weights import weights_identity  # noqa: PLC0415  torch
 
@@ -205,9 +215,9 @@ class Inner:
             inside = replace(inside, given=given)
         solver = self.method.distil(inside, self.config)
         one = solver.inner if isinstance(solver, Majority) else solver
-        if type(one) is not OneShot or not isinstance(one.student, Path):
+        if not isinstance(one, OneShot) or not isinstance(one.student, Path):
             raise SettingsError(
-                f"a round goes on from one set of weights, but {self.name} answers by {type(one).__name__}; take "
-                "another method inside the rounds, such as edit or plain_cot"
+                f"a round examines one student, but {self.name} answers by {type(one).__name__}; take another method "
+                "inside the rounds, such as edit, nat or plain_cot"
             )
-        return one.student
+        return one.student if type(one) is OneShot else one

@@ -77,6 +77,12 @@ class Sitting:
         return not both[Judgement.WRONG] and not both[Judgement.NO_ANSWER]
 
     @property
+    def judged(self) -> bool:
+        """Whether any text could be."""
+        both = self.verdicts + self.held_back
+        return both.total() > both[Judgement.NOT_CHECKED]
+
+    @property
     def held_back_right(self) -> int:
         """Correct texts on problems held back."""
         return self.held_back[Judgement.CORRECT]

@@ -61,6 +61,25 @@ class TeacherSettings(Settings):
     prices: dict[str, Price] = Field(default_factory=dict, description="Price table: what each model charges.")
 
 
+class StudentEndpointSettings(Settings):
+    """An endpoint that writes the student's own texts in rounds, and is given its adapter each time."""
+
+    base_url: str = Field(description="Address of the endpoint up to and including /v1.")
+    model: str = Field(description="Name of the base model there: the student before any training.")
+    api_key_env: str | None = Field(
+        default=None, description="Name of the environment variable that holds the key; none for open endpoints."
+    )
+    load: str = Field(default="load_lora_adapter", description="What is called under /v1 to load an adapter.")
+    unload: str = Field(default="unload_lora_adapter", description="What is called under /v1 to unload it.")
+    run_seen_as: str | None = Field(
+        default=None, description="Path of the run folder on the endpoint's machine; null: the same as here."
+    )
+    max_rank: int = Field(default=64, ge=1, description="Highest rank of an adapter the endpoint takes.")
+    concurrency: int = Field(default=64, ge=1, description="Calls in flight.")
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="Further parameters, passed through as given.")
+    omit: tuple[str, ...] = Field(default=(), description="Parameters the endpoint does not know, left out.")
+
+
 class SamplingSettings(Settings):
     """How rationales are drawn."""
 

@@ -151,7 +151,7 @@ def load_weights(path_or_id: str | Path, *, dtype: str = "float32", device: str 
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
             raise StudentError(f"{folder} has no configuration transformers can read: {_first_line(error)}") from error
-        tokenizer = _load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder)
         seq2seq = bool(config.is_encoder_decoder)
         loader = AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM
         try:
@@ -164,7 +164,12 @@ def load_weights(path_or_id: str | Path, *, dtype: str = "float32", device: str 
     return Weights(model=model.to(device), tokenizer=tokenizer, seq2seq=seq2seq, identity=identity)
 
 
-def _load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in `folder`.
+
+    Raises:
+        StudentError: there is none, or it cannot be used.
+    """
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES[:6]):
         raise StudentError(
             f"{folder} holds no tokenizer; copy the tokenizer files of the same model beside the weights"

@@ -106,7 +106,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     for number in range(1, config.rounds + 2):
         here = course.round(number, grown)
         course.student = inner.train(here, course.untrained, known)
-        here.examine(here.one_shot(course.student, course.prompt), f"round_{number}")
+        here.examine(course.solver(here, course.student), f"round_{number}")
         if number > config.rounds:
             break
         said, verdicts, sitting = course.exam(here, number)
@@ -129,7 +129,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         if not growth.added and (config.grow or not growth.paid):
             break
     last = course.end(number + 1, problems=len(grown.problems), **course.spend(here))
-    return bench.one_shot(last, course.prompt)
+    return course.solver(bench, last)
 
 
 # ------------------------------------------------------------------------------------------------------- growing
@@ -273,6 +273,13 @@ def _later(bench: Bench, config: Config) -> int:
 def control(config: Config) -> Config | None:
     """The static set at equal teacher calls."""
     return config.model_copy(update={"grow": False}) if config.grow else None
+
+
+def further_requests(config: Config, sampled: int) -> int:
+    """Most calls of the teacher after the first `sampled` ones: without a bound the set can double each round."""
+    if config.round_calls is not None:
+        return config.rounds * config.round_calls
+    return (2**config.rounds - 1) * (2 + config.attempts) * sampled
 
 
 def arm(config: Config) -> tuple[str, str]:

@@ -19,7 +19,9 @@ rationale, not anew each epoch. 5) Texts are compared whole (the code cuts at 19
 stops the run (the code sets it to 0). 6) NO_ANSWER is no mistake, answers are compared as numbers, and the exam stops
 at the end of a text (TAIL-D4, D7, D8). 7) `as_released` reproduces TAIL-D1 to D3 only; our prompts do not end in a
 space, so the seam is the weights of a rationale's first two tokens. 8) An encoder-decoder imitates only and predicts no
-prompt. 9) `inner` trains each round's student by another method of the shelf, to which mistakes are wrong rationales.
+prompt. 9) `inner` trains each round's student by another method, to which mistakes are wrong rationales; one with
+layers of its own (nat) begins each round from the untrained student. 10) A step may hold two rationales of one
+problem, each with a trio of its own (the code's sampler keeps them apart).
 
 Control: the teacher answers the same kind of mistakes without seeing them (`feedback: untailored`), at equal calls, or
 equal tokens with `round_tokens`. Other baselines: `reflection: 0`; `feedback: star` (Zelikman et al., 2022: the student
@@ -29,9 +31,8 @@ itself, gold answer as a hint, no teacher); one round and answer only are plain_
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -39,6 +40,7 @@ from pydantic import Field
 from feints import methods
 from feints.bench import Bench
 from feints.bench.rounds import Course, Inner, ask_within, cut_short, write_report
+from feints.bench.serving import Learner
 from feints.config import Settings
 from feints.curate.choice import Chosen
 from feints.curate.examples import Built
@@ -51,7 +53,7 @@ from feints.generate.rationales import Asking
 from feints.generate.reply import CHARACTERS_PER_TOKEN
 from feints.generate.settings import SamplingSettings
 from feints.generate.source import Message
-from feints.records import Origin, Rationale
+from feints.records import Dropped, Origin, Rationale
 from feints.runs import Stored
 from feints.train.reflection import reflective_loss
 from feints.train.student import Student
@@ -102,7 +104,9 @@ class Config(Settings):
         default="accumulate", description="A round learns from all rounds so far, or from its own rationales alone."
     )
     start: Literal["continue", "restart"] = Field(
-        default="continue", description="A round goes on from the last student, or begins with the untrained one."
+        default="continue",
+        description="A round goes on from the last student, or begins with the untrained one, as it must where `inner` "
+        "gives the student layers of its own (nat).",
     )
     prompt_weight: float = Field(default=0.1, ge=0, description="Weight of prompt tokens in imitation.")
     reflection: float = Field(default=0.5, ge=0, description="Lambda, weight of the triplet term; 0: no reflection.")
@@ -132,12 +136,14 @@ def distil(bench: Bench, config: Config) -> Solver:
         here = course.round(number)
         said, verdicts, sitting = course.exam(here, number)
         taken = here.choose(said, verdicts, pile="wrong", unit=f"own texts of round {number}")
-        mistakes = _distinct(row for row in taken.piles.wrong if row.problem_id not in course.held_back)
+        fresh = _mistakes(taken, course)
+        mistakes = fresh.piles.wrong
         if sitting.perfect or not (mistakes or number == 1):
-            write_report(here, sitting.report(number, problems=len(bench.problems), outcome="no mistakes"))
-            return bench.one_shot(course.best, course.prompt)
-        own = taken.piles.right if config.feedback == "star" else ()
-        fresh = replace(taken, piles=replace(taken.piles, right=own, wrong=mistakes))
+            outcome = "no mistakes" if sitting.judged else "nothing could be judged"
+            write_report(here, sitting.report(number, problems=len(bench.problems), outcome=outcome))
+            return course.solver(bench, course.best)
+        if config.feedback != "star":
+            fresh = replace(fresh, piles=replace(fresh.piles, right=()))
         asked = _asked(here, config, course, number, mistakes)
         for label, told in asked:
             chosen = here.choose(told, here.judge(label, told), unit=f"{label} of round {number}")
@@ -145,36 +151,45 @@ def distil(bench: Bench, config: Config) -> Solver:
         known = fresh if known is None or config.data == "replace" else known.joined(fresh)
         whole = not any(cut_short(here, told) for _, told in asked)
         accepted = len(fresh.piles.right)
-        if accepted:
+        useful = any(row.problem_id not in course.held_back for row in fresh.piles.right)
+        if useful:
             course.student = _train(here, config, course, number, known, inner)
-            here.examine(here.one_shot(course.student, course.prompt), f"round_{number}")
+            here.examine(course.solver(here, course.student), f"round_{number}")
         report = sitting.report(
             number,
             mistakes=len(mistakes),
             accepted=accepted,
-            learnt=len(known.piles.right) if accepted else 0,
+            learnt=len(known.piles.right) if useful else 0,
             problems=len(bench.problems),
-            outcome=_outcome(accepted, whole),
+            outcome=_outcome(useful, whole),
             **course.spend(here),
         )
         write_report(here, report)
-        if not accepted or not whole:
+        if not useful or not whole:
             break
-    return bench.one_shot(course.end(number + 1), course.prompt)
+    return course.solver(bench, course.end(number + 1))
 
 
-def _distinct(rows: Iterable[Rationale]) -> tuple[Rationale, ...]:
-    """Each text of a problem once."""
+def _mistakes(taken: Chosen, course: Course) -> Chosen:
+    """Of the student's own texts the mistakes to be answered: each text of a problem once, none held back."""
     found: dict[tuple[str, str], Rationale] = {}
-    for row in rows:
-        found.setdefault((row.problem_id, " ".join(row.text.split())), row)
-    return tuple(found.values())
+    lost: list[Dropped] = []
+    for row in taken.piles.wrong:
+        place = (row.problem_id, " ".join(row.text.split()))
+        if row.problem_id in course.held_back or place in found:
+            reason = "same text" if place in found else "on a problem held back"
+            lost.append(Dropped(item_id=row.id, step="mistakes", reason=reason))
+        else:
+            found[place] = row
+    funnel = taken.funnel.step("to be answered", len(found), lost)
+    piles = replace(taken.piles, wrong=tuple(found.values()))
+    return replace(taken, piles=piles, funnel=funnel, dropped=(*taken.dropped, *lost))
 
 
-def _outcome(accepted: int, whole: bool) -> str:
-    if not accepted:
-        return "nothing right came back"
-    return "trained" if whole else "trained on what the budget allowed"
+def _outcome(useful: bool, whole: bool) -> str:
+    if useful:
+        return "trained" if whole else "trained on what the budget allowed"
+    return "nothing right came back" if whole else "the budget allowed nothing"
 
 
 def _asked(
@@ -249,11 +264,11 @@ def _messages(bench: Bench, row: Rationale, prompt: Prompt) -> Sequence[Message]
     return prompt.messages(asking.problem, **asking.filled)
 
 
-def _train(bench: Bench, config: Config, course: Course, number: int, known: Chosen, inner: Inner | None) -> Path:
+def _train(bench: Bench, config: Config, course: Course, number: int, known: Chosen, inner: Inner | None) -> Learner:
     """The student of this round, by the loss above or by another method."""
-    restart = config.start == "restart"
+    begin = course.untrained if config.start == "restart" else course.start
     if inner is not None:
-        return inner.train(bench, course.untrained if restart else course.student, known)
+        return inner.train(bench, begin, known)
     trios = draw_trios(known.piles.right, known.piles.wrong if config.reflection else (), bench.curate.seed)
     released = config.profile == "as_released"
     weights = TrioWeights(prompt=config.prompt_weight, seam=SEAM if released else 0, gold_ending=released)
@@ -275,13 +290,18 @@ def _train(bench: Bench, config: Config, course: Course, number: int, known: Cho
     lesson = bench.examples(known, [course.prompt.hash, "trios", asdict(weights)], build, rows, name=name)
     settings = [config.reflection, config.margin, config.pooling, released]
     loss = reflective_loss(config.reflection, margin=config.margin, pooling=config.pooling, padded_prompts=released)
-    start = None if restart else course.student
+    start = None if config.start == "restart" else begin
     return bench.fit(lesson, loss, loss_settings=["reflective", *settings], start=start, name=name)
 
 
 def control(config: Config) -> Config | None:
     """The mistakes unseen by the teacher; None for the baselines."""
     return config.model_copy(update={"feedback": "untailored"}) if config.feedback == "tailored" else None
+
+
+def further_requests(config: Config, sampled: int) -> int:
+    """Most calls of the teacher after the first `sampled` ones: every text of every exam may be a mistake."""
+    return 0 if config.feedback == "star" else config.rounds * config.samples * sampled
 
 
 def arm(config: Config) -> tuple[str, str]:
