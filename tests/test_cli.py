@@ -173,6 +173,13 @@ def test_lab_serve_answers_a_request_and_stops_on_ctrl_c(start_command: Callable
     assert time.monotonic() - began < 20 and "Traceback" not in errors
 
 
+def test_a_port_that_is_none_is_one_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    for port in ("99999", "-5"):
+        with pytest.raises(SystemExit) as stopped:
+            app(["lab", "serve", "--port", port])
+        assert stopped.value.code == 2 and "Invalid value for '--port'" in unwrapped(capsys.readouterr().err)
+
+
 def test_wrong_options_of_the_server_are_one_error(command: Command) -> None:
     for words, said in (
         (("--fail", "429"), "write kind=rate"),

@@ -168,7 +168,7 @@ def list_names() -> None:
 @lab.command("serve")
 def lab_serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8377,
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8377,
     latency: Annotated[float, typer.Option(help="Seconds before a reply begins.")] = 0.0,
     fail: Annotated[str, typer.Option(help="Faults and rates: 429=0.05,500=0.02,cut=0.01,garbage=0.01")] = "",
     regime: Annotated[

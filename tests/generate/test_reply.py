@@ -75,6 +75,12 @@ def test_finish_reasons(reason: str | None, finish: Finish) -> None:
     assert parse_reply(REQUEST, "k", chat(reason, content="x")).finish is finish
 
 
+def test_half_a_character_is_no_text_a_file_can_hold() -> None:
+    cut = json.loads('"4 apples \\ud83c"')  # what a token limit leaves of an emoji
+    read = parse_reply(REQUEST, "k", chat(content=cut, reasoning_content=cut))
+    assert (read.text, read.thinking) == ("4 apples ?", "4 apples ?")
+
+
 def test_refusals_are_marked() -> None:
     assert parse_reply(REQUEST, "k", chat(content=None, refusal="I cannot")).finish is Finish.REFUSAL
     filtered = {"error": {"code": "content_filter", "message": "filtered"}}

@@ -67,6 +67,7 @@ def test_other_packages_add_tasks(monkeypatch):
     [
         ([], "holds no rows"),
         (["{"], "line 1: not valid JSON"),
+        (['{"question": "a", "answer": "1"}', r'{"question": "\ud83d", "answer": "1"}'], "line 2: a string holds half"),
         ([row(1, split="train"), "[1]"], "line 2: holds a list"),
         ([{"text": "x"}], "has the columns text"),
         ([row(1)], "has no field split"),

@@ -74,6 +74,18 @@ def test_bad_lines_are_all_listed_and_nothing_is_written(tmp_path: Path) -> None
     assert not (tmp_path / "out.jsonl").exists()
 
 
+def test_half_characters_and_a_byte_order_mark_are_no_obstacle(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    rows = [r'{"gold": "1", "text": "\ud83d The answer is 1."}', '{"gold": "2", "text": "Ünd: the answer is 1."}']
+    source.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode())
+    for name in ("out.jsonl", "out.parquet"):
+        assert judge_rows(source, tmp_path / name).verdicts["correct"] == 1
+    judged = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert judged[0]["text"] == "\ud83d The answer is 1." and judged[1]["text"].startswith("Ünd")
+    table = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [row["verdict"] for row in table] == ["correct", "wrong"] and table[0]["text"] == "? The answer is 1."
+
+
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", ROWS)
     with pytest.raises(DataError, match="no file"):

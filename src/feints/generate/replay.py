@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from feints.errors import DataError, SourceError
 from feints.generate.desk import Desk
@@ -183,10 +183,14 @@ def _last_turn(request: Request) -> str:
     return next((turn.content for turn in reversed(request.messages) if turn.role == "user"), "")
 
 
+def _open(path: Path) -> IO[str]:
+    return gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
+
+
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of a JSON Lines file with their numbers from 1."""
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        with _open(path) as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue

@@ -93,6 +93,7 @@ def parse_reply(request: Request, key: str, raw: Mapping[str, Any]) -> Completio
     written, thinking, refused = _contents(choice)
     text, more = split_thinking(written)
     thinking = "\n\n".join(part for part in (thinking, more) if part)
+    text, thinking = _whole(text), _whole(thinking)
     finish = Finish.REFUSAL if refused else _FINISH.get(str(choice.get("finish_reason")), Finish.UNKNOWN)
     return Completion(
         key=key,
@@ -103,6 +104,11 @@ def parse_reply(request: Request, key: str, raw: Mapping[str, Any]) -> Completio
         logprobs=_logprobs(choice),
         raw=raw,
     )
+
+
+def _whole(text: str) -> str:
+    """`text` with halves of characters (a token limit may cut an emoji in two) made "?": no file can hold them."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _is_filtered(raw: Mapping[str, Any]) -> bool:

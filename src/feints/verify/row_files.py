@@ -27,8 +27,8 @@ def _open(path: Path) -> IO[str]:
     if not path.is_file():
         raise DataError(f"there is no file {path}; give a .jsonl or .jsonl.gz file of rows with gold and text")
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+        return gzip.open(path, "rt", encoding="utf-8-sig")
+    return path.open(encoding="utf-8-sig")
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -154,7 +154,7 @@ class _LineWriter(_Atomic):
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Add rows; raises StorageError when the disk is full."""
         try:
-            self.file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            self.file.writelines(map(_line, rows))
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror}; free some space and run again") from error
 
@@ -209,6 +209,16 @@ class _ParquetWriter(_Atomic):
                 table.write_table(pa.table(columns, schema=schema))
 
 
+def _line(row: dict[str, Any]) -> str:
+    """A row as it is written; with escapes where it holds half a character, which UTF-8 cannot say."""
+    line = json.dumps(row, ensure_ascii=False) + "\n"
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(row) + "\n"
+    return line
+
+
 def _arrow_type(value: Any) -> str:
     if value is None:
         return "null"
@@ -227,6 +237,6 @@ def _column(kinds: set[str]) -> Any:
 
 
 def _cell(value: Any, kind: Any) -> Any:
-    if value is None or kind != pa.string() or isinstance(value, str):
+    if value is None or kind != pa.string():
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return (value if isinstance(value, str) else json.dumps(value)).encode("utf-8", "replace").decode("utf-8")

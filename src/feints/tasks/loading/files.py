@@ -45,7 +45,7 @@ def _parquet(path: Path) -> list[Row]:
 def _json(path: Path, *, lines: bool) -> list[Row]:
     opened = gzip.open if path.name.lower().endswith(".gz") else open
     try:
-        with opened(path, "rt", encoding="utf-8") as stream:
+        with opened(path, "rt", encoding="utf-8-sig") as stream:
             text = stream.read()
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
@@ -64,7 +64,14 @@ def _json(path: Path, *, lines: bool) -> list[Row]:
 
 def _parse(path: Path, text: str, first_line: int) -> Any:
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        if "\\ud" in text.lower():  # half a character can be said by an escape only
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
+        return found
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path}, line {first_line}: a string holds half a character ({error.object[error.start]!a}); repair it"
+        ) from error
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}, line {first_line + error.lineno - 1}: not valid JSON ({error.msg}); repair or remove the line"
