@@ -1,31 +1,33 @@
 """Samples per second of the local source against a plain `model.generate` loop, in one run on one machine.
 
-    python benchmarks/sampling.py [--prompts 250] [--samples 4] [--threads 2] [--rounds 3]
+    python benchmarks/sampling.py [--prompts 250] [--samples 4] [--threads 2] [--rounds 3] [--json FILE]
     python benchmarks/sampling.py --student FOLDER     # an exam: lab problems, that student's own ends and lengths
 
 The plain loop takes the requests in the order given, pads each batch to its longest prompt and waits for
 its longest text, as an examination loop written in ten lines does. Both sides write the same number of
-texts of the same prompts under the same limits; greedy and sampled, one and several samples per prompt.
-Sides alternate, `--rounds` times, so that a busy machine slows both; the ratio is the median over rounds.
+texts of the same prompts under the same limits; greedy and sampled, one and several samples per prompt. The third side
+is the continuous batching of transformers (`generate_batch`), where it runs on this machine. Sides alternate,
+`--rounds` times, so that a busy machine slows all; ratios are those of a round.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import sys
+import copy
 import time
 import warnings
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import ContinuousBatchingConfig, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
+from board import figures
 from feints.generate.decode import Manner, Row, decode
 from feints.generate.lanes import open_lanes
 
 PAD = 0
+CONTINUOUS = "continuous batching"
 
 
 def nano_like() -> Any:
@@ -77,6 +79,29 @@ def plain(model: Any, rows: list[Row], manner: Manner, batch: int) -> int:
     return tokens
 
 
+def continuous(model: Any, rows: list[Row], manner: Manner) -> int:
+    """Tokens written by the continuous batching of transformers.
+
+    Raises:
+        RuntimeError: it did not answer every request.
+    """
+    drawn: dict[str, Any] = {"do_sample": False}
+    if manner.temperature:
+        drawn = {"do_sample": True, "temperature": manner.temperature, "top_p": manner.top_p}
+    settings = GenerationConfig(
+        max_new_tokens=rows[0].limit, pad_token_id=PAD, eos_token_id=sorted(manner.stop_ids) or None, **drawn
+    )
+    # Room for as many texts at once as ours takes; its own guess is made from the memory of a GPU.
+    room = ContinuousBatchingConfig(num_blocks=512, max_batch_tokens=2048, use_cuda_graph=False)
+    found = model.generate_batch(
+        [list(row.prompt) for row in rows], generation_config=settings, continuous_batching_config=room
+    )
+    texts = [one.generated_tokens for one in found.values()]
+    if len(texts) != len(rows) or not all(texts):
+        raise RuntimeError(f"{sum(map(bool, texts))} of {len(rows)} requests answered")
+    return sum(map(len, texts))
+
+
 def ours(model: Any, rows: list[Row], manner: Manner, width: int) -> int:
     """Tokens written by the local source's loop."""
     ordered = sorted(rows, key=lambda row: (-len(row.prompt), row.prompt))
@@ -104,30 +129,35 @@ def measure(what: Any, *given: Any) -> tuple[float, float, int]:
 
 def compare(
     name: str, model: Any, rows: list[Row], manner: Manner, width: int, batches: list[int], rounds: int
-) -> None:
-    """Print one case: both sides in turn, every round; ratios of texts per second."""
+) -> list[figures.Figure]:
+    """Print one case: all sides in turn, every round; texts per second on the clock and per second of computing."""
     ours(model, rows[:8], manner, 8)
-    clocks: list[tuple[float, float]] = []
-    theirs: dict[int, list[tuple[float, float]]] = {batch: [] for batch in batches}
+    ways: dict[str, Any] = {figures.OURS: lambda: ours(model, rows, manner, width)}
+    ways |= {f"generate, batches of {batch}": lambda b=batch: plain(model, rows, manner, b) for batch in batches}
+    # A copy, since continuous batching changes how the model attends.
+    paged, remarks = copy.deepcopy(model), {}
+    try:
+        continuous(paged, rows[:8], manner)
+        ways[CONTINUOUS] = lambda: continuous(paged, rows, manner)
+    except Exception as error:  # whatever it raises where it cannot run is what is to be said of it
+        remarks[CONTINUOUS] = f"does not run here: {type(error).__name__}: {str(error).splitlines()[0]}"[:160]
+    clock: dict[str, list[float]] = {CONTINUOUS: []}
+    computing: dict[str, list[float]] = {CONTINUOUS: []}
     for _ in range(rounds):
-        clock, computing, tokens = measure(ours, model, rows, manner, width)
-        clocks.append((clock, computing))
-        for batch in batches:
-            other, other_computing, written = measure(plain, model, rows, manner, batch)
-            theirs[batch].append((other, other_computing))
-    best = min(clock for clock, _ in clocks)
-    print(f"{name}: {len(rows)} texts, {tokens:,} tokens; ours {best:.1f} s, {len(rows) / best:,.0f} texts/s")
-    for batch, seconds in theirs.items():
-        ratio, computed = (
-            statistics.median(other[side] / own[side] for other, own in zip(seconds, clocks, strict=True))
-            for side in (0, 1)
-        )
-        least = min(clock for clock, _ in seconds)
-        print(
-            f"    generate in batches of {batch}: {least:.1f} s, {len(rows) / least:,.0f} texts/s; "
-            f"texts per second ours/theirs = {ratio:.2f} (by computing time {computed:.2f})"
-        )
-        sys.stdout.flush()
+        for way, run in ways.items():
+            seconds, busy, _tokens = measure(run)
+            clock.setdefault(way, []).append(len(rows) / seconds)
+            computing.setdefault(way, []).append(len(rows) / busy)
+    what = f"{name}, {len(rows):,} texts"
+    found = [
+        figures.Figure(what=what, unit="texts/s", better="more", sides=clock, remarks=remarks),
+        figures.Figure(
+            what=f"{what}, by computing time", unit="texts/s", better="more", sides=computing, remarks=remarks
+        ),
+    ]
+    for figure in found:
+        print(figures.line(figure), flush=True)
+    return found
 
 
 def main() -> None:
@@ -141,6 +171,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 192])
+    parser.add_argument("--json", help="where to write the figures")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
@@ -157,9 +188,11 @@ def main() -> None:
             f"{arguments.student}: {model.num_parameters():,} parameters on {model.device}, {arguments.threads} threads"
         )
         drawn = Manner(temperature=1.0, top_p=1.0, stop_ids=ends)
-        compare(f"exam, {arguments.samples} a problem at temperature 1", model, rows, drawn, *given)
+        found = compare(f"exam, {arguments.samples} a problem at temperature 1", model, rows, drawn, *given)
         greedy = Manner(temperature=0.0, top_p=1.0, stop_ids=ends)
-        compare("exam, greedy", model, rows[:: arguments.samples], greedy, *given)
+        figures.write(
+            arguments.json, found + compare("exam, greedy", model, rows[:: arguments.samples], greedy, *given)
+        )
         return
     model = nano_like()
     print(f"{model.num_parameters():,} parameters, {arguments.threads} threads")
@@ -174,9 +207,11 @@ def main() -> None:
             Manner(temperature=1.0, top_p=0.95, stop_ids=stops),
         ),
     }
+    found = []
     for name, (samples, limit, manner) in cases.items():
         count = arguments.prompts * arguments.samples // samples
-        compare(name, model, requests(count, samples, limit), manner, *given)
+        found += compare(name, model, requests(count, samples, limit), manner, *given)
+    figures.write(arguments.json, found)
 
 
 if __name__ == "__main__":
