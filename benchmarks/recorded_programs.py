@@ -12,7 +12,7 @@ from typing import Any
 
 from feints.records import AnswerKind, Choice, Finish, Form, Judgement, Problem
 from feints.verify.executed import conclude
-from feints.verify.execution import Limits
+from feints.verify.execution import Execution, Limits, to_number
 from feints.verify.executor import Executor
 from feints.verify.judge import Open
 
@@ -47,6 +47,7 @@ def main() -> None:
         executor.run(Form.POT, "ans = 1")
         for name, group in groups.items():
             disagreements += show(executor, name, group)
+            readings(name, group)
     kinds = Counter((row["recorded"], row["ours"]) for row in disagreements)
     print(f"\n{len(disagreements)} disagreements with the recorded judgement:", dict(kinds))
     if arguments.list:
@@ -84,12 +85,13 @@ def show(executor: Executor, name: str, group: list[tuple[Problem, dict[str, Any
     seconds = time.perf_counter() - began
     failures = Counter(run.failure.value for run in runs if run.failure)
     places = Counter(run.ran_in for run in runs)
-    found, judged = [], Counter[Judgement]()
+    found, judged, lenient = [], Counter[Judgement](), 0
     recorded = Counter(sample["correct"] for _, sample in group)
     for (problem, sample), run in zip(group, runs, strict=True):
         verdict = conclude(problem, run, Form.POT, Finish.STOP)
         assert not isinstance(verdict, Open)
         judged[verdict.value] += 1
+        lenient += verdict.lenient is Judgement.CORRECT
         ours = {Judgement.CORRECT: True, Judgement.NOT_CHECKED: None}.get(verdict.value, False)
         if sample["correct"] is not None and ours != sample["correct"]:
             found.append(
@@ -110,11 +112,41 @@ def show(executor: Executor, name: str, group: list[tuple[Problem, dict[str, Any
     ran = sum(run.value is not None for run in runs)
     print(
         f"{name}: {len(group)} programs, {ran / len(group):.1%} left a value, "
-        f"{judged[Judgement.CORRECT] / len(group):.1%} right (recorded {recorded[True] / len(group):.1%}); "
+        f"{judged[Judgement.CORRECT] / len(group):.1%} right, {lenient / len(group):.1%} leniently "
+        f"(recorded {recorded[True] / len(group):.1%}); "
         f"{seconds:.1f} s, {len(group) / seconds:.0f} a second; {dict(places)}; "
         f"failures {dict(failures.most_common())}; {len(found)} disagreements"
     )
     return found
+
+
+def readings(name: str, group: list[tuple[Problem, dict[str, Any]]]) -> None:
+    """Of options: our strict and lenient reading of the values the authors' own runs left, beside their judgement.
+
+    They had a language model name the "closest option" to question and value, and took A (few-shot) or nothing
+    (zero-shot) where a program left no value; a rule of ours can only come near that.
+    """
+    seen: dict[str, Counter[str]] = defaultdict(Counter)
+    for problem, sample in group:
+        if not problem.choices or sample["correct"] is None:
+            return
+        value = sample.get("program_value")
+        if value in (None, "", "None"):
+            seen["no value"]["recorded"] += sample["correct"]
+            seen["no value"]["all"] += 1
+            continue
+        verdict = conclude(problem, Execution(value=str(value)), Form.POT, Finish.STOP)
+        if isinstance(verdict, Open):
+            continue
+        kind = "one option has the value" if " is option " in verdict.reason else "not one option has the value"
+        kind = kind if to_number(str(value)) is not None else "the value is no number"
+        seen[kind]["all"] += 1
+        seen[kind]["recorded"] += sample["correct"]
+        seen[kind]["strict"] += verdict.value is Judgement.CORRECT
+        seen[kind]["lenient"] += verdict.lenient is Judgement.CORRECT
+        seen[kind]["lenient as recorded"] += (verdict.lenient is Judgement.CORRECT) == sample["correct"]
+    for kind, counts in seen.items():
+        print(f"    {name}, recorded values, {kind}: " + ", ".join(f"{what} {n}" for what, n in counts.items()))
 
 
 def with_prelude(program: str) -> str:

@@ -114,6 +114,14 @@ def test_kpdd_p3_inputs_are_nested_and_hold_no_answer(bench: Bench, stages: Any,
     assert not any(answer_text(PROBLEM) in text or FIELDS["solution"] in text for text in told)
 
 
+def test_kpdd_p3_key_points_that_give_the_answer_away_are_not_taken() -> None:
+    row = replace(_row(), problem_id="p")
+    for given in ("3. The answer is 12.", "#### 12", "ans = 12", "\\boxed{12}", FIELDS["solution"]):
+        told = {**FIELDS, "information": f"{FIELDS['information']}\n{given}"}
+        assert "away" in str(accept(PROBLEM, row, told, grounding=False))
+    assert isinstance(accept(PROBLEM, row, {**FIELDS, "core": "What is the answer?"}, grounding=True), KeyPoints)
+
+
 def test_kpdd_p4_one_pass_is_the_sum_of_the_three_conditionals(make_student: Any) -> None:
     """For a causal model, one template and order of fields: each field given all before it, heads with the field."""
     student = make_student("llama")

@@ -22,6 +22,11 @@ _SOLUTION = re.compile(r"\b(?:solution|program|code|equations|constraints)\W{0,4
 _DIGITS = re.compile(r"[0-9]{1,400}(?:\.[0-9]{1,400})?")
 _MARKER = re.compile(r"^[ \t]*(?:\(?\d{1,2}[.)]|[-*•])\s+", re.MULTILINE)
 
+_GIVEN_AWAY = re.compile(
+    r"\b(?:final )?answer (?:is|=)|####|\\boxed|^[ \t]*ans[ \t]*=|\bsolve\(", re.IGNORECASE | re.MULTILINE
+)
+"""What states an answer; where a later stage read it in its prompt, there would be nothing left to learn (KPDD-P3)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPoints:
@@ -96,6 +101,9 @@ def accept(problem: Problem, row: Rationale, fields: Mapping[str, str] | None, *
     empty = [name for name in ("core", "information", "solution") if not fields[name].strip()]
     if empty:
         return f"empty {', '.join(empty)}"
+    told = f"{fields['core']}\n{fields['information']}"
+    if _GIVEN_AWAY.search(told) or fields["solution"].strip() in told:
+        return "its key points give the answer away"
     shown = " ".join((problem.question, *(choice.text for choice in problem.choices)))
     unseen = unseen_figures(fields["information"], shown) if grounding else []
     if unseen:

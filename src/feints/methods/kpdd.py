@@ -11,7 +11,9 @@ Departures: 1) the teacher is sampled as the recipe says and shown no demonstrat
 2) Key points are written greedily and once, also where solutions vote. 3) Where written key points make a prompt longer
 than the student's context, it is solved without them. 4) Failed programs count as wrong (KPDD-A7); for words instead
 see method etd. 5) Solutions are compared as any other answer of the form is, to less than 1e-3 for executed ones.
-6) Solutions may also be equations (eot) or constraints (sat).
+6) Solutions may also be equations (eot) or constraints (sat). 7) Words and programs share core question and information
+where the teacher is asked in three calls (KPDD-A6: the first two are the same and paid once); in one call each reply
+has its own. 8) Key points that state an answer are rejected with the rest of the reply.
 
 Control: the same accepted replies, the solution alone is learnt from the question alone (CoTD, PoTD), at equal steps of
 the student that solves.
