@@ -21,6 +21,7 @@ def model_card(contents: RunContents, arm: str, seed: int, manifest: Mapping[str
         manifest: of the run folder; says who the teacher is and where the data come from.
     """
     data, recipe = manifest["data"], manifest["recipe"]
+    about = _sentence(contents.arm(arm).explanation) or "A solver"
     terms = recipe["teacher"]["terms"] or "not stated in the recipe (teacher.terms); ask before you publish"
     lines = [
         "---",
@@ -29,7 +30,7 @@ def model_card(contents: RunContents, arm: str, seed: int, manifest: Mapping[str
         "---",
         f"# {one_line(contents.name)}: {one_line(arm)}, training seed {seed}",
         "",
-        f"{contents.arm(arm).explanation or 'A solver'}; trained with feints (commit {contents.commit[:12]}).",
+        f"{about}; trained with feints (commit {contents.commit[:12]}).",
         "",
         f"- Student: {recipe['student']['model']}",
         f"- Teacher: {manifest['teacher']}",
@@ -76,3 +77,7 @@ def _scores(contents: RunContents, arm: str, seed: int) -> list[str]:
             if solver != arm and contents.scores_of(solver, name)
         ),
     ]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -74,7 +74,7 @@ def dpo(reference: Callable[[], Any], beta: float = 0.1) -> Loss:
 
     def loss(model: Any, batch: Batch, counts: Counts) -> dict[str, Tensor]:
         if not frozen:
-            frozen.append(reference().eval().requires_grad_(False))
+            frozen.append(reference().to(batch.weights.device).eval().requires_grad_(False))
         with torch.no_grad():
             before = token_nll(frozen[0], batch)
         gain = (before - token_nll(model, batch)) * ~batch.is_prompt
