@@ -43,7 +43,7 @@ def install(name: str) -> Path:
         return python
     print(f"installing {name} into {PLACE / name}", flush=True)
     _run(sys.executable, "-m", "venv", "--clear", str(PLACE / name))
-    pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    pip = (str(python), "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check")
     torch = [line for line in lines if line.startswith("torch==")]
     if torch and name != "feints":
         _run(*pip, *torch)
