@@ -106,7 +106,9 @@ def main() -> None:
         seconds = time.perf_counter() - started
         print(f"{count / 1e6:,.0f}M parameters, {options.device} {options.precision}: {seconds:,.0f} s from end to end")
         for name, last in trainings(here / "run").items():
-            print(f"  {name:28} {last['tokens'] / last['seconds']:9,.0f} tokens/s  loss {last['loss']:.3f}")
+            # A toy's only step is over in no measurable time.
+            speed = last["tokens"] / last["seconds"] if last["seconds"] else float("nan")
+            print(f"  {name:28} {speed:9,.0f} tokens/s  loss {last['loss']:.3f}")
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
     print(f"peak resident {int(line.split()[1]) / 2**20:,.1f} GiB")
     if options.device == "cuda":

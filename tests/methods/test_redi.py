@@ -181,6 +181,35 @@ def test_redi_p6_micro_batches_padding_and_order_leave_the_gradient(
         torch.testing.assert_close(found[1], whole[1], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
+@pytest.mark.parametrize("bound", [math.inf, 4.5])
+def test_redi_is_its_equation_however_a_step_is_cut(
+    family: str,
+    bound: float,
+    make_student: Any,
+    make_examples: Any,
+    step_gradients: Any,
+    naive_gradients: Any,
+    assert_same: Any,
+) -> None:
+    student = make_student(family)
+    examples = make_examples(student, count=6, pairs=True)
+
+    def twin(texts: list[tuple[Tensor, Tensor, Example]]) -> Tensor:
+        """Section 12.2, one text at a time."""
+        total = torch.zeros(())
+        for logps, _, e in texts:
+            nats = -logps[-len(e.target_ids) :]
+            wrong = e.role is Role.WRONG
+            nats = torch.where(nats < bound, nats, 0.0) if wrong else nats
+            total = total + (-0.8 if wrong else 1.0) * nats.sum() / len(e.target_ids) / 3
+        return total
+
+    expected = naive_gradients(student, examples, twin)
+    for rows, micro in [("padded", 40), ("padded", 9999)] + ([] if family == "t5" else [("packed", 40)]):
+        assert_same(step_gradients(student, examples, redi.redi_loss(0.8, bound), rows=rows, micro=micro), expected)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.8])
 def test_redi_p7_a_small_step_lowers_the_right_side_and_raises_the_wrong_one(alpha: float) -> None:
     examples = pairs()
