@@ -225,7 +225,7 @@ class Life:
                 if pid:
                     self.ended = time.monotonic()
                     return os.waitstatus_to_exitcode(status)
-                time.sleep(0.005)
+                time.sleep(0.02)
         except BaseException:
             self.kill()
             raise

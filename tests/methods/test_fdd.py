@@ -20,7 +20,19 @@ from feints.generate.budget import Budget
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request
 from feints.methods import fdd
-from feints.records import AnswerKind, AnswerSource, Choice, Dropped, Example, Finish, Origin, Problem, Rationale
+from feints.records import (
+    AnswerKind,
+    AnswerSource,
+    Choice,
+    Dropped,
+    Example,
+    Finish,
+    Judgement,
+    Origin,
+    Problem,
+    Rationale,
+    Verdict,
+)
 from feints.runs import read_table
 
 Config = fdd.Config
@@ -173,6 +185,24 @@ def test_any_method_trains_inside(run: Run) -> None:
     assert {row.origin for row in rows(bench, "1_rationales", Rationale)} >= {Origin.TAILORED, Origin.PROBLEM}
     assert fdd.arm(Config(inner={"name": "edit"})) != fdd.arm(Config())
     assert fdd.control(fdd.control(Config()) or Config()) is None
+
+
+def test_a_text_that_could_not_be_judged_shrinks_the_whole() -> None:
+    def verdict(value: Judgement) -> Verdict:
+        return Verdict(rationale_id="", value=value, lenient=value, extracted=None, checker="", reason="")
+
+    said = [
+        Rationale(id=name, problem_id=name[0], text="") for name in ("a1", "a2", "b1", "b2", "c1", "d1", "d2", "d3")
+    ]
+    c, w, n = Judgement.CORRECT, Judgement.WRONG, Judgement.NOT_CHECKED
+    verdicts = [verdict(value) for value in (c, w, c, n, n, c, w, w)]
+    assert fdd._solved(said, verdicts, 0.5) == {"a", "b"}
+    assert fdd._solved(said, verdicts, 1.0) == {"b"}
+
+
+def test_a_plan_names_the_most_that_growing_may_ask() -> None:
+    assert fdd.further_requests(Config(rounds=2, round_calls=40), 100) == 80
+    assert fdd.further_requests(Config(rounds=2, attempts=5), 100) == 3 * 7 * 100
 
 
 # ------------------------------------------------------------------------------------------------- reading variants

@@ -13,8 +13,9 @@ import pytest
 
 from feints.bench.serving import Serving, opened
 from feints.errors import SettingsError, SourceError
+from feints.generate.prompt import STUDENT
 from feints.generate.settings import StudentEndpointSettings
-from feints.generate.source import Message
+from feints.generate.source import Message, Sampling
 from feints.methods import tailored
 from feints.records import Origin, Rationale
 from feints.runs import read_table
@@ -52,16 +53,17 @@ def test_a_served_student_takes_the_exams_of_its_weights_and_its_adapter_is_relo
     tiny: ModuleType, talker: Path, tmp_path: Path, endpoint: Any
 ) -> None:
     config = tailored.Config(rounds=2, samples=1, temperature=GREEDY)
-    texts, students = [], []
-    for name in ("here", "served"):
-        with tiny.tiny_bench(tmp_path / name, talker, lora=True) as bench:
-            if name == "served":
-                bench = replace(bench, serving=Serving(settings=settings_of(endpoint), base=talker, run=bench.run.path))
-            solver = tailored.distil(bench, config)
-            texts.append(own_texts(bench))
-            students.append(solver.identity)
-    assert texts[0] == texts[1] and len({round for round, *_ in texts[0]}) == 3
-    assert students[0] == students[1]
+    greedy = Sampling(temperature=GREEDY, max_tokens=24)
+    with tiny.tiny_bench(tmp_path, talker, lora=True) as bench:
+        here = replace(bench, serving=Serving(settings=settings_of(endpoint), base=talker, run=bench.run.path))
+        tailored.distil(here, config)
+        texts = own_texts(bench)
+        trained = [next(bench.run.path.glob(f"round_{n}/4_student/tiny-round_{n}-*/student")) for n in (1, 2)]
+        for number, folder in enumerate([talker, *trained], start=1):
+            asked = [problem for problem in bench.problems if (number, problem.id, 0) in texts]
+            shot = bench.shot(folder, bench.prompt(STUDENT), sampling=greedy)
+            said = [own.text for (own,) in shot.write(asked, 1, 0)]
+            assert asked and said == [texts[number, problem.id, 0] for problem in asked], f"round {number}"
     loaded, unloaded = endpoint.asked("load_lora_adapter"), endpoint.asked("unload_lora_adapter")
     names = [body["lora_name"] for body in loaded]
     assert len(set(names)) == 2, "one adapter for each student that was trained"
@@ -72,7 +74,7 @@ def test_a_served_student_takes_the_exams_of_its_weights_and_its_adapter_is_relo
     ranks = [json.loads((Path(b["lora_path"]) / "adapter_config.json").read_text())["r"] for b in loaded]
     assert ranks == [2, 4]
     assert all(body["add_special_tokens"] and body["stop_token_ids"] for body in endpoint.asked("completions"))
-    everything = b"".join(path.read_bytes() for path in (tmp_path / "served").rglob("*") if path.is_file())
+    everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert KEY.encode() not in everything
 
 
@@ -135,3 +137,20 @@ def test_a_student_trained_in_full_cannot_be_served_and_says_why(
         bench = replace(bench, serving=Serving(settings=settings_of(endpoint), base=talker, run=bench.run.path))
         with pytest.raises(SettingsError, match="kind: lora"):
             tailored.distil(bench, tailored.Config(rounds=1, samples=1))
+
+
+def test_a_recipe_names_the_endpoint(tmp_path: Path) -> None:
+    from feints.preparation import _serving
+    from feints.recipe import load_recipe
+    from feints.runs import RunFolder
+
+    lines = ["name: served", "task: {name: lab}", "teacher: {source: lab}", "student: {model: here}"]
+    lines += ["method: {name: tailored}", "student_endpoint: {base_url: http://gpu:8000/v1, model: qwen}"]
+    (tmp_path / "served.yaml").write_text("\n".join(lines), encoding="utf-8")
+    serving = _serving(load_recipe(tmp_path / "served.yaml"), RunFolder(tmp_path / "run"))
+    assert serving is not None and serving.settings.model == "qwen"
+    assert (serving.base, serving.run) == (Path("here"), tmp_path / "run")
+    lines[-1] = "student_endpoint: {base_url: http://gpu:8000/v1, model: qwen, concurency: 3}"
+    (tmp_path / "served.yaml").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(SettingsError, match="student_endpoint.concurency"):
+        load_recipe(tmp_path / "served.yaml")

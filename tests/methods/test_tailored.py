@@ -555,3 +555,5 @@ def test_the_names_of_arms_tell_them_apart() -> None:
     assert len({tailored.arm(config)[0] for config in configs}) == len(configs)
     assert tailored.control(Config()) == Config(feedback="untailored")
     assert tailored.control(Config(feedback="star")) is None
+    assert tailored.further_requests(Config(rounds=2, samples=3), 50) == 300
+    assert tailored.further_requests(Config(feedback="star"), 50) == 0

@@ -35,7 +35,7 @@ from feints.evaluate.solver import Solver
 from feints.evaluate.vote import answer_key
 from feints.generate.prompt import STUDENT, TEACHER, Prompt
 from feints.generate.rationales import Asking
-from feints.records import Dropped, Form, Judgement, Origin, Problem, Rationale, content_hash
+from feints.records import Dropped, Form, Judgement, Origin, Problem, Rationale, Verdict, content_hash
 
 HARDER = Prompt(
     id="fdd_harder",
@@ -110,8 +110,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         if number > config.rounds:
             break
         said, verdicts, sitting = course.exam(here, number)
-        right = Counter(row.problem_id for row, v in zip(said, verdicts, strict=True) if v.value is Judgement.CORRECT)
-        solved = {name for name, count in right.items() if count >= config.easy_from * config.samples}
+        solved = _solved(said.rows, verdicts.rows, config.easy_from)
         if config.grow:
             growth = _grow(here, config, course, number, solved)
             grown = _with_new(here, number, growth)
@@ -130,6 +129,15 @@ def distil(bench: Bench, config: Config) -> Solver:
             break
     last = course.end(number + 1, problems=len(grown.problems), **course.spend(here))
     return course.solver(bench, last)
+
+
+def _solved(said: Sequence[Rationale], verdicts: Sequence[Verdict], easy_from: float) -> set[str]:
+    """Problems of whose judged texts enough are right; one that could not be judged shrinks the whole."""
+    right, judged = Counter[str](), Counter[str]()
+    for row, verdict in zip(said, verdicts, strict=True):
+        right[row.problem_id] += verdict.value is Judgement.CORRECT
+        judged[row.problem_id] += verdict.value is not Judgement.NOT_CHECKED
+    return {name for name, count in right.items() if count and count >= easy_from * judged[name]}
 
 
 # ------------------------------------------------------------------------------------------------------- growing

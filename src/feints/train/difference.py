@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def write_difference(base: Path, student: Path, folder: Path, *, max_rank: int) 
         "lora_alpha": rank,
         "lora_dropout": 0.0,
         "bias": "none",
-        "target_modules": sorted(halves),
+        "target_modules": _named(halves, linear),
         "fan_in_fan_out": any(linear[path] for path in halves),
         "base_model_name_or_path": None,
         "inference_mode": True,
@@ -71,6 +71,13 @@ def write_difference(base: Path, student: Path, folder: Path, *, max_rank: int) 
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return rank
+
+
+def _named(changed: Collection[str], linear: Collection[str]) -> list[str]:
+    """Layers by the last part of their paths, as servers know them, where that means exactly these."""
+    short = {path.rpartition(".")[2] for path in changed}
+    exact = all(path in changed for path in linear if path.rpartition(".")[2] in short)
+    return sorted(short if exact else changed)
 
 
 def _linear_layers(folder: Path) -> dict[str, bool]:
