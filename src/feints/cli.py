@@ -41,6 +41,10 @@ RecipeFile = Annotated[Path, typer.Argument(help="Recipe, a YAML file; see recip
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change one setting: --set train.epochs=3 (repeatable).")
 ]
+OwnOverrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change one setting: --set layers=2 (repeatable); a wrong one lists all."),
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/NAME unless given.")]
 RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
 
@@ -145,7 +149,7 @@ def schema() -> None:
 def new_student(
     texts: Annotated[Path, typer.Argument(help="JSON Lines (also .gz); its texts make the vocabulary.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the student.")],
-    set_: Overrides = None,
+    set_: OwnOverrides = None,
 ) -> None:
     """Make a small untrained student for dry runs where no pretrained weights can be had."""
     require_torch("making a student")
@@ -194,7 +198,7 @@ def lab_serve(
 @lab.command("pretrain")
 def lab_pretrain(
     out: Annotated[Path, typer.Option("--out", help="Folder; the student ends up in OUT/student.")],
-    set_: Overrides = None,
+    set_: OwnOverrides = None,
 ) -> None:
     """Make the nano student anew, on the lab's language and one-step arithmetic; resumes after a crash."""
     require_torch("pretraining")
