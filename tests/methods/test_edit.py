@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -206,6 +208,15 @@ def test_sampled_pairs_are_a_source_of_their_own(run: Callable[..., Any]) -> Non
     assert len(origins) == 3
 
 
+def test_with_rectified_chains_repeated_sampling_mends_both_draws(run: Callable[..., Any]) -> None:
+    bench = run(edit.Config(first="repeated+rectified", second="none"))
+    verdicts = {v.rationale_id: v.value for name in ("teacher", "repeated")
+                for v in table(bench, "2_verdicts", name, Verdict)}  # fmt: skip
+    mended = table(bench, "1_rationales", "rectified", Rationale)
+    assert {row.parent for row in mended} == {name for name, value in verdicts.items() if value is Judgement.WRONG}
+    assert len({row.ledger_key for row in mended}) == len(mended)
+
+
 def test_the_second_draw_is_another_one(run: Callable[..., Any]) -> None:
     bench = run(edit.Config(first="repeated", second="none"))
     one, other = (
@@ -237,6 +248,26 @@ def test_edit_p5_only_key_tokens_of_a_target_are_weighted(usual: Any) -> None:
         masks = key_steps(right.target_ids, wrong.target_ids)
         for side, mask, weight in ((right, masks[0], 1.0), (wrong, masks[1], -0.025)):
             assert side.weights == (*[0.0] * len(side.prompt_ids), *(weight if key else 0.0 for key in mask))
+
+
+def test_edit_a7_the_answer_in_which_a_pair_differs_is_key(usual: Any) -> None:
+    names = ("teacher", "rectified", "corrupted")
+    said = {row.id: row.text for name in names for row in table(usual, "1_rationales", name, Rationale)}
+    tokenizer = load_weights(usual.student.model).tokenizer
+    pairs: dict[str, list[Example]] = {}
+    for example in stage(usual, "stage2"):
+        pairs.setdefault(example.group, []).append(example)
+    for sides in pairs.values():
+        assert len({said[side.rationale_id].rpartition("The answer is")[2] for side in sides}) == 2
+        assert any(weight for side in sides for weight in side.weights[-_answer_tokens(side, tokenizer) :])
+
+
+def _answer_tokens(example: Example, tokenizer: Any) -> int:
+    """Tokens from the last "answer" of a text to its end."""
+    for size in range(1, len(example.target_ids)):
+        if "answer is" in tokenizer.decode(example.target_ids[-size:]):
+            return size
+    raise AssertionError("no answer sentence")
 
 
 def test_edit_p11_the_second_stage_starts_at_the_merged_first_with_a_fresh_adapter(usual: Any) -> None:
@@ -320,6 +351,9 @@ def test_the_released_profile_pads_keeps_and_votes_on_raw_text(
         texts = [(*e.prompt_ids, *e.target_ids) for e in (example, other)]
         mask = key_steps(*texts, padded_to=1024)[0]
         assert [weight != 0 for weight in example.weights] == mask.tolist()
+    (second,) = [entry for _, entry in bench.run.outputs("4_student") if entry.get("name") == "stage2"]
+    assert second["depends"][-1][-1] == "unshifted"
+    assert edit._loss(bench, edit.Config(), tmp_path)[1][-1] == "shifted"
     answers = solver.solve(tiny.exam_problems(3), seed=0)
     solver.save(tmp_path / "solver")
     assert type(load_solver(tmp_path / "solver")) is RawVote
@@ -354,6 +388,20 @@ def test_the_labellers_confusion_matrix_is_known_in_the_lab(run: Callable[..., A
         pairs = table(bench, "3_examples", "tiny-pairs", Pair)
         assert {pair.pattern for pair in pairs} == {"calculation"}
     assert set(PATTERNS) >= {name for name in true if "+" not in name}
+
+
+def test_the_benchmark_prints_the_confusion_matrix(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    path = Path(__file__).parents[2] / "benchmarks/mistake_patterns.py"
+    spec = spec_from_file_location("mistake_patterns", path)
+    assert spec is not None and spec.loader is not None
+    benchmark = module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    monkeypatch.setattr("sys.argv", [str(path), "--problems", "6", "--samples", "2", "--error", "0"])
+    benchmark.main()
+    said = capsys.readouterr().out
+    assert "true" in said and "calculation" in said
+    agreed, total = re.search(r"(\d+) of (\d+) labels true \(100.0%\)", said).groups()  # type: ignore[union-attr]
+    assert int(agreed) == int(total) > 0
 
 
 def test_students_of_one_pattern_learn_from_equally_many_pairs(run: Callable[..., Any]) -> None:

@@ -111,7 +111,7 @@ def _made(
 
 
 def _all_of(bench: Bench, chosen: Chosen, rows: Sequence[Rationale], pile: Pile, unit: str) -> Chosen:
-    """Every text there is, whatever it answers (EDIT-A9); equal requests got one reply, which counts once."""
+    """Every text there is, whatever it answers (EDIT-A9)."""
     kept: dict[str, Rationale] = {}
     lost: list[Dropped] = []
     for row in rows:

@@ -7,7 +7,9 @@ the tokens of a right text that a shortest edit into the wrong one deletes or re
 wrong text: L = 1/|y+| sum alpha nll(key of y+) - 1/|y-| sum beta nll(key of y-), a mean over pairs (EDIT-A1).
 
 `first` and `second` also give the paper's baselines on the same chains: Std-CoT (right, none), + rectified (rectified,
-none), Std-CoT with dual chains (marked, none), repeated sampling at equal teacher calls (repeated, none), DPO (dpo).
+none), Std-CoT with dual chains (marked, none), DPO (dpo), and repeated sampling at equal data: a second draw of the
+teacher, as many calls as the dual chains take (repeated, none); with the wrong chains of both draws mended, as many
+chains (repeated+rectified, none).
 
 Departures: 1) the teacher is asked without human demonstrations and may be sampled several times a problem; every wrong
 rationale is mended, every right one corrupted. 2) Mended chains that end wrong and corrupted ones that end right are
@@ -167,7 +169,8 @@ def further_requests(config: Config, sampled: int) -> int:
     paired = config.sources if config.second != "none" else "sampled"
     again = config.first in MENDING or paired != "sampled"
     labels = config.pattern != "any" and config.second != "none"
-    return sampled * (again + labels + config.first.startswith("repeated"))
+    drawn_again = 2 if config.first == "repeated+rectified" else config.first == "repeated"  # and its wrong ones mended
+    return sampled * (again + labels + drawn_again)
 
 
 # ------------------------------------------------------------------------------------------------------- dual chains
@@ -193,17 +196,19 @@ def gather(bench: Bench, config: Config) -> Chains:
     said = bench.ask("teacher", TEACHER)
     sampled = bench.choose(said, bench.judge("teacher", said))
     right, wrong = sampled.piles.right, sampled.piles.wrong
-    repeated = rectified = corrupted = tuple[Rationale, ...]()
+    repeated = rectified = corrupted = also_wrong = tuple[Rationale, ...]()
     paired = config.sources if config.second != "none" else ""
     parts = [(sampled, True)]  # and whether the first stage learns from it
     if config.first.startswith("repeated"):
         again = bench.sampling.model_copy(update={"seed": bench.sampling.seed + 1})
         draw = bench.ask("repeated", TEACHER, sampling=again)
-        parts.append((bench.choose(draw, bench.judge("repeated", draw), unit="rationales of a second draw"), True))
-        repeated = parts[-1][0].piles.right
+        second = bench.choose(draw, bench.judge("repeated", draw), unit="rationales of a second draw")
+        parts.append((second, True))
+        repeated, also_wrong = second.piles.right, second.piles.wrong
     # Demonstrations of a corruption are mended chains, so these come first.
     if config.first in MENDING or paired not in ("", "sampled"):
-        parts.append((dual.mend(bench, HINT, wrong, keep_all=config.keep_all), config.first in MENDING))
+        to_mend = (*wrong, *also_wrong) if config.first in MENDING else wrong
+        parts.append((dual.mend(bench, HINT, to_mend, keep_all=config.keep_all), config.first in MENDING))
         rectified = parts[-1][0].piles.right
     if config.first == "marked" or paired in ("rectified+corrupted", "corrupted", "all"):
         bent = dual.corrupt(bench, CONTRAST, right, rectified, wrong, keep_all=config.keep_all)
