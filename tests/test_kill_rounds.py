@@ -96,3 +96,15 @@ def test_killed_in_every_stage_of_every_round_under_faults(
     assert len(students) == 3, "two rounds and the solver"
     assert kill.digests(hurt.out, "**/4_student/**/student/*.safetensors") == students
     assert not list(hurt.out.rglob("*.unfinished")) and not list(hurt.out.rglob("*.partial"))
+
+
+def test_what_a_killed_run_left_half_written_is_cleared_in_every_folder(tmp_path: Path) -> None:
+    from feints.preparation import open_run
+
+    open_run(tmp_path / "run")
+    for place in (".", "1_rationales", "round_1/2_verdicts", "final_exam/1_rationales", "round_1/round_2/3_dropped"):
+        folder = tmp_path / "run" / place
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".exam-1.parquet.20e7.partial").write_bytes(b"half")
+    open_run(tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("*.partial"))

@@ -68,8 +68,8 @@ def open_run(out: Path) -> RunFolder:
     run = RunFolder(out)
     run.start()
     run.manifest.pop("arms", None)
-    for within in (".", "[0-9]_*", "round_*/[0-9]_*"):
-        for left in out.glob(f"{within}/.*.partial"):  # a killed run could not clear them away
+    for left in out.rglob(".*.partial"):  # a killed run could not clear them away
+        if left.is_file():
             left.unlink()
     return run
 
