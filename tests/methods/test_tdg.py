@@ -19,7 +19,7 @@ from feints.curate.choice import Chosen
 from feints.curate.funnel import Funnel
 from feints.curate.gold import gold_rows
 from feints.curate.piles import Piles
-from feints.errors import DataError, StudentError
+from feints.errors import DataError, SettingsError, StudentError
 from feints.evaluate.adaptive_vote import AdaptiveVote
 from feints.evaluate.calibration import RankerCheck
 from feints.evaluate.settings import ExamSettings
@@ -283,3 +283,12 @@ def test_the_plain_student_of_asc_is_that_of_plain_distillation(here: Any) -> No
 
 def test_settings_of_nat_are_those_of_the_bench() -> None:
     assert set(nat.Config.model_fields) == set(NatSettings.model_fields)
+
+
+def test_any_method_trains_the_student_that_votes(here: Any, tiny: ModuleType) -> None:
+    with here() as bench:
+        voting = asc.distil(bench, asc.Config(inner={"name": "nat", "width": 4}, samples=3, own=1, epochs=1))
+        assert isinstance(voting.inner, nat.NatSolver)
+        assert len(voting.solve(tiny.exam_problems(2), seed=1)) == 2
+        with pytest.raises(SettingsError, match="inner"):
+            asc.distil(bench, asc.Config(inner={"name": "nat", "widht": 4}))

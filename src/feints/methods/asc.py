@@ -22,11 +22,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
+from feints import methods
 from feints.bench import Bench, Lesson
+from feints.bench.rounds import Inner
 from feints.config import Settings
 from feints.curate.choice import Chosen
 from feints.curate.examples import STEP, Built, build_examples
@@ -40,17 +42,19 @@ from feints.evaluate.solver import Majority, OneShot, Solver, load_solver
 from feints.generate.prompt import STUDENT, TEACHER
 from feints.generate.settings import SamplingSettings
 from feints.generate.source import Sampling
-from feints.records import Dropped, Example, Origin, Rationale, Role, content_hash
+from feints.records import Dropped, Example, Form, Origin, Rationale, Role, content_hash
 from feints.runs import RunFolder
-from feints.train.losses import weighted_nll
 from feints.train.student import Student
 
 
 class Config(Settings):
     """Settings of adaptive self-consistency."""
 
+    inner: dict[str, Any] = Field(
+        default={"name": "plain_cot"}, description="Method by name with its settings that trains the student who votes."
+    )
     student_run: str | None = Field(
-        default=None, description="Folder of a run whose method answers; null trains a plain student here."
+        default=None, description="Folder of a run whose method answers; null trains a student here, by `inner`."
     )
     ranker_body: str | None = Field(
         default=None, description="Folder or hub id of the ranker's body; null takes the recipe's student."
@@ -74,14 +78,11 @@ class Config(Settings):
 
 
 def distil(bench: Bench, config: Config) -> Solver:
-    """Sample the teacher; take or train a student; let it answer; train the ranker on all of it; vote."""
-    said = bench.ask("teacher", TEACHER)
-    verdicts = bench.judge("teacher", said)
-    chosen = bench.choose(said, verdicts)
-    sampling = Sampling(temperature=bench.exam.temperature, max_tokens=bench.exam.max_tokens)
-    student = learn_student(bench, chosen) if config.student_run is None else student_of_run(config.student_run, bench)
-    student.sampling, student.checker = sampling, bench.pool
-    ranker = learn_ranker(bench, config, student, chosen) if config.slope else None
+    """Take or train a student; let it answer; train the ranker on its texts and the teacher's; vote."""
+    student = learn_student(bench, config) if config.student_run is None else student_of_run(config.student_run, bench)
+    student.sampling = Sampling(temperature=bench.exam.temperature, max_tokens=bench.exam.max_tokens)
+    student.checker = bench.pool
+    ranker = learn_ranker(bench, config, student) if config.slope else None
     return AdaptiveVote(
         student,
         ranker,
@@ -97,23 +98,10 @@ def distil(bench: Bench, config: Config) -> Solver:
 # ------------------------------------------------------------------------------------------------------ the student
 
 
-def learn_student(bench: Bench, chosen: Chosen) -> OneShot:
-    """A student that imitates the right rationales."""
-    lesson = bench.examples(
-        chosen,
-        [bench.prompt(STUDENT).hash, "rationale"],
-        lambda student, rows: build_examples(
-            student.renderer,
-            bench.prompt(STUDENT),
-            bench.by_id,
-            rows,
-            role=Role.RIGHT,
-            thinking=bench.curate.thinking,
-            max_tokens=bench.curate.max_tokens,
-        ),
-    )
-    folder = bench.fit(lesson, weighted_nll(), loss_settings=["weighted_nll", "target_tokens"])
-    return OneShot(folder, bench.prompt(STUDENT), source_settings={"chat": bench.student.chat})
+def learn_student(bench: Bench, config: Config) -> OneShot:
+    """The student whose samples vote, trained by `inner`."""
+    inner = Inner.of(config.inner, methods.find)
+    return _one_text(inner.method.distil(bench, inner.config), f"method.inner {inner.name}")
 
 
 def student_of_run(path: str, bench: Bench) -> OneShot:
@@ -127,29 +115,34 @@ def student_of_run(path: str, bench: Bench) -> OneShot:
     arm = str(run.manifest["arms"][0]["name"])
     for folder, entry in run.outputs("4_student"):
         if entry.get("solver") and entry["arm"] == arm and entry["seed"] == bench.seed:
-            solver = load_solver(folder)
-            solver = solver.inner if isinstance(solver, Majority) else solver
-            if isinstance(solver, OneShot):
-                return solver
-            raise SettingsError(
-                f"the solver of {path} is a {type(solver).__name__}, whose texts the ranker cannot score; name a run "
-                "whose student answers in one text"
-            )
+            return _one_text(load_solver(folder), f"run {path}")
     raise DataError(f"{path} has no solver of {arm} with training seed {bench.seed}; run it with this seed first")
+
+
+def _one_text(solver: Solver, whose: str) -> OneShot:
+    solver = solver.inner if isinstance(solver, Majority) else solver
+    if isinstance(solver, OneShot):
+        return solver
+    raise SettingsError(
+        f"the solver of {whose} is a {type(solver).__name__}, whose texts the ranker cannot score; name one whose "
+        "student answers in one text"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- the ranker
 
 
-def learn_ranker(bench: Bench, config: Config, student: OneShot, chosen: Chosen) -> Ranker:
-    """A ranker trained on right and wrong rationales of teacher and student."""
+def learn_ranker(bench: Bench, config: Config, student: OneShot) -> Ranker:
+    """A ranker trained on right and wrong rationales of the student, and of the teacher where both write in words."""
     drawn = SamplingSettings(
         n=config.own, temperature=student.sampling.temperature, max_tokens=student.sampling.max_tokens
     )
     source = student.student if type(student) is OneShot and isinstance(student.student, Path) else student.source
-    own = bench.ask("own", student.prompt, source=source, sampling=drawn, origin=Origin.SELF)
-    verdicts = bench.judge("own", own)
-    both = chosen.joined(bench.choose(own, verdicts, unit="own rationales"))
+    own = bench.ask("own", student.prompt, source=source, sampling=drawn, origin=Origin.SELF, form=student.form)
+    both = bench.choose(own, bench.judge("own", own), unit="own rationales")
+    if student.form is Form.COT:
+        said = bench.ask("teacher", TEACHER)
+        both = bench.choose(said, bench.judge("teacher", said)).joined(both)
     body = config.ranker_body or bench.student.model
 
     def start() -> RankerStudent:
@@ -268,7 +261,8 @@ def control(config: Config) -> Config | None:
 
 def arm(config: Config) -> tuple[str, str]:
     """Name and explanation for tables."""
-    raw = "_raw" if config.raw_keys else ""
+    by = config.inner["name"]
+    raw = ("" if by == "plain_cot" else f"-{by}") + ("_raw" if config.raw_keys else "")
     if not config.slope:
         return f"self_consistency{raw}", f"up to {config.samples} samples of the same student vote, all alike"
     name, ranker = ("asc", "a ranker") if config.body == "pretrained" else ("asc_scratch", "a ranker from scratch")
