@@ -5,8 +5,9 @@
 Real answers come from ../shared/data: the labelled triples, recorded rationales and recorded programs; equations and
 constraints are made of the programs. Case i is drawn from (seed, i) alone, so any case can be made again. A crash is
 any exception but the documented error about a gold answer; a hang is more than `--limit` seconds of computing in this
-process, a program's or solver's own deadline being its limit. What fails is written to `--save`, whose lines
-tests/verify/test_fuzzed.py judges ever after. Exit code 1 with a crash, a hang, or more than 0.1 % not_checked.
+process, a program's or solver's own deadline being its limit. What fails is written to `--save` (the data is not ours
+to commit: shorten it, and add it to tests/verify/test_fuzzed.py); `--again FILE` judges such a file anew. Exit code 1
+with a crash, a hang, or more than 0.1 % not_checked.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -34,7 +36,7 @@ from feints.verify.pool import CheckerPool
 from mutation import Case, mutated
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-SAVED = Path(__file__).resolve().parents[1] / "tests" / "verify" / "fuzzed.jsonl"
+SAVED = Path(__file__).resolve().parents[1] / "runs" / "fuzz-failures.jsonl"
 SHARES = {"number": 25, "latex": 30, "choice": 12, "boolean": 10, "text": 10, "pot": 3, "eot": 5, "sat": 5}
 """Per cent of the cases of each kind."""
 NAMES = {"number": "number", "option": "choice", "yesno": "boolean", "text": "text", "latex": "latex"}
@@ -199,6 +201,7 @@ class Fuzzer:
         """Keep a failing case where the regression test finds it."""
         self.counts[case.kind, failure] += 1
         self.failures.append({"failure": failure, "why": why, **case.record()})
+        self.save.parent.mkdir(parents=True, exist_ok=True)
         with self.save.open("a", encoding="utf-8") as file:
             file.write(json.dumps(self.failures[-1]) + "\n")
 
@@ -243,6 +246,19 @@ def draw(corpus: dict[str, list[Case]], kinds: list[str], seed: int, number: int
     return mutated(rng, rng.choice(corpus[kind]), corpus[kind])
 
 
+def again(path: Path, limit: float) -> int:
+    """Judge the cases of a file of failures anew; those that still fail are printed and counted."""
+    names = set(Case.__dataclass_fields__)
+    kept = [Case(**{name: value for name, value in row.items() if name in names}) for row in rows(path)]
+    with CheckerPool() as pool, tempfile.TemporaryDirectory() as scratch:
+        fuzzer = Fuzzer(pool, limit, Path(scratch) / "failures.jsonl")
+        fuzzer.batch(kept, whole=True)
+    for one in fuzzer.failures:
+        print(f"{one['failure']}: {one['kind']}: {one['why']}: {one['text'][-120:]!r}")
+    print(f"{len(fuzzer.failures)} of {len(kept)} cases still fail")
+    return int(bool(fuzzer.failures))
+
+
 def main() -> int:
     """Run all cases, with a progress bar where it is a terminal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -254,8 +270,11 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--save", type=Path, default=SAVED, help="where failing cases are appended")
+    parser.add_argument("--again", type=Path, help="a file of failing cases to judge anew, instead of drawing cases")
     parser.add_argument("--json", help="where to write the figures")
     given = parser.parse_args()
+    if given.again:
+        return again(given.again, given.limit)
     if not given.data.is_dir():
         print(f"the real answers are not at {given.data}; give --data")
         return 3

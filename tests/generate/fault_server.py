@@ -128,7 +128,8 @@ class FaultServer:
             ]
         else:
             choices = [{"index": i, "text": t, "finish_reason": "stop"} for i, t in enumerate(texts)]
-        usage = {"prompt_tokens": len(question) // 4 + 1, "completion_tokens": count * (len(text) // 4 + 1)}
+        asked, told = len(question) // 4 + 1, count * (len(text) // 4 + 1)
+        usage = {"prompt_tokens": asked, "completion_tokens": told, "total_tokens": asked + told}
         return {"id": "x", "object": "chat.completion", "model": body["model"], "choices": choices, "usage": usage}
 
     @staticmethod
