@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import socket
@@ -20,7 +21,7 @@ from feints.train.student import Student
 pytestmark = pytest.mark.slow
 WORKER = Path(__file__).with_name("distributed_worker.py")
 SETTINGS = TrainSettings(
-    epochs=2, batch_examples=7, micro_tokens=60, learning_rate=3e-3, clip_norm=1.0, checkpoint_steps=1, log_steps=1
+    epochs=2, batch_examples=7, micro_tokens=60, learning_rate=3e-3, clip_norm=9.0, checkpoint_steps=1, log_steps=1
 )
 KINDS = {
     "ddp": {},
@@ -57,12 +58,13 @@ def _ranks(folder, kind, stop):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("lora", [False, True])
-def test_two_ranks_equal_one_process(kind, lora, student_folder, make_student, make_examples, tmp_path):
+def test_two_ranks_equal_one_process(kind, lora, load_beside, student_folder, make_student, make_examples, tmp_path):
     examples = make_examples(make_student("qwen2"), 15, signed=True)
     adapter = {"kind": "lora", "rank": 4} if lora else {}
     model = {"model": str(student_folder("qwen2")), "adapter": adapter}
     (tmp_path / "data").write_bytes(pickle.dumps((model, examples, SETTINGS.model_dump())))
     student = Student.load(StudentSettings.model_validate(model))
+    expected_gradients = load_beside("train/distributed_worker").record_first_gradients()
     single = fit(student, examples, weighted_nll(), SETTINGS, tmp_path / "one", validation=examples[:3])
     if not lora:
         codes, said = _ranks(tmp_path, kind, 3)
@@ -70,6 +72,14 @@ def test_two_ranks_equal_one_process(kind, lora, student_folder, make_student, m
     codes, said = _ranks(tmp_path, kind, 0)
     assert codes == [0, 0], said
     found = torch.load(tmp_path / f"{kind}.pt", weights_only=True)
+    assert max(float(gradient.abs().max()) for gradient in expected_gradients) > 1e-3
+    gradients = torch.load(tmp_path / f"{kind}-gradients.pt", weights_only=True)
+    torch.testing.assert_close(gradients, expected_gradients, rtol=1e-4, atol=1e-6)
+    norms = [
+        [row["gradient_norm"] for row in map(json.loads, path.read_text().splitlines()) if row["kind"] == "train"]
+        for path in (single.metrics, tmp_path / kind / "metrics.jsonl")
+    ]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3)
     expected = student.model.state_dict()
     assert found["state"].keys() == expected.keys()
     for name, tensor in expected.items():
