@@ -99,7 +99,7 @@ class Lessons:
 
     @cached_property
     def _pairs(self) -> tuple[tuple[Example, Example], ...]:
-        """Right and wrong example of every group that has key tokens on both sides."""
+        """Right and wrong example of every group that has key tokens."""
         return tuple(pair for table in self.tables for pair in _pairs_in(table))
 
     def key_share(self) -> tuple[KeyShare, ...]:
@@ -158,7 +158,9 @@ def _pairs_in(table: Sequence[Example]) -> Iterator[tuple[Example, Example]]:
             groups.setdefault(example.group, {})[example.role] = example
     for sides in groups.values():
         pair = sides.get(Role.RIGHT), sides.get(Role.WRONG)
-        if pair[0] and pair[1] and all(0 < _share(side) < 1 for side in pair if side):
+        # Where one text only leaves something out, the other alone has key tokens; a text pulled evenly has none.
+        even = [side for side in pair if side and any(side.weights) and not _share(side)]
+        if pair[0] and pair[1] and not even and any(_share(side) for side in pair if side):
             yield pair[0], pair[1]
 
 
