@@ -23,7 +23,7 @@ import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from board import figures
-from feints.generate.decode import Manner, Row, decode
+from feints.generate.decode import Manner, Row, decode, samples_a_prompt
 from feints.generate.lanes import open_lanes
 
 PAD = 0
@@ -105,7 +105,7 @@ def continuous(model: Any, rows: list[Row], manner: Manner) -> int:
 def ours(model: Any, rows: list[Row], manner: Manner, width: int) -> int:
     """Tokens written by the local source's loop."""
     ordered = sorted(rows, key=lambda row: (-len(row.prompt), row.prompt))
-    lanes = open_lanes(model, min(width, len(rows)), PAD, seq2seq=False)
+    lanes = open_lanes(model, min(width, len(rows)), PAD, seq2seq=False, samples=samples_a_prompt(rows))
     return sum(len(row.ids) for ended in decode(lanes, ordered, manner) for _, row in ended)
 
 

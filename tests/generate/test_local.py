@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from feints.errors import StudentError
-from feints.generate.decode import Manner, Row, choose, decode, uniforms
+from feints.generate.decode import Manner, Row, choose, decode, samples_a_prompt, uniforms
 from feints.generate.lanes import open_lanes
 from feints.generate.ledger import Ledger
 from feints.generate.local import LocalSettings, LocalSource
@@ -122,7 +122,8 @@ def written(name: str, rows: list[Row], manner: Manner, lanes: int) -> list[Any]
     step = lanes if seq2seq else len(rows)
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
-        for ended in decode(open_lanes(build(name), min(lanes, len(part)), 0, seq2seq=seq2seq), part, manner):
+        opened = open_lanes(build(name), min(lanes, len(part)), 0, seq2seq=seq2seq, samples=samples_a_prompt(part))
+        for ended in decode(opened, part, manner):
             for at, row in ended:
                 assert start + at not in found
                 found[start + at] = row
@@ -178,6 +179,34 @@ def test_samples_that_share_a_prompt_are_those_of_separate_prompts(name: str) ->
     assert len({row.ids for row in together[:6]}) > 1
 
 
+@pytest.mark.parametrize("name", ["llama", "llama grouped", "mistral window", "gpt2"])
+def test_texts_packed_into_one_lane_are_those_written_alone(name: str) -> None:
+    """Some prompts have more samples than seats, some fewer; texts end unevenly, and lanes are refilled and dropped."""
+    counts = [1, 9, 4, 3, 4, 5, 2, 4, 6, 4]
+    asked = sorted(prompts(len(counts), seed=5), key=len, reverse=True)
+    rows = [
+        Row(prompt=prompt, key=31 * problem + sample, limit=1 + (7 * problem + 11 * sample) % 40)
+        for problem, (prompt, count) in enumerate(zip(asked, counts, strict=True))
+        for sample in range(count)
+    ]
+    assert samples_a_prompt(rows) == 4
+    alone = [written(name, [row], SAMPLED, lanes=1)[0] for row in rows]
+    for lanes in (4, 9, 20):
+        assert written(name, rows, SAMPLED, lanes) == alone
+
+
+def test_texts_are_packed_where_the_model_takes_any_mask_and_has_a_key_for_every_head() -> None:
+    def packed(name: str, texts: int, samples: int) -> tuple[int, int]:
+        lanes = open_lanes(build(name), texts, 0, seq2seq=name in SEQ2SEQ, samples=samples)
+        return lanes.rows, lanes.share
+
+    assert packed("llama", 24, 3) == packed("gpt2", 24, 3) == (8, 3)
+    assert packed("llama", 24, 10) == (6, 4)
+    assert packed("llama", 2, 4) == (1, 2)
+    for name in ("llama grouped", "mistral window", "t5"):
+        assert packed(name, 24, 3) == (24, 1)
+
+
 @pytest.mark.parametrize("name", ["llama", "t5"])
 def test_a_shared_prompt_is_computed_once(name: str) -> None:
     (prompt,) = prompts(1, longest=30, seed=8)
@@ -192,7 +221,7 @@ def test_a_shared_prompt_is_computed_once(name: str) -> None:
     finally:
         handle.remove()
     assert seen[0] == len(prompt)
-    assert max(seen[1:], default=0) <= 10
+    assert max(seen[1:], default=0) <= 12 < len(prompt), "then a token for each seat, the prompt no more"
 
 
 def test_rows_far_longer_than_the_room_made_at_a_time() -> None:

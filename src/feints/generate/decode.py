@@ -17,7 +17,7 @@ from feints.generate.lanes import Lanes
 from feints.records import Finish
 
 _REFILL = 8
-"""New rows join when one lane in this many is free."""
+"""New prompts join when one lane in this many is free."""
 _COMPACT = 0.75
 """With nothing left to join, lanes are dropped once fewer than this share run."""
 _LOOK = 8
@@ -102,71 +102,76 @@ def choose(logits: torch.Tensor, manner: Manner, draws: torch.Tensor) -> torch.T
     return (picked if order is None else order.gather(-1, picked)).squeeze(-1)
 
 
-class _Desk:
-    """What has been written in each lane so far."""
+def samples_a_prompt(rows: Sequence[Row]) -> int:
+    """How many rows a prompt has, about."""
+    return max(1, round(len(rows) / len({row.prompt for row in rows})))
 
-    def __init__(self, rows: Sequence[Row], lanes: int, manner: Manner) -> None:
+
+class _Desk:
+    """What has been written in each seat so far."""
+
+    def __init__(self, rows: Sequence[Row], seats: int, manner: Manner) -> None:
         self.rows, self.manner = rows, manner
-        self.row = np.full(lanes, -1, dtype=np.int64)
-        self.count = np.zeros(lanes, dtype=np.int64)
-        self.limit = np.ones(lanes, dtype=np.int64)
-        self.key = np.zeros(lanes, dtype=np.uint64)
+        self.row = np.full(seats, -1, dtype=np.int64)
+        self.count = np.zeros(seats, dtype=np.int64)
+        self.limit = np.ones(seats, dtype=np.int64)
+        self.key = np.zeros(seats, dtype=np.uint64)
         longest = max(row.limit for row in rows)
-        self.ids = np.zeros((lanes, min(longest, 256)), dtype=np.int64)
-        self.logprobs = np.zeros((lanes, self.ids.shape[1] if manner.logprobs else 0), dtype=np.float32)
+        self.ids = np.zeros((seats, min(longest, 256)), dtype=np.int64)
+        self.logprobs = np.zeros((seats, self.ids.shape[1] if manner.logprobs else 0), dtype=np.float32)
         self._stops = np.array(sorted(manner.stop_ids), dtype=np.int64)
 
     @property
     def running(self) -> npt.NDArray[np.bool_]:
-        """Which lanes hold a row that is still being written."""
+        """Which seats hold a row that is still being written."""
         return self.row >= 0
 
-    def sit(self, lane: int, index: int) -> None:
-        """Row number `index` begins in `lane`."""
+    def sit(self, seat: int, index: int) -> None:
+        """Row number `index` begins in `seat`."""
         row = self.rows[index]
-        self.row[lane], self.count[lane], self.limit[lane] = index, 0, row.limit
-        self.key[lane] = np.uint64(row.key)
+        self.row[seat], self.count[seat], self.limit[seat] = index, 0, row.limit
+        self.key[seat] = np.uint64(row.key)
 
-    def draws(self, lanes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """The next random number of each lane."""
-        return uniforms(self.key[lanes], self.count[lanes])
+    def draws(self, seats: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The next random number of each seat."""
+        return uniforms(self.key[seats], self.count[seats])
 
     def note(
-        self, lanes: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64], logprobs: npt.NDArray[np.float32] | None
+        self, seats: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64], logprobs: npt.NDArray[np.float32] | None
     ) -> list[tuple[int, Decoded]]:
-        """Write one token in each of `lanes`; returns the rows that ended with it, their lanes free again."""
-        counts = self.count[lanes]
+        """Write one token in each of `seats`; returns the rows that ended with it, their seats free again."""
+        counts = self.count[seats]
         if counts.max() >= self.ids.shape[1]:
             self._widen()
-        self.ids[lanes, counts] = tokens
+        self.ids[seats, counts] = tokens
         if logprobs is not None:
-            self.logprobs[lanes, counts] = logprobs
-        self.count[lanes] = counts + 1
+            self.logprobs[seats, counts] = logprobs
+        self.count[seats] = counts + 1
         stopped = np.isin(tokens, self._stops)
-        full = counts + 1 >= self.limit[lanes]
+        full = counts + 1 >= self.limit[seats]
         looked = (counts + 1) % _LOOK == 0 if self.manner.cut else np.False_
-        return [done for lane in lanes[stopped | full | looked] if (done := self._end(int(lane)))]
+        return [done for seat in seats[stopped | full | looked] if (done := self._end(int(seat)))]
 
-    def _end(self, lane: int) -> tuple[int, Decoded] | None:
-        """The row of `lane` if it has ended."""
-        length = int(self.count[lane])
-        ids = self.ids[lane, :length]
+    def _end(self, seat: int) -> tuple[int, Decoded] | None:
+        """The row of `seat` if it has ended."""
+        length = int(self.count[seat])
+        ids = self.ids[seat, :length]
         finish = Finish.STOP if ids[-1] in self.manner.stop_ids else None
         if self.manner.cut and (cut := self.manner.cut(ids.tolist())) is not None:
             length, finish = cut, Finish.STOP
-        if finish is None and length >= self.limit[lane]:
+        if finish is None and length >= self.limit[seat]:
             finish = Finish.LENGTH
         if finish is None:
             return None
-        index = int(self.row[lane])
-        self.row[lane] = -1
-        kept = tuple(self.logprobs[lane, :length].tolist()) if self.manner.logprobs else ()
+        index = int(self.row[seat])
+        self.row[seat] = -1
+        kept = tuple(self.logprobs[seat, :length].tolist()) if self.manner.logprobs else ()
         return index, Decoded(ids=tuple(ids[:length].tolist()), finish=finish, logprobs=kept)
 
-    def keep(self, lanes: npt.NDArray[np.int64]) -> None:
-        """Drop every other lane."""
+    def keep(self, seats: npt.NDArray[np.int64]) -> None:
+        """Drop every other seat."""
         for name in ("row", "count", "limit", "key", "ids", "logprobs"):
-            setattr(self, name, getattr(self, name)[lanes])
+            setattr(self, name, getattr(self, name)[seats])
 
     def _widen(self) -> None:
         self.ids = np.concatenate([self.ids, np.zeros_like(self.ids)], axis=1)
@@ -178,40 +183,66 @@ def decode(lanes: Lanes, rows: Sequence[Row], manner: Manner) -> Iterator[list[t
     """Write every row; yields (index in `rows`, result) as they end, a list per step that ended any.
 
     Which rows share a batch depends on `rows` and on what they become, on nothing else: the same
-    rows give the same texts. Rows are taken in the order given; put long prompts first. Where rows
-    cannot join later, give no more of them than there are lanes.
+    rows give the same texts. Rows are taken in the order given; put long prompts first and rows of one
+    prompt together, which then share a lane. Where rows cannot join later, give no more of them than
+    there are lanes.
     """
-    desk = _Desk(rows, lanes.rows, manner)
-    pending = deque(range(len(rows)))
-    tokens = torch.zeros(lanes.rows, dtype=torch.long)
+    share = lanes.share
+    desk = _Desk(rows, lanes.rows * share, manner)
+    pending = deque(_bundles(rows, share))
+    tokens = torch.zeros(lanes.rows * share, dtype=torch.long)
     while True:
-        running = desk.running
-        free = np.flatnonzero(~running)
-        if pending and (not running.any() or (lanes.joins and len(free) >= max(1, lanes.rows // _REFILL))):
+        alive = desk.running.reshape(-1, share).any(axis=1)
+        free = np.flatnonzero(~alive)
+        if pending and (not alive.any() or (lanes.joins and len(free) >= max(1, lanes.rows // _REFILL))):
             taken = [pending.popleft() for _ in range(min(len(free), len(pending)))]
-            seats = free[: len(taken)]
-            for lane, index in zip(seats, taken, strict=True):
-                desk.sit(int(lane), index)
-            logits = lanes.open(seats.tolist(), [rows[index].prompt for index in taken])
-        elif not running.any():
+            seats, logits = _seat(lanes, desk, free[: len(taken)], taken)
+        elif not alive.any():
             return
         else:
-            seats = np.flatnonzero(running)
-            if not pending and len(seats) <= _COMPACT * lanes.rows:
-                lanes.keep(seats.tolist())
+            if not pending and alive.sum() <= _COMPACT * lanes.rows:
+                kept = np.flatnonzero(alive)
+                lanes.keep(kept.tolist())
+                seats = (kept[:, None] * share + np.arange(share)).ravel()
                 desk.keep(seats)
-                tokens, seats = tokens[torch.as_tensor(seats, device=tokens.device)], np.arange(len(seats))
+                tokens = tokens[torch.as_tensor(seats, device=tokens.device)]
+            seats = np.flatnonzero(desk.running)
             logits = lanes.step(tokens, desk.running)
-            logits = logits if len(seats) == lanes.rows else logits[torch.as_tensor(seats, device=logits.device)]
+            logits = logits if len(seats) == len(logits) else logits[torch.as_tensor(seats, device=logits.device)]
         tokens, ended = _advance(desk, tokens, seats, logits)
         if ended:
             yield ended
 
 
+def _bundles(rows: Sequence[Row], share: int) -> list[list[int]]:
+    """Places of rows that go into one lane: neighbours of one prompt, `share` at most."""
+    bundles: list[list[int]] = []
+    for index, row in enumerate(rows):
+        if bundles and len(bundles[-1]) < share and rows[bundles[-1][0]].prompt == row.prompt:
+            bundles[-1].append(index)
+        else:
+            bundles.append([index])
+    return bundles
+
+
+def _seat(
+    lanes: Lanes, desk: _Desk, free: npt.NDArray[np.int64], bundles: Sequence[Sequence[int]]
+) -> tuple[npt.NDArray[np.int64], torch.Tensor]:
+    """Begin one bundle in each of the lanes `free`; the seats taken and the logits of their first token."""
+    seats = []
+    for lane, bundle in zip(free.tolist(), bundles, strict=True):
+        for at, index in enumerate(bundle):
+            desk.sit(lane * lanes.share + at, index)
+            seats.append(lane * lanes.share + at)
+    logits = lanes.open(free.tolist(), [desk.rows[bundle[0]].prompt for bundle in bundles])
+    sizes = torch.tensor([len(bundle) for bundle in bundles], device=logits.device)
+    return np.array(seats, dtype=np.int64), logits.repeat_interleave(sizes, dim=0)
+
+
 def _advance(
     desk: _Desk, tokens: torch.Tensor, seats: npt.NDArray[np.int64], logits: torch.Tensor
 ) -> tuple[torch.Tensor, list[tuple[int, Decoded]]]:
-    """Choose the next token of the lanes `seats` from logits [len(seats), V] and write it down."""
+    """Choose the next token of `seats` from logits [len(seats), V] and write it down."""
     greedy = desk.manner.temperature == 0.0
     draws = logits.new_zeros(0) if greedy else torch.as_tensor(desk.draws(seats), device=logits.device)
     chosen = choose(logits, desk.manner, draws)

@@ -1,4 +1,4 @@
-"""Lanes of a running decode: one row per text, keys and values in room made beforehand, rows joining and leaving.
+"""Lanes of a running decode: the texts of one prompt side by side, keys and values in room made beforehand.
 
 Torch-side: imports torch and transformers at the top, so nothing of the core imports this file at load.
 """
@@ -17,24 +17,34 @@ from transformers.cache_utils import DynamicLayer
 from feints.errors import StudentError
 
 _HEADROOM = 128
-"""Columns made at a time beyond those in use."""
+"""Steps for which columns are made at a time beyond those in use."""
+_SHARE = 4
+"""Most texts in a lane: each reads the columns of all, so more would cost more arithmetic than they save reading."""
 _PLAIN_ATTENTION = {"full_attention", "sliding_attention"}
 
 
 class Lanes(Protocol):
-    """What the decode loop needs of a model: open rows, advance all of them, keep some."""
+    """What the decode loop needs of a model: open lanes, advance all of them, keep some.
+
+    A lane holds `share` seats for texts of one prompt; seat s of lane l is number `l * share + s`.
+    """
 
     joins: bool
-    """Whether rows may be opened while others run."""
+    """Whether lanes may be opened while others run."""
     rows: int
     """Lanes there are, running or not."""
+    share: int
+    """Seats of a lane."""
 
     def open(self, slots: Sequence[int], prompts: Sequence[tuple[int, ...]]) -> torch.Tensor:
         """Start `prompts` in the lanes `slots`, equal prompts computed once; next-token logits [len(slots), V]."""
         ...
 
     def step(self, tokens: torch.Tensor, running: np.ndarray) -> torch.Tensor:
-        """Append one token to every lane [rows]; next-token logits [rows, V] (meaningless where not `running`)."""
+        """Append one token to every seat [rows * share]; logits of the next [rows * share, V].
+
+        Both mean nothing where a seat is not `running`.
+        """
         ...
 
     def keep(self, slots: Sequence[int]) -> None:
@@ -57,8 +67,8 @@ def cache_bytes_per_token(model: Any) -> int:
     return int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)
 
 
-def open_lanes(model: Any, rows: int, pad: int, *, seq2seq: bool) -> Lanes:
-    """Empty lanes for `rows` texts.
+def open_lanes(model: Any, texts: int, pad: int, *, seq2seq: bool, samples: int = 1) -> Lanes:
+    """Empty lanes for `texts` texts side by side, `samples` of a prompt in turn (see `decode`).
 
     Raises:
         StudentError: the model keeps a state that cannot be shared or dropped row by row.
@@ -70,7 +80,26 @@ def open_lanes(model: Any, rows: int, pad: int, *, seq2seq: bool) -> Lanes:
             f"{model.config.model_type} has layers of kind {', '.join(sorted(kinds - _PLAIN_ATTENTION))}, whose state "
             "the local decoder cannot keep; serve the model with vLLM and name its endpoint as the source"
         )
-    return _SeqToSeqLanes(model, rows, pad) if seq2seq else _CausalLanes(model, rows, pad)
+    if seq2seq:
+        return _SeqToSeqLanes(model, texts, pad)
+    share = max(1, min(samples, texts, _SHARE)) if _takes_whole_masks(model) and not _groups_heads(config) else 1
+    return _CausalLanes(model, -(-texts // share), pad, share)
+
+
+def _takes_whole_masks(model: Any) -> bool:
+    """Whether one mask of four dimensions says all about who sees what, in every layer."""
+    config = model.config.get_text_config(decoder=True)
+    return bool(
+        config._attn_implementation == "sdpa"
+        and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+        and getattr(config, "sliding_window", None) is None
+        and "position_ids" in inspect.signature(model.forward).parameters
+    )
+
+
+def _groups_heads(config: Any) -> bool:
+    """Whether heads share keys: transformers then copies them per head as soon as a lane has several new tokens."""
+    return (getattr(config, "num_key_value_heads", None) or config.num_attention_heads) != config.num_attention_heads
 
 
 class _Window:
@@ -81,7 +110,7 @@ class _Window:
 
 
 class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
-    """One layer's keys and values [rows, heads, room, size]; a step writes a column and copies nothing."""
+    """One layer's keys and values [rows, heads, room, size]; a step writes its columns and copies nothing."""
 
     def __init__(self, window: _Window, rows: int) -> None:
         super().__init__()
@@ -139,28 +168,29 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
 
 
 class _CausalLanes:
-    """Rows of a decoder: left-aligned nowhere, all ending at the same column, each starting at its own."""
+    """Lanes of a decoder, all ending at the same column, each starting at its own.
+
+    A step gives each seat of a lane a column: the prompt's keys and values are read once for all its texts, and a
+    mask keeps each text to the prompt and its own columns.
+    """
 
     joins = True
 
-    def __init__(self, model: Any, rows: int, pad: int) -> None:
-        self.rows = rows
+    def __init__(self, model: Any, rows: int, pad: int, share: int) -> None:
+        self.rows, self.share = rows, share
         self._model, self._pad, self._device = model, pad, model.device
         self._context = context_of(model)
         self._window = _Window()
         self._layers: list[_RoomyLayer] = []
         self._cache: Any = None
         self._starts = np.zeros(rows, dtype=np.int64)
-        self._starts_there = torch.zeros(rows, dtype=torch.long, device=self._device)
-        config = model.config.get_text_config(decoder=True)
-        self._whole_masks = (
-            config._attn_implementation == "sdpa"
-            and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
-            and getattr(config, "sliding_window", None) is None
-        )
+        self._next = torch.zeros(rows, dtype=torch.long, device=self._device)
+        self._whole_masks = _takes_whole_masks(model)
+        self._seen = torch.zeros(rows, share, 0, dtype=torch.bool, device=self._device)
+        self._own = torch.eye(share, dtype=torch.bool, device=self._device)
         accepted = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in accepted
-        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        self._takes_keep = "logits_to_keep" in accepted
 
     def open(self, slots: Sequence[int], prompts: Sequence[tuple[int, ...]]) -> torch.Tensor:
         """See `Lanes.open`."""
@@ -180,33 +210,47 @@ class _CausalLanes:
             None if bool((lengths == longest).all()) else seen.long(),
             (columns - (longest - lengths[:, None])).clamp(min=0),
             filled,
+            1,
         )
         self._admit(slots, which, filled, longest)
-        self._starts[list(slots)] = self._window.end - lengths.cpu().numpy()[which.cpu().numpy()]
-        self._starts_there = torch.as_tensor(self._starts, device=self._device)
-        return logits[which]
+        end = self._window.end
+        self._starts[list(slots)] = end - lengths.cpu().numpy()[which.cpu().numpy()]
+        there = torch.tensor(list(slots), device=self._device)
+        self._next[there] = lengths[which]
+        self._seen[there, :, :end] = (torch.arange(end, device=self._device) >= end - lengths[which][:, None])[:, None]
+        return logits[which, 0]
 
     def step(self, tokens: torch.Tensor, running: np.ndarray) -> torch.Tensor:
         """See `Lanes.step`."""
         window = self._window
-        starts = self._starts[running]
+        alive = running.reshape(self.rows, self.share).any(axis=1)
+        starts = self._starts[alive]
         window.low = int(starts.min())
-        if window.end == window.room:
+        if window.end + self.share > window.room:
             self._move(np.arange(self.rows), window.end - window.low)
-            starts = self._starts[running]
+            starts = self._starts[alive]
         low, end = window.low, window.end
-        mask = None
-        if int(starts.max()) > low:
-            columns = torch.arange(low, end + 1, device=self._device)
-            mask = columns >= self._starts_there[:, None]
-            # Transformers hands a four-dimensional mask through, instead of making one out of two dimensions.
-            mask = mask[:, None, None] if self._whole_masks else mask.long()
-        positions = (end - self._starts_there)[:, None]
+        new = end + self.share
+        self._seen[:, :, end:new] = self._own
+        mask = self._mask(low, new) if self.share > 1 or int(starts.max()) > low else None
+        positions = self._next[:, None].expand(-1, self.share)
+        self._next = self._next + 1
         if self._context:
             positions = positions.clamp(max=self._context - 1)
-        logits = self._forward(tokens[:, None], mask, positions, self._cache)
-        window.end += 1
-        return logits
+        logits = self._forward(tokens.view(self.rows, self.share), mask, positions, self._cache, self.share)
+        window.end = new
+        return logits.reshape(self.rows * self.share, -1)
+
+    def _mask(self, low: int, new: int) -> torch.Tensor:
+        """Who sees which of the columns [low, new), as the model takes it."""
+        seen = self._seen[:, :, low:new]
+        if not self._whole_masks:
+            return seen[:, 0].long()
+        # Transformers hands a four-dimensional mask through, instead of making one out of two dimensions; in the
+        # form that is added to the scores, attention need not make that of it in every layer.
+        dtype = self._model.dtype
+        added = torch.zeros(seen.shape, dtype=dtype, device=self._device)
+        return added.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
 
     def keep(self, slots: Sequence[int]) -> None:
         """See `Lanes.keep`."""
@@ -217,9 +261,10 @@ class _CausalLanes:
         """Copy freshly computed prompts into their lanes."""
         window = self._window
         if self._cache is None:
-            window.end, window.room = longest, longest + _HEADROOM
+            window.end, window.room = longest, longest + _HEADROOM * self.share
             self._layers = [_RoomyLayer(window, self.rows) for _ in filled.layers]
             self._cache = Cache(layers=self._layers)
+            self._seen = self._seen.new_zeros(self.rows, self.share, window.room)
         elif longest > window.end:
             self._move(np.arange(self.rows), longest)
         where = torch.tensor(list(slots), device=self._device)
@@ -231,26 +276,29 @@ class _CausalLanes:
         """Make new room in which the columns in use end at `end`, for the lanes `kept`."""
         window = self._window
         end = max(end, window.end - window.low)
+        room = end + _HEADROOM * self.share
         there = torch.as_tensor(kept, device=self._device)
         for layer in self._layers:
             if layer.keys is not None:
-                layer.move(there, end, end + _HEADROOM)
+                layer.move(there, end, room)
+        seen = self._seen.new_zeros(len(kept), self.share, room)
+        seen[:, :, end - (window.end - window.low) : end] = self._seen[there, :, window.low : window.end]
+        self._seen, self._next = seen, self._next[there]
         self._starts = np.maximum(self._starts[kept] - window.end + end, 0)
-        self._starts_there = torch.as_tensor(self._starts, device=self._device)
         self.rows = len(kept)
-        window.low, window.end, window.room = end - (window.end - window.low), end, end + _HEADROOM
+        window.low, window.end, window.room = end - (window.end - window.low), end, room
 
     def _forward(
-        self, ids: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: Any
+        self, ids: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: Any, wanted: int
     ) -> torch.Tensor:
-        """Logits after the last column [rows, V]."""
-        given: dict[str, Any] = dict(self._last_only)
+        """Logits after the last `wanted` columns [rows, wanted, V]."""
+        given: dict[str, Any] = {"logits_to_keep": wanted} if self._takes_keep else {}
         if mask is not None:
             given["attention_mask"] = mask
         if self._takes_positions:
             given["position_ids"] = positions
         out = self._model(input_ids=ids, past_key_values=cache, use_cache=True, return_dict=True, **given)
-        logits: torch.Tensor = out.logits[:, -1]
+        logits: torch.Tensor = out.logits[:, -wanted:]
         return logits
 
 
@@ -258,6 +306,7 @@ class _SeqToSeqLanes:
     """Rows of an encoder-decoder: the encoder runs once per prompt; all rows start together."""
 
     joins = False
+    share = 1
 
     def __init__(self, model: Any, rows: int, pad: int) -> None:
         self.rows = rows

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from feints.errors import StudentError
-from feints.generate.decode import Decoded, Manner, Row, decode
+from feints.generate.decode import Decoded, Manner, Row, decode, samples_a_prompt
 from feints.generate.lanes import cache_bytes_per_token, context_of, open_lanes
 from feints.generate.rendering import Renderer
 from feints.generate.source import Completion, Request, Sampling, Usage
@@ -198,19 +198,20 @@ class LocalSource:
 
     def _decode_batch(self, batch: list[Request]) -> Iterator[list[tuple[Request, Completion]]]:
         rows = [self._row(request) for request in batch]
-        width = self._width(rows)
+        width, samples = self._width(rows), samples_a_prompt(rows)
         manner = self._manner(batch[0].sampling)
         # Lanes of an encoder-decoder all begin together, so each filling of them is a decode of its own.
         step = width if self.renderer.seq2seq else len(rows)
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
-            lanes = open_lanes(self.model, min(width, len(part)), self._pad(), seq2seq=self.renderer.seq2seq)
+            texts = min(width, len(part))
+            lanes = open_lanes(self.model, texts, self._pad(), seq2seq=self.renderer.seq2seq, samples=samples)
             try:
                 for ended in decode(lanes, part, manner):
                     yield [(batch[start + at], self._completion(batch[start + at], row)) for at, row in ended]
             except torch.OutOfMemoryError as error:
                 raise StudentError(
-                    f"{self.model.device} ran out of memory with {lanes.rows} rows; set fewer rows or less cache_gib "
+                    f"{self.model.device} ran out of memory with {texts} rows; set fewer rows or less cache_gib "
                     f"(now {self.settings.cache_gib:g})"
                 ) from error
 
