@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +17,9 @@ import pytest
 # How long an example takes says something of the machine's other work, nothing of the code.
 hypothesis.settings.register_profile("feints", deadline=None)
 hypothesis.settings.load_profile("feints")
+
+# A shell's background job ignores Ctrl+C, and so would the processes it starts; tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _load(path: Path) -> ModuleType:
