@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,11 +45,16 @@ class Job:
         """What is set on top of the group's recipe."""
         return [*SETS, *groups()[self.group]["set"], f"lab.mistakes.regime={self.regime}", f"seeds=[{self.seed}]"]
 
-    @property
-    def command(self) -> str:
-        """The same run by hand."""
-        sets = " ".join(f"--set '{override}'" for override in self.overrides())
+    def command(self, taken: Collection[str]) -> str:
+        """The same run by hand, with exams on the sets `taken`."""
+        wanted = [one for one in self.overrides() if one not in SETS or set_of(one) in taken]
+        sets = " ".join(f"--set '{override}'" for override in wanted)
         return f"feints run {groups()[self.group]['recipe']} {sets}"
+
+    def sets(self) -> set[str]:
+        """The test sets this job is examined on."""
+        asked = self.recipe().task
+        return {name for name in map(set_of, SETS) if getattr(asked, name)}
 
     def recipe(self, arms: Sequence[str] | None = None) -> Recipe:
         """The recipe of this job; with `arms`, only those baselines (the method and its control always run)."""
@@ -61,13 +66,19 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything the results of a group depend on but for seed and choice of arms."""
+        """Hash of everything the results of a group depend on but for seed, arms and further test sets."""
         said = self.recipe().model_dump(mode="json", exclude={"seeds", "baselines", "ledger"})
+        said["task"] = {name: value for name, value in said["task"].items() if name not in ("longer", "unseen")}
         return content_hash("replication", said)
 
     def run(self, arms: Sequence[str] | None) -> None:
         """Do it, or what is left of it."""
         run_recipe(self.recipe(arms), self.folder, Console(stderr=True))
+
+
+def set_of(override: str) -> str:
+    """Name of the test set whose size this sets."""
+    return override.partition("=")[0].removeprefix("task.")
 
 
 @cache

@@ -55,14 +55,20 @@ def verdict_table(short: bool = False) -> str:
     """A row per claim; the figures are those of the pair that decides least well, on the deciding set."""
     rows = []
     for name, claim in claims().items():
+        if short and not any(any(find(claim, regime, claim.decides)) for regime in REGIMES):
+            continue  # the page lists those not run
         cells = [f"[{claim.says}](replication.md#{name})" if not short else claim.says]
         for regime in REGIMES:
             findings = find(claim, regime, claim.decides)
             known = [finding for finding in findings if finding is not None]
             weakest = min(known, key=lambda finding: finding.difference) if known else None
-            cells.append(f"{verdict(claim, findings)}{': ' + _difference(weakest) if weakest else ''}")
+            said: str = verdict(claim, findings)
+            if said == "not run" and len(known) == len(findings):
+                said = f"{min(finding.seeds for finding in known)} seeds so far"
+            cells.append(f"{said}{': ' + _difference(weakest) if weakest else ''}")
         rows.append(cells)
-    return _table(["Claim", *(f"Mistakes {regime}" for regime in REGIMES)], rows)
+    heads = ["Claim", *(f"Mistakes {regime}" for regime in REGIMES)]
+    return _table(heads, rows) if rows else "Nothing is recorded yet."
 
 
 def claim_text(claim: Claim) -> str:
@@ -138,7 +144,8 @@ def commands() -> str:
         seeds = [row for one in found for row in one["seeds"].values()]
         commits = ", ".join(sorted({row["commit"][:7] for row in seeds})) or "not run"
         machines = ", ".join(sorted({row["machine"] for row in seeds}))
-        command = Job(group, "systematic", 0).command
+        job = Job(group, "systematic", 0)
+        command = job.command(job.sets())
         rows.append([group, f"`{command}`", commits, machines, str(len(seeds))])
     return _table(["Group", "Command (first seed, systematic)", "Commits", "Machines", "Arms x seeds"], rows)
 

@@ -76,6 +76,8 @@ def cost_of(group: str, arm: str) -> float:
 
 
 def _recorded(job: Job, arm: str) -> bool:
-    """Whether this seed of the arm is there, of the recipe as it is now."""
+    """Whether this seed of the arm is there with every test set, of the recipe as it is now."""
     found = load(job.group, job.regime, arm)
-    return found is not None and found["recipe"] == job.fingerprint and str(job.seed) in found["seeds"]
+    if found is None or found["recipe"] != job.fingerprint or str(job.seed) not in found["seeds"]:
+        return False
+    return job.sets() <= found["seeds"][str(job.seed)]["exams"]["end"].keys()

@@ -48,7 +48,7 @@ def collect(job: Job, misread: Flag) -> list[str]:
             "commit": run.manifest["commit"],
             "date": run.manifest["created"],
             "machine": run.manifest["machine"],
-            "command": job.command,
+            "command": job.command(problems),
             "exams": found,
             "expense": {k: v for k, v in asdict(took[arm]).items() if k not in ("arm", "seed")} if arm in took else {},
         }

@@ -24,6 +24,7 @@ def claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
     monkeypatch.setattr(results, "RECORDED", tmp_path)
     monkeypatch.setattr(jobs.Job, "fingerprint", "of this recipe")
+    monkeypatch.setattr(jobs.Job, "sets", lambda job: {"test"})
     return claims
 
 
