@@ -208,7 +208,7 @@ def open_bench(
 def _serving(recipe: Recipe, run: RunFolder) -> Serving | None:
     """The endpoint that writes students' texts, if the recipe names one."""
     settings = recipe.student_endpoint
-    return settings and Serving(settings=settings, base=Path(recipe.student.model), run=run.path)
+    return None if settings is None else Serving(settings=settings, base=Path(recipe.student.model), run=run.path)
 
 
 def _prompt_files(recipe: Recipe) -> dict[str, str]:

@@ -62,7 +62,7 @@ def corrupt(
     askings = []
     for row in right:
         filled = {"right": row.text.strip(), "demonstrations": show(bench.by_id[row.problem_id])}
-        askings.append(_about(bench, row, **{slot: filled[slot] for slot in prompt.slots}))
+        askings.append(_about(bench, row, 0, **{slot: filled[slot] for slot in prompt.slots}))
     return _made(bench, "corrupted", prompt, askings, Origin.CORRUPTED, "wrong", keep_all)
 
 

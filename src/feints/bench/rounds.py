@@ -17,7 +17,7 @@ from feints.evaluate.rounds import RoundReport, Sitting, teacher_spend
 from feints.evaluate.solver import Majority, OneShot, Solver
 from feints.generate.prompt import Prompt
 from feints.generate.settings import SamplingSettings
-from feints.records import Origin, Rationale, Verdict
+from feints.records import Dropped, Origin, Rationale, Verdict
 from feints.runs import Stored, read_table
 
 if TYPE_CHECKING:
@@ -132,6 +132,29 @@ def write_report(bench: Bench, report: RoundReport) -> None:
         seed=bench.seed,
         round=report.round,
     )
+
+
+def to_be_answered(taken: Chosen, course: Course) -> Chosen:
+    """Of the student's own texts the mistakes to be answered: each text of a problem once, none held back."""
+    found: dict[tuple[str, str], Rationale] = {}
+    lost: list[Dropped] = []
+    for row in taken.piles.wrong:
+        place = (row.problem_id, " ".join(row.text.split()))
+        if row.problem_id in course.held_back or place in found:
+            reason = "same text" if place in found else "on a problem held back"
+            lost.append(Dropped(item_id=row.id, step="mistakes", reason=reason))
+        else:
+            found[place] = row
+    funnel = taken.funnel.step("to be answered", len(found), lost)
+    piles = replace(taken.piles, wrong=tuple(found.values()))
+    return replace(taken, piles=piles, funnel=funnel, dropped=(*taken.dropped, *lost))
+
+
+def outcome_of(useful: bool, whole: bool) -> str:
+    """What became of a round, in words."""
+    if useful:
+        return "trained" if whole else "trained on what the budget allowed"
+    return "nothing right came back" if whole else "the budget allowed nothing"
 
 
 def cut_short(bench: Bench, told: Stored[Rationale]) -> bool:

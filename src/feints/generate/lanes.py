@@ -99,7 +99,8 @@ def _takes_whole_masks(model: Any) -> bool:
 
 def _groups_heads(config: Any) -> bool:
     """Whether heads share keys: transformers then copies them per head as soon as a lane has several new tokens."""
-    return (getattr(config, "num_key_value_heads", None) or config.num_attention_heads) != config.num_attention_heads
+    heads = int(config.num_attention_heads)
+    return int(getattr(config, "num_key_value_heads", None) or heads) != heads
 
 
 class _Window:

@@ -7,17 +7,15 @@ the tokens of a right text that a shortest edit into the wrong one deletes or re
 wrong text: L = 1/|y+| sum alpha nll(key of y+) - 1/|y-| sum beta nll(key of y-), a mean over pairs (EDIT-A1).
 
 `first` and `second` also give the paper's baselines on the same chains: Std-CoT (right, none), + rectified (rectified,
-none), Std-CoT with dual chains (marked, none), DPO (dpo), and repeated sampling at equal data: a second draw of the
-teacher, as many calls as the dual chains take (repeated, none); with the wrong chains of both draws mended, as many
-chains (repeated+rectified, none).
+none), Std-CoT with dual chains (marked, none), DPO (dpo), and repeated sampling: at as many calls as the dual chains
+take (repeated, none), or with the wrong chains of both draws mended, at as many chains (repeated+rectified, none).
 
-Departures: 1) the teacher is asked without human demonstrations and may be sampled several times a problem; every wrong
-rationale is mended, every right one corrupted. 2) Mended chains that end wrong and corrupted ones that end right are
-dropped, each with its reason (EDIT-A9). 3) Texts are aligned unpadded (EDIT-A5). 4) The bound tau reads the
-distribution that predicts a token (EDIT-A11). 5) Votes count normalised answers (EDIT-A12). 6) Prompt and target are
-tokenised apart (EDIT-A6). 7) Natural pairs, a right and a wrong sample of one problem, are a third source at no further
-cost. 8) The epoch kept is the best on held-back pairs, not on the exam. `profile: as_released` undoes 2 to 6; the
-paper's extraction prompt has three demonstrations by people: set teacher_prompt for such a one.
+Departures: 1) the teacher is asked without human demonstrations (set teacher_prompt for the paper's three) and may be
+sampled several times a problem; every wrong rationale is mended, every right one corrupted. 2) Mended chains that end
+wrong and corrupted ones that end right are dropped with a reason (EDIT-A9). 3) Texts are aligned unpadded (EDIT-A5).
+4) The bound tau reads the distribution that predicts a token (EDIT-A11). 5) Votes count normalised answers (EDIT-A12).
+6) Prompt and target are tokenised apart (EDIT-A6). 7) Natural pairs, a right and a wrong sample of one problem, are a
+third source. 8) The epoch kept is the best on held-back pairs. `profile: as_released` undoes 2 to 6.
 
 Control: the same pairs, alpha and steps, nothing pushed away.
 """
@@ -233,12 +231,8 @@ def pairs_of(bench: Bench, config: Config, chains: Chains) -> list[Pair]:
 
 def imitation(bench: Bench, student: Student, rows: Sequence[Rationale], marked: frozenset[str], joint: bool) -> Built:
     """Every target token alike; rationales of `marked` behind the counterfactual marker."""
-    parts = [
-        _example(bench, student, row, Role.WRONG, joint, COUNTERFACTUAL)
-        if row.id in marked
-        else _example(bench, student, row, Role.RIGHT, joint)
-        for row in rows
-    ]
+    how = {False: (Role.RIGHT, joint, STUDENT), True: (Role.WRONG, joint, COUNTERFACTUAL)}
+    parts = [_example(bench, student, row, *how[row.id in marked]) for row in rows]
     return Built(
         examples=tuple(chain(*(part.examples for part in parts))), dropped=tuple(chain(*(p.dropped for p in parts)))
     )

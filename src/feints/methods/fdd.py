@@ -287,7 +287,8 @@ def further_requests(config: Config, sampled: int) -> int:
     """Most calls of the teacher after the first `sampled` ones: without a bound the set can double each round."""
     if config.round_calls is not None:
         return config.rounds * config.round_calls
-    return (2**config.rounds - 1) * (2 + config.attempts) * sampled
+    doublings: int = 2**config.rounds - 1
+    return doublings * (2 + config.attempts) * sampled
 
 
 def arm(config: Config) -> tuple[str, str]:

@@ -39,7 +39,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.rounds import Course, Inner, ask_within, cut_short, write_report
+from feints.bench.rounds import Course, Inner, ask_within, cut_short, outcome_of, to_be_answered, write_report
 from feints.bench.serving import Learner
 from feints.config import Settings
 from feints.curate.choice import Chosen
@@ -53,7 +53,7 @@ from feints.generate.rationales import Asking
 from feints.generate.reply import CHARACTERS_PER_TOKEN
 from feints.generate.settings import SamplingSettings
 from feints.generate.source import Message
-from feints.records import Dropped, Origin, Rationale
+from feints.records import Origin, Rationale
 from feints.runs import Stored
 from feints.train.reflection import reflective_loss
 from feints.train.student import Student
@@ -136,7 +136,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         here = course.round(number)
         said, verdicts, sitting = course.exam(here, number)
         taken = here.choose(said, verdicts, pile="wrong", unit=f"own texts of round {number}")
-        fresh = _mistakes(taken, course)
+        fresh = to_be_answered(taken, course)
         mistakes = fresh.piles.wrong
         if sitting.perfect or not (mistakes or number == 1):
             outcome = "no mistakes" if sitting.judged else "nothing could be judged"
@@ -161,35 +161,13 @@ def distil(bench: Bench, config: Config) -> Solver:
             accepted=accepted,
             learnt=len(known.piles.right) if useful else 0,
             problems=len(bench.problems),
-            outcome=_outcome(useful, whole),
+            outcome=outcome_of(useful, whole),
             **course.spend(here),
         )
         write_report(here, report)
         if not useful or not whole:
             break
     return course.solver(bench, course.end(number + 1))
-
-
-def _mistakes(taken: Chosen, course: Course) -> Chosen:
-    """Of the student's own texts the mistakes to be answered: each text of a problem once, none held back."""
-    found: dict[tuple[str, str], Rationale] = {}
-    lost: list[Dropped] = []
-    for row in taken.piles.wrong:
-        place = (row.problem_id, " ".join(row.text.split()))
-        if row.problem_id in course.held_back or place in found:
-            reason = "same text" if place in found else "on a problem held back"
-            lost.append(Dropped(item_id=row.id, step="mistakes", reason=reason))
-        else:
-            found[place] = row
-    funnel = taken.funnel.step("to be answered", len(found), lost)
-    piles = replace(taken.piles, wrong=tuple(found.values()))
-    return replace(taken, piles=piles, funnel=funnel, dropped=(*taken.dropped, *lost))
-
-
-def _outcome(useful: bool, whole: bool) -> str:
-    if useful:
-        return "trained" if whole else "trained on what the budget allowed"
-    return "nothing right came back" if whole else "the budget allowed nothing"
 
 
 def _asked(
