@@ -20,7 +20,10 @@ from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import Solver, load_solver
 
 MOST_LINES = 300
-TRIED_ELSEWHERE = {("feints.methods.redi", "profile"): "the lab's teacher leaves nothing undecided"}
+TRIED_ELSEWHERE = {
+    ("feints.methods.redi", "profile"): "the lab's teacher leaves nothing undecided",
+    ("feints.methods.edit", "alignment"): "the few pairs of the tiny bench have the same shortest edits either way",
+}
 """Settings that have nothing to act on in the lab; the method's own tests try them."""
 Runs = Callable[..., tuple[Any, Solver]]
 

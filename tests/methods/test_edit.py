@@ -217,6 +217,21 @@ def test_with_rectified_chains_repeated_sampling_mends_both_draws(run: Callable[
     assert len({row.ledger_key for row in mended}) == len(mended)
 
 
+def test_the_alignment_asked_for_marks_the_key_tokens(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The masks of each are told apart in tests/curate/test_dual.py; the tiny bench's texts hardly tell them apart."""
+    asked: list[str] = []
+    marks = edit.key_step_examples
+
+    def watched(sides: Any, pairs: Any, how: Any) -> Any:
+        asked.append(how.alignment)
+        return marks(sides, pairs, how)
+
+    monkeypatch.setattr(edit, "key_step_examples", watched)
+    for alignment in ("symmetric", "padded"):
+        run(edit.Config(alignment=alignment), lora=True)
+    assert set(asked) == {"symmetric", "padded"}
+
+
 def test_the_second_draw_is_another_one(run: Callable[..., Any]) -> None:
     bench = run(edit.Config(first="repeated", second="none"))
     one, other = (

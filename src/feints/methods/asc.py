@@ -51,7 +51,9 @@ class Config(Settings):
     """Settings of adaptive self-consistency."""
 
     inner: dict[str, Any] = Field(
-        default={"name": "plain_cot"}, description="Method by name with its settings that trains the student who votes."
+        default={"name": "plain_cot"},
+        description="Method by name with its settings that trains the student who votes.",
+        examples=[{"name": "mix"}],
     )
     student_run: str | None = Field(
         default=None, description="Folder of a run whose method answers; null trains a student here, by `inner`."
