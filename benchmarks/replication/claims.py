@@ -108,7 +108,7 @@ def _compared(claim: Claim, regime: str, better: str, worse: str, on: str) -> Fi
         if found is None:
             return None
         sides.append(flags_of(found, on, what, exam))
-    common = sorted(sides[0].keys() & sides[1].keys()) if better != worse else []
+    common = sorted(sides[0].keys() & sides[1].keys())
     if not common:
         return None
     first, second = (np.array([side[seed] for seed in common]) for side in sides)
@@ -131,7 +131,8 @@ def _compared(claim: Claim, regime: str, better: str, worse: str, on: str) -> Fi
 def overlap_interval(a: np.ndarray, b: np.ndarray, draws: int = 2000) -> Interval:
     """How far the overlap of solved problems lies *below* chance: chance - IoU, seeds and problems resampled.
 
-    Each draw takes problems with replacement and, apart for each arm, seeds; the mean is over pairs of seeds.
+    The difference is the mean over pairs of seeds. Each draw takes problems with replacement and one seed of each arm,
+    which errs on the wide side.
     """
 
     def below(left: np.ndarray, right: np.ndarray) -> float:
