@@ -10,9 +10,8 @@ from pathlib import Path
 
 from feints.evaluate.error_kinds import ErrorKind, error_shares
 from feints.evaluate.stats import seed_bootstrap
-from feints.lab.mistakes import MistakeKind
 from feints.lab.reader import read
-from feints.lab.teacher_diagnosis import find_mistakes, said_in
+from feints.lab.teacher_diagnosis import error_kind
 from feints.records import Answer, Judgement, Problem
 from feints.runs import RunFolder, read_table
 
@@ -73,23 +72,7 @@ def gather(runs: Sequence[Path], of: str, everything: bool) -> dict[str, Exam]:
 
 def label(problem: Problem, answer: Answer) -> ErrorKind:
     """What the world itself knows to be wrong with a rationale, in words or in lines."""
-    reading = read(problem.question)
-    findings = find_mistakes(reading, answer.text)
-    said = said_in(answer.text)
-    noise = {number for fact in reading.irrelevant for number in fact.numbers}
-    used = {operand.value for step in reading.steps for operand in step.operands}
-    if any(value in noise - used for one in said for value in one.values):
-        return ErrorKind.MISUNDERSTANDING
-    if not findings:
-        return ErrorKind.OTHER
-    first = findings[0]
-    if first.mistake.kind is MistakeKind.CALCULATION:
-        return ErrorKind.CALCULATION
-    if first.mistake.kind is MistakeKind.KNOWLEDGE:
-        return ErrorKind.OTHER
-    if first.said is None and len(said) < len(reading.steps):
-        return ErrorKind.MISSING_STEP
-    return ErrorKind.MISUNDERSTANDING
+    return ErrorKind(error_kind(read(problem.question), answer.text))
 
 
 def flags(exam: Exam) -> list[list[float]]:

@@ -25,6 +25,8 @@ TEACHES = {
     ("run",): ("kill it at any moment", "see recipes/"),
     ("show",): ("intervals", "A run folder"),
     ("solve",): ("as the task words it", "--seed", "--arm"),
+    ("errors",): ("why wrong answers are wrong", "costs nothing", "--sample", "--arm"),
+    ("oracle",): ("teacher's key points", "--set"),
     ("verify",): ("verdict", "gold", ".jsonl.gz", "--workers"),
     ("export",): ("token weights", "llamafactory", "--arm"),
     ("schema",): ("JSON schema", "editors"),

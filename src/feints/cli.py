@@ -46,6 +46,9 @@ OwnOverrides = Annotated[
     typer.Option("--set", help="Change one setting: --set layers=2 (repeatable); a wrong one lists all."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/NAME unless given.")]
+ArmName = Annotated[str | None, typer.Option("--arm", help="Which solver of the run; the method's own unless given.")]
+SeedNumber = Annotated[int | None, typer.Option("--seed", help="Which training seed; the first unless given.")]
+SetName = Annotated[str | None, typer.Option("--set", help="Which test set; the main one unless given.")]
 RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
 
 
@@ -98,14 +101,48 @@ def _show(run_folder: Path) -> None:
 def solve(
     run_folder: RunPath,
     question: Annotated[str, typer.Argument(help="The question, as the task words it.")],
-    arm: Annotated[str | None, typer.Option(help="Which solver of the run; the method's own unless given.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Which training seed; the first unless given.")] = None,
+    arm: ArmName = None,
+    seed: SeedNumber = None,
 ) -> None:
     """Answer a question with the trained student of a run."""
     require_torch("a student")
     from feints.pipeline import solve_one  # noqa: PLC0415  torch, only where a student is at hand
 
     typer.echo(solve_one(run_folder, question, arm, seed))
+
+
+@app.command()
+def errors(
+    run_folder: RunPath,
+    arm: ArmName = None,
+    seed: SeedNumber = None,
+    of: SetName = None,
+    sample: Annotated[int | None, typer.Option(help="Look at so many problems only.")] = None,
+) -> None:
+    """Ask the run's teacher why wrong answers are wrong, and count the kinds; asked again it costs nothing."""
+    from feints.diagnosis import Teacher, exam_of, why_wrong  # noqa: PLC0415  statistics
+
+    teacher = Teacher(run_folder, Console(stderr=True))
+    shares = why_wrong(teacher, exam_of(teacher.run, arm, seed, of), sample)
+    typer.echo(f"{shares[0].solver}: {shares[0].failures:,} wrong of {shares[0].problems:,}")
+    for one in shares:
+        typer.echo(f"{one.kind:17} {one.errors:6,}  {one.share:6.1%} of all problems [{one.low:.1%}, {one.high:.1%}]")
+
+
+@app.command()
+def oracle(run_folder: RunPath, arm: ArmName = None, seed: SeedNumber = None, of: SetName = None) -> None:
+    """Examine a chain on the teacher's key points instead of its own: what better key points would be worth."""
+    require_torch("a student")
+    from feints.diagnosis import Teacher, exam_of, with_oracle  # noqa: PLC0415  torch
+
+    teacher = Teacher(run_folder, Console(stderr=True))
+    exam = exam_of(teacher.run, arm, seed, of)
+    found = with_oracle(teacher, exam)
+    own, told = found.both_right + found.only_b, found.both_right + found.only_a
+    typer.echo(
+        f"{exam.arm}, {found.n:,} problems: own key points {own / found.n:.1%}, the teacher's {told / found.n:.1%}"
+    )
+    typer.echo(f"difference {found.difference:+.1%} [{found.low:+.1%}, {found.high:+.1%}], paired, 95 %")
 
 
 @app.command()

@@ -6,11 +6,13 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from fractions import Fraction
 from typing import Any
 
 import pytest
 
+from feints.evaluate.error_kinds import JUDGE, ErrorKind, read_label
 from feints.lab.prompts import Ask, stated_answer
 from feints.lab.reader import read
 from feints.lab.teacher import LabTeacher, Truth
@@ -325,3 +327,19 @@ def test_labels_agree_with_the_truth_most_of_the_time() -> None:
                 total += 1
     assert total > 80
     assert 0.8 < agree / total < 1.0
+
+
+def test_why_a_response_is_wrong_is_said_in_the_words_of_the_judges_prompt() -> None:
+    """What the label is agrees with the single mistake made on purpose, where its kind has a word of its own."""
+    words = {"calculation": ErrorKind.CALCULATION, "misunderstanding": ErrorKind.MISUNDERSTANDING}
+    seen: Counter[ErrorKind] = Counter()
+    for problem in PROBLEMS:
+        for wrong in TEACHER.explain(chat(problem.question + SOLVE, n=4)):
+            if wrong.right or len(wrong.mistakes) != 1 or wrong.kinds[0] not in words:
+                continue
+            message = JUDGE.messages(problem, gold=problem.answer, response=wrong.text)[-1]
+            for text, truth in told(chat(message.content)):
+                assert truth.ask is Ask.KIND
+                assert read_label(text) is words[wrong.kinds[0]]
+                seen[read_label(text)] += 1
+    assert min(seen[kind] for kind in words.values()) > 10

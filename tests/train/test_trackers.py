@@ -1,4 +1,4 @@
-"""Trackers: every line of metrics reaches them, with the settings; one that is not there is refused by name."""
+"""Device and trackers: cpu means cpu; metrics reach every tracker; one that is not there is refused by name."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
+import torch
+from accelerate.state import AcceleratorState, PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, get_available_trackers
 
 from feints.errors import SettingsError, UnknownNameError
 from feints.train.loop import fit
 from feints.train.losses import weighted_nll
 from feints.train.settings import TrainSettings
+from feints.train.trackers import make_accelerator
 
 SETTINGS = TrainSettings(epochs=2, batch_examples=4, log_steps=1, betas=(0.9, 0.95))
 
@@ -66,3 +69,14 @@ def test_a_tracker_that_is_not_there_is_refused(make_student, make_examples, tmp
         with pytest.raises(error, match=says):
             fit(student, make_examples(student, 4), weighted_nll(), settings, tmp_path, show_progress=False)
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("asked", "got"), [("cpu", "cpu"), ("cuda", "meta"), (None, "meta")])
+def test_a_student_asked_onto_the_processor_stays_off_a_gpu_that_is_there(asked, got, tmp_path, monkeypatch):
+    """No GPU is needed: what Accelerate takes for one is put in its place."""
+    monkeypatch.setattr(PartialState, "default_device", property(lambda _: torch.device("meta")))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        assert make_accelerator(SETTINGS, tmp_path, asked).device.type == got
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)

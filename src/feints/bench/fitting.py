@@ -46,7 +46,8 @@ def fit(bench: Bench, training: Training) -> Path:
         student = training.student() if training.student else bench.fresh_student(training.start)
         train, validation = training.lesson.train.rows, training.lesson.validation.rows
         bench.console.print(f"training {label} on {len(train):,} examples", highlight=False)
-        run_loop(student, train, training.loss, training.settings, folder / "training", validation=validation)
+        where = folder / "training"
+        run_loop(student, train, training.loss, training.settings, where, validation=validation, device=bench.device)
         (training.save or _save_merged)(student, folder / "student")
 
     stored = bench.run.folder(

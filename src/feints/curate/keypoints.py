@@ -149,6 +149,11 @@ def accept_all(
     ), found
 
 
+def without_head(text: str, head: str) -> str:
+    """A field without the label that a teacher may repeat before it."""
+    return re.sub(rf"^\W*{re.escape(head.rstrip(':'))}\W*", "", text.strip(), flags=re.IGNORECASE)
+
+
 def one_text(fields: Mapping[str, str], names: Sequence[str]) -> str:
     """Fields as one text, each under its head, as `read_fields` reads them."""
     heads = {"core": f"{CORE_HEAD} ", "information": f"{INFORMATION_HEAD}\n", "solution": f"{SOLUTION_HEAD}\n"}

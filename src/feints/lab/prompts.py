@@ -27,6 +27,8 @@ class Ask(StrEnum):
     NEW_PROBLEM = "new_problem"
     LABEL = "label"
     """Which mistake pattern a wrong response shows."""
+    KIND = "kind"
+    """Why a wrong response is wrong, in the words of KPDD's analysis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ class Wanted:
     hint: int | None = None
     """The gold answer, where the chat states it."""
     shown: str = ""
-    """The wrong response (tailored, label) or the right one (wrong) that the chat shows."""
+    """The wrong response (tailored, label, kind) or the right one (wrong) that the chat shows."""
     context: str = ""
     """All that stands below the problem, answers in earlier turns included."""
     harder: bool = False
@@ -77,6 +79,7 @@ _NEW = re.compile(
 )
 _HARDER = re.compile(r"\b(?:harder|tougher|more (?:difficult|challenging|complex|steps))\b", re.I)
 _LABELS = re.compile(r"\b(?:classify|label|labels|pattern|patterns|categor(?:y|ies|ise|ize))\b", re.I)
+_KINDS = re.compile(r"\bmisunderst\w+\b.*\bmissing step\b", re.I | re.S)
 _STUDENT = re.compile(r"\bstudent|\bfeedback|\btailored?|\bcomment on\b|\bmistakes?\b", re.I)
 _WRONG = re.compile(
     r"\b(?:wrong|incorrect|mistaken|erroneous)\s+(?:response|answer|solution|rationale|reasoning)", re.I
@@ -205,7 +208,8 @@ def _classify(question: str, request: str, tail: str, stated: tuple[bool, bool])
     hint = _hint(request) if hint is None else hint
     wrong_text = _after_head(tail, _WRONG_HEADS)
     if _LABELS.search(plain) and wrong_text:
-        return Wanted(question=question, ask=Ask.LABEL, form=form, shown=wrong_text, hint=hint)
+        ask = Ask.KIND if _KINDS.search(plain) else Ask.LABEL
+        return Wanted(question=question, ask=ask, form=form, shown=wrong_text, hint=hint)
     if _STUDENT.search(plain) and wrong_text:
         return Wanted(question=question, ask=Ask.TAILORED, form=form, shown=wrong_text, hint=hint)
     if _WRONG.search(plain):

@@ -203,6 +203,26 @@ def comment(reading: Reading, text: str, rng: random.Random) -> str:
     return f"{head} It is not {finding.said.text}. The right way is: {equation(step)}."
 
 
+def error_kind(reading: Reading, text: str) -> str:
+    """Why a rationale is wrong, in the words of `evaluate/error_kinds.py`; an irrelevant number used comes first."""
+    findings = find_mistakes(reading, text)
+    said = said_in(text)
+    noise = {number for fact in reading.irrelevant for number in fact.numbers}
+    used = {operand.value for step in reading.steps for operand in step.operands}
+    if any(value in noise - used for one in said for value in one.values):
+        return "misunderstanding"
+    if not findings:
+        return "other"
+    first = findings[0]
+    if first.mistake.kind is MistakeKind.CALCULATION:
+        return "calculation"
+    if first.mistake.kind is MistakeKind.KNOWLEDGE:
+        return "other"
+    if first.said is None and len(said) < len(reading.steps):
+        return "missing step"
+    return "misunderstanding"
+
+
 LABELS = {MistakeKind.LOGICAL: "a", MistakeKind.KNOWLEDGE: "b", MistakeKind.CALCULATION: "c"}
 """EDIT's letters; every other kind of mistake is d."""
 OTHER_LABEL = "d"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from feints.lab.mistakes import Mistake, MistakeKind
 from feints.lab.prompts import Ask, Wanted, stated_answer
 from feints.lab.reading import Fact, Reading
-from feints.lab.teacher_diagnosis import comment, label
+from feints.lab.teacher_diagnosis import comment, error_kind, label
 from feints.lab.teacher_settings import LabTeacherSettings
 from feints.lab.teacher_texts import REFUSAL, in_lines, in_words, keypoints, rambling
 from feints.lab.teacher_working import Bungler, Worked, work_rightly
@@ -61,6 +61,9 @@ class Author:
         if wanted.ask is Ask.LABEL:
             text, letters = label(reading, wanted.shown, rng, self.settings.label_error)
             return Said(text=text, label=letters)
+        if wanted.ask is Ask.KIND:
+            kind_said = error_kind(reading, wanted.shown)
+            return Said(text=kind_said, label=kind_said)
         if fails < self.settings.failure * scale:
             return self._fail(wanted, reading, rng, kind, variety)
         worked, extra = self._worked(wanted, reading, rng, scale, counting)

@@ -22,7 +22,6 @@ the student that solves.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +33,7 @@ from feints.bench import Bench
 from feints.config import UnreleasedSettings
 from feints.curate.choice import Chosen
 from feints.curate.examples import Built
-from feints.curate.keypoints import CORE_HEAD, INFORMATION_HEAD, KeyPoints, accept_all, read_fields
+from feints.curate.keypoints import CORE_HEAD, INFORMATION_HEAD, KeyPoints, accept_all, read_fields, without_head
 from feints.curate.stages import Stage, field, filling, stage_examples
 from feints.evaluate.chained import Chain, Link
 from feints.evaluate.solver import Solver
@@ -195,11 +194,12 @@ def accepted(bench: Bench, config: Config) -> tuple[Chosen, dict[str, KeyPoints]
 def _in_three_calls(bench: Bench, form: Form) -> tuple[Chosen, dict[str, Mapping[str, str] | None]]:
     once = bench.sampling.model_copy(update={"n": 1, "temperature": 0.0, "adaptive": None})
     cores = bench.ask("core", CORE_ALONE, list(bench.problems), sampling=once)
-    asked = [_continued(bench, row, core=f"{CORE_HEAD} {_bare(row.text, CORE_HEAD)}") for row in cores]
+    asked = [_continued(bench, row, core=f"{CORE_HEAD} {without_head(row.text, CORE_HEAD)}") for row in cores]
     facts = bench.ask("information", INFORMATION_ALONE, asked, sampling=once)
-    core_of = {row.id: _bare(row.text, CORE_HEAD) for row in cores}
+    core_of = {row.id: without_head(row.text, CORE_HEAD) for row in cores}
     told = {
-        row.id: {"core": core_of[row.parent or ""], "information": _bare(row.text, INFORMATION_HEAD)} for row in facts
+        row.id: {"core": core_of[row.parent or ""], "information": without_head(row.text, INFORMATION_HEAD)}
+        for row in facts
     }
     asked = [_continued(bench, row, **told[row.id], how=HOW[form]) for row in facts]
     said = bench.ask("solution", SOLUTION_ALONE, asked, form=form)
@@ -209,11 +209,6 @@ def _in_three_calls(bench: Bench, form: Form) -> tuple[Chosen, dict[str, Mapping
 
 def _continued(bench: Bench, row: Rationale, **filled: str) -> Asking:
     return Asking(problem=bench.by_id[row.problem_id], filled=filled, parent=row.id)
-
-
-def _bare(text: str, head: str) -> str:
-    """A field without the label a teacher may repeat."""
-    return re.sub(rf"^\W*{re.escape(head.rstrip(':'))}\W*", "", text.strip(), flags=re.IGNORECASE)
 
 
 def stages_of(bench: Bench, config: Config) -> list[Stage]:

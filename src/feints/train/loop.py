@@ -58,8 +58,11 @@ def fit(
     validation: Sequence[Example] = (),
     on_step: Callable[[StepReport], None] | None = None,
     show_progress: bool = True,
+    device: str | None = None,
 ) -> FitResult:
     """Train `student` in place; `folder` gets metrics, checkpoints and the kept weights.
+
+    `device` "cpu" keeps it off a GPU that is there; otherwise Accelerate chooses, a GPU before the processor.
 
     Called again with the same arguments after a crash, it goes on where the newest checkpoint in `folder` stands, and
     ends bit for bit where an uninterrupted run ends. Called again after the end, it only loads the kept weights.
@@ -75,7 +78,7 @@ def fit(
     with ExitStack() as stack:
         stack.enter_context(_generators_left_alone())
         stack.callback(AcceleratorState._reset_state, False)
-        run = _Run(student, examples, validation, loss, settings, folder)
+        run = _Run(student, examples, validation, loss, settings, folder, device)
         stack.callback(run.close)
         return run.fit(on_step, show_progress)
 
@@ -101,9 +104,10 @@ class _Run:
         loss: Loss,
         settings: TrainSettings,
         folder: Path,
+        device: str | None,
     ) -> None:
         self.student, self.loss, self.settings, self.folder = student, loss, settings, folder
-        self.accelerator = make_accelerator(settings, folder)
+        self.accelerator = make_accelerator(settings, folder, device)
         layout = self._layout()
         self.batcher = Batcher(examples, layout)
         self.validation = Batcher(validation, layout) if validation else None

@@ -16,8 +16,10 @@ PROJECT = "feints"
 """Project under which trackers file a run; its name there is theirs to choose."""
 
 
-def make_accelerator(settings: TrainSettings, folder: Path) -> Accelerator:
+def make_accelerator(settings: TrainSettings, folder: Path, device: str | None = None) -> Accelerator:
     """Device, precision and trackers of one run; trackers that keep files write them under `folder`.
+
+    A process has one device for all it trains: Accelerate settles it the first time it is asked.
 
     Raises:
         UnknownNameError: Accelerate knows no tracker of this name.
@@ -26,7 +28,9 @@ def make_accelerator(settings: TrainSettings, folder: Path) -> Accelerator:
     _require(settings.trackers)
     precision = "bf16" if settings.precision == "bf16" else "no"
     trackers = list(settings.trackers) or None
-    accelerator = Accelerator(mixed_precision=precision, log_with=trackers, project_dir=str(folder))
+    accelerator = Accelerator(
+        cpu=device == "cpu", mixed_precision=precision, log_with=trackers, project_dir=str(folder)
+    )
     if trackers:
         accelerator.init_trackers(PROJECT, config=_plain(settings))
     return accelerator

@@ -1,0 +1,193 @@
+"""Ceiling: what a run's teacher says of its students: why their answers are wrong, and the key points they should read.
+
+Both ask through the run's ledger and budget, so that nothing is paid twice, and change nothing in the run folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from feints.curate.keypoints import CORE_HEAD, INFORMATION_HEAD, without_head
+from feints.curate.stages import filling
+from feints.errors import BudgetError, DataError, UnknownNameError
+from feints.evaluate.chained import Chain
+from feints.evaluate.error_kinds import JUDGE, ErrorKind, ErrorShare, error_shares, read_label
+from feints.evaluate.exam import Comparison, compare
+from feints.evaluate.solver import SOLVER_FILE, load_solver
+from feints.generate.progress import SamplingProgress
+from feints.generate.prompt import Prompt
+from feints.generate.rationales import Asking, ask_all
+from feints.generate.settings import SamplingSettings
+from feints.methods.kpdd import CORE_ALONE, INFORMATION_ALONE
+from feints.preparation import open_ledger, open_teacher
+from feints.recipe import load_recipe
+from feints.records import Answer, Form, Judgement, Problem
+from feints.runs import RunFolder, read_table
+
+LABEL_TOKENS = 64
+"""Limit on the reply that names a kind of error."""
+KEY_POINTS = (("core", CORE_ALONE, CORE_HEAD), ("information", INFORMATION_ALONE, INFORMATION_HEAD))
+"""What the oracle is asked: field, prompt, and the label it may repeat."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """What one solver of a run answered on one test set."""
+
+    arm: str
+    """Its name."""
+    seed: int
+    """Its training seed."""
+    problems: tuple[Problem, ...]
+    """As asked."""
+    answers: tuple[Answer, ...]
+    """One per problem, in order."""
+
+
+def exam_of(run: RunFolder, arm: str | None, seed: int | None, of: str | None) -> Exam:
+    """The stored exam of a solver: the method's own, its first training seed and the main test set unless named.
+
+    Raises:
+        UnknownNameError: the run has no such arm or test set.
+        DataError: it has no such seed.
+    """
+    arms, sets = [str(one["name"]) for one in run.manifest["arms"]], list(run.manifest["sets"])
+    arm, of = arm or arms[0], of or sets[0]
+    for kind, name, known in (("solver of this run", arm, arms), ("test set of this run", of, sets)):
+        if name not in known:
+            raise UnknownNameError(kind, name, known)
+    found: dict[int, Path] = {}
+    for path, entry in run.outputs("5_answers"):
+        if (entry["arm"], entry["set"]) == (arm, of) and not entry.get("name"):
+            found[entry["seed"]] = path
+    if seed is not None and seed not in found:
+        raise DataError(f"{run.path} has {arm} of the training seeds {sorted(found)}, not {seed}; choose one of them")
+    chosen = min(found) if seed is None else seed
+    answers = read_table(found[chosen], Answer)
+    asked = {row.id: row for path, _ in run.outputs("0_problems") for row in read_table(path, Problem)}
+    problems = tuple(asked[answer.problem_id] for answer in answers)
+    return Exam(arm=arm, seed=chosen, problems=problems, answers=tuple(answers))
+
+
+class Teacher:
+    """The teacher of a run, asked greedily and once through the run's ledger."""
+
+    def __init__(self, folder: Path, console: Console) -> None:
+        self.run, self.console = RunFolder.open(folder), console
+        self._recipe = load_recipe(folder / "recipe.yaml")
+
+    def ask(self, label: str, prompt: Prompt, askings: Sequence[Asking], max_tokens: int) -> list[str]:
+        """A reply for each asking, in order.
+
+        Raises:
+            BudgetError: some were not answered; what was paid is kept.
+        """
+        settings = SamplingSettings(temperature=0.0, max_tokens=max_tokens)
+        with open_ledger(self._recipe, self.run.path) as ledger, SamplingProgress(self.console, label) as progress:
+            asked = ask_all(
+                open_teacher(self._recipe),
+                askings,
+                prompt,
+                settings,
+                judge=lambda *_: Judgement.NOT_CHECKED,  # greedy replies are never sampled adaptively
+                ledger=ledger,
+                budget=self._recipe.budget.open(),
+                watcher=progress,
+            )
+        if asked.left:
+            raise BudgetError(
+                f"{label}: {asked.left} were not answered ({asked.why}); what was paid is kept, ask again"
+            )
+        return [completion.text for _, _, completion in asked.answered]
+
+    @property
+    def reply_tokens(self) -> int:
+        """Limit on a reply of the run's own sampling."""
+        return self._recipe.sampling.max_tokens
+
+
+def why_wrong(teacher: Teacher, exam: Exam, sample: int | None = None) -> list[ErrorShare]:
+    """Shares of the kinds of errors of one exam, each wrong answer labelled by the teacher, most frequent first.
+
+    A program, equations or constraints that left no value are `execution`; the teacher is not asked about them.
+
+    Args:
+        teacher: who labels.
+        exam: whose answers.
+        sample: look at so many problems only, the same ones for every solver.
+
+    Raises:
+        BudgetError: see `Teacher.ask`.
+    """
+    wrong: list[Asking] = []
+    executed = is_executed(solver_of(teacher.run, exam))
+
+    def note(problem: Problem, answer: Answer) -> ErrorKind:
+        wrong.append(Asking(problem=problem, filled={"gold": problem.answer, "response": answer.text}))
+        return ErrorKind.OTHER
+
+    def shares(label: Callable[[Problem, Answer], ErrorKind]) -> list[ErrorShare]:
+        return error_shares(exam.arm, exam.problems, exam.answers, label, executed=executed, sample=sample)
+
+    shares(note)  # the same walk twice: once to collect what is to be labelled, once with the labels
+    replies = teacher.ask("kinds of errors", JUDGE, wrong, LABEL_TOKENS)
+    told = {asking.problem.id: read_label(reply) for asking, reply in zip(wrong, replies, strict=True)}
+    return shares(lambda problem, _: told[problem.id])
+
+
+def with_oracle(teacher: Teacher, exam: Exam) -> Comparison:
+    """The chain's exam with the teacher's key points in place of its own (KPDD's oracle mode), against its own.
+
+    The teacher sees the questions alone, never the gold answers. A is the oracle's exam, B the stored one.
+
+    Raises:
+        DataError: the solver reads no key points.
+        BudgetError: see `Teacher.ask`.
+    """
+    chain = load_solver(solver_of(teacher.run, exam))
+    if not isinstance(chain, Chain) or not set(chain.final.prompt.slots) <= {"core", "information", "key_points"}:
+        raise DataError(f"{exam.arm} reads no key points before it solves; name an arm of KPDD with 2 or 3 stages")
+    said = [dict.fromkeys(("core", "information"), "") for _ in exam.problems]
+    for field, prompt, head in KEY_POINTS:
+        asked = zip(exam.problems, said, strict=True)
+        askings = [Asking(problem=problem, filled=filling(prompt, own)) for problem, own in asked]
+        for own, reply in zip(said, teacher.ask(field, prompt, askings, teacher.reply_tokens), strict=True):
+            own[field] = without_head(reply, head)
+    given = [filling(chain.final.prompt, own) for own in said]
+    answers = chain.solve_given(exam.problems, [_bare(chain, own) for own in given], exam_seed(teacher.run))
+    return compare(answers, exam.answers)
+
+
+def solver_of(run: RunFolder, exam: Exam) -> Path:
+    """Folder of the solver that sat an exam.
+
+    Raises:
+        DataError: it was not kept, as the untrained student is not.
+    """
+    for path, entry in run.outputs("4_student"):
+        if entry.get("solver") and (entry["arm"], entry["seed"]) == (exam.arm, exam.seed):
+            return path
+    raise DataError(f"{run.path} keeps no solver of {exam.arm} with seed {exam.seed}; name an arm that was trained")
+
+
+def is_executed(solver: Path) -> bool:
+    """Whether a saved solver writes programs, equations or constraints."""
+    texts = [path.read_text(encoding="utf-8") for path in solver.rglob(SOLVER_FILE)]
+    return any(f'"form": "{form}"' in text for text in texts for form in (Form.POT, Form.EOT, Form.SAT))
+
+
+def exam_seed(run: RunFolder) -> int:
+    """Seed of the exams' sampling."""
+    settings: Mapping[str, Any] = run.manifest["recipe"]["exam"]
+    return int(settings["seed"])
+
+
+def _bare(chain: Chain, filled: Mapping[str, str]) -> dict[str, str]:
+    """Texts without the heads that `Chain.solve_given` puts before them."""
+    heads = {link.slot: link.head for link in chain.links}
+    return {slot: text.removeprefix(heads[slot]) for slot, text in filled.items()}

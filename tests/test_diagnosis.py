@@ -1,0 +1,145 @@
+"""What the teacher says of a run afterwards: kinds of errors and key points, paid once, the run folder left alone."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from feints.diagnosis import Teacher, exam_of, solver_of, why_wrong, with_oracle
+from feints.errors import BudgetError, DataError, UnknownNameError
+from feints.evaluate.solver import load_solver
+from feints.generate.ledger import Ledger
+from feints.lab.reader import read
+from feints.lab.teacher_diagnosis import error_kind
+from feints.pipeline import run_recipe
+from feints.recipe import load_recipe
+from feints.records import Judgement
+
+pytestmark = pytest.mark.slow
+
+RECIPE = """\
+name: afterwards
+task: {name: lab, train: 24, test: 12}
+teacher: {source: lab}
+sampling: {n: 2, max_tokens: 300}
+decontaminate: null
+student: {model: feints-nano}
+method: {name: kpdd}
+baselines: [{name: potd}]
+train: {epochs: 1, batch_examples: 8, learning_rate: 0.0003}
+exam: {max_tokens: 96}
+"""
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run of KPDD in words beside programs."""
+    home = tmp_path_factory.mktemp("afterwards")
+    (home / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    run_recipe(load_recipe(home / "recipe.yaml"), home / "run", quiet())
+    return home / "run"
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+
+
+def paid(folder: Path) -> int:
+    ledger = Ledger(folder.parent / "ledger.sqlite")
+    try:
+        return ledger.count()["complete"]
+    finally:
+        ledger.close()
+
+
+def test_kinds_of_errors_are_those_of_the_world_and_paid_once(folder: Path) -> None:
+    before, asked = bytes_of(folder), paid(folder)
+    teacher = Teacher(folder, quiet())
+    exam = exam_of(teacher.run, "kpdd_control_cot", None, None)
+    shares = why_wrong(teacher, exam)
+    pairs = zip(exam.problems, exam.answers, strict=True)
+    wrong = [(problem, answer) for problem, answer in pairs if answer.judgement is not Judgement.CORRECT]
+    assert wrong, "this student should make mistakes"
+    truth = Counter(error_kind(read(problem.question), answer.text) for problem, answer in wrong)
+    assert {one.kind.value: one.errors for one in shares if one.errors} == dict(truth)
+    first = paid(folder)
+    assert asked < first <= asked + len(wrong)
+    assert why_wrong(Teacher(folder, quiet()), exam) == shares
+    assert paid(folder) == first
+    assert bytes_of(folder) == before
+
+
+def test_what_a_program_leaves_without_a_value_is_not_shown_to_the_teacher(folder: Path) -> None:
+    teacher = Teacher(folder, quiet())
+    exam = exam_of(teacher.run, "potd", None, "test")
+    failed = sum(answer.extracted is None for answer in exam.answers)
+    shares = {one.kind.value: one.errors for one in why_wrong(teacher, exam)}
+    assert shares["execution"] == failed
+
+
+def test_the_oracle_reads_the_teachers_key_points_and_asks_no_stage_before_the_last(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KPDD-P6, on a run."""
+    before, asked = bytes_of(folder), paid(folder)
+    teacher = Teacher(folder, quiet())
+    exam = exam_of(teacher.run, None, None, None)
+    assert exam.arm == "kpdd_cot_3"
+    own = sum(answer.judgement is Judgement.CORRECT for answer in exam.answers)
+    chain = type(load_solver(solver_of(teacher.run, exam)))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a stage before the last was asked")
+
+    monkeypatch.setattr(chain, "key_points", refuse)
+    found = with_oracle(teacher, exam)
+    assert found.n == len(exam.problems) and found.both_right + found.only_b == own
+    first = paid(folder)
+    assert first == asked + 2 * len(exam.problems)
+    assert with_oracle(Teacher(folder, quiet()), exam) == found
+    assert paid(folder) == first
+    assert bytes_of(folder) == before
+
+
+def test_what_cannot_be_asked_is_said(folder: Path, tmp_path: Path) -> None:
+    teacher = Teacher(folder, quiet())
+    with pytest.raises(UnknownNameError, match="kpdd_cot_3"):
+        exam_of(teacher.run, "kpdd_cot", None, None)
+    with pytest.raises(UnknownNameError, match="test"):
+        exam_of(teacher.run, None, None, "tests")
+    with pytest.raises(DataError, match=r"seeds \[0\], not 3"):
+        exam_of(teacher.run, None, 3, None)
+    with pytest.raises(DataError, match="reads no key points"):
+        with_oracle(teacher, exam_of(teacher.run, "potd", None, None))
+    with pytest.raises(DataError, match="keeps no solver"):
+        with_oracle(teacher, exam_of(teacher.run, "untrained", None, None))
+
+
+def test_a_budget_that_is_spent_is_no_other_kind_of_error(folder: Path) -> None:
+    text = (folder / "recipe.yaml").read_text(encoding="utf-8")
+    try:
+        (folder / "recipe.yaml").write_text(text.replace("requests: null", "requests: 0"), encoding="utf-8")
+        teacher = Teacher(folder, quiet())
+        with pytest.raises(BudgetError, match="kinds of errors: .* not answered"):
+            why_wrong(teacher, exam_of(teacher.run, "kpdd_cot_3", None, None))  # no label of it was bought yet
+    finally:
+        (folder / "recipe.yaml").write_text(text, encoding="utf-8")
+
+
+def test_the_commands(folder: Path, command: Callable[..., object]) -> None:
+    said = command("errors", folder, "--arm", "kpdd_control_cot", "--sample", 6)
+    assert said.returncode == 0, said.stderr
+    assert "wrong of 6" in said.stdout and "missing step" in said.stdout
+    said = command("oracle", folder)
+    assert said.returncode == 0, said.stderr
+    assert "12 problems: own key points" in said.stdout and "paired, 95 %" in said.stdout
