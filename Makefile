@@ -5,6 +5,9 @@ RECIPE ?= recipes/quickstart.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Two processes of one thread: much of a test is waiting, for a killed run or a pause of the network, and a file's tests
+# share what they set up.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope
 
 .PHONY: help quickstart setup check test format tree docs replicate bench clean
 
@@ -21,14 +24,14 @@ check: $(VENV)/.dev ## the gate: format, lint, types, import contracts, fast tes
 	$(BIN)/ruff check --quiet src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not browser"
 
 test: $(VENV)/.dev ## everything: the gate, then the slow and the browser tests
 	$(BIN)/ruff format --check --quiet src tests benchmarks
 	$(BIN)/ruff check --quiet src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(PYTEST)
 
 format: $(VENV)/.dev ## put the code into the house style
 	$(BIN)/ruff format src tests benchmarks

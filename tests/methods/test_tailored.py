@@ -30,6 +30,7 @@ from feints.generate.prompt import Prompt
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request
 from feints.generate.weights import load_weights
+from feints.lab import world
 from feints.methods import tailored
 from feints.records import (
     AnswerKind,
@@ -369,6 +370,25 @@ def test_star_asks_the_student_itself_with_the_answer_as_a_hint(run: Run, pupil:
     assert first.accepted == first.mistakes and first.requests == 0
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_own_right_texts_are_learnt_where_asked_for_and_cost_nothing(
+    run: Run, pupil: Any, tiny: ModuleType, own: bool
+) -> None:
+    answers = {problem.question: problem.answer for problem in world.problems("train", tiny.PROBLEMS)[::2]}
+
+    def says(text: str, _: int) -> str:
+        known = next((answer for question, answer in answers.items() if question in text), None)
+        return "The answer is -7." if known is None else f"Right. The answer is {known}."
+
+    pupil(says)
+    bench, _ = run(Config(rounds=1, own=own))
+    learnt = {row.rationale_id for row in rows(bench, "3_examples", Example)}
+    said = rows(bench, "1_rationales", Rationale)
+    own_right = {row.id for row in said if row.origin is Origin.SELF and row.text.startswith("Right.")}
+    assert own_right and bool(learnt & own_right) is own
+    assert reports(bench)[0].requests == sum(row.origin is not Origin.SELF for row in said)
+
+
 def test_another_method_trains_inside_a_round_on_its_rationales(run: Run, teacher: Any) -> None:
     source, asked = teacher
     bench, solver = run(Config(rounds=2, inner={"name": "plain_cot"}), teacher=source)
@@ -551,6 +571,7 @@ def test_the_names_of_arms_tell_them_apart() -> None:
         Config(feedback="star"),
         Config(reflection=0),
         Config(inner={"name": "edit"}),
+        Config(own=True),
     ]
     assert len({tailored.arm(config)[0] for config in configs}) == len(configs)
     assert tailored.control(Config()) == Config(feedback="untailored")

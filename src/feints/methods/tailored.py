@@ -21,7 +21,8 @@ at the end of a text (TAIL-D4, D7, D8). 7) `as_released` reproduces TAIL-D1 to D
 space, so the seam is the weights of a rationale's first two tokens. 8) An encoder-decoder imitates only and predicts no
 prompt. 9) `inner` trains each round's student by another method, to which mistakes are wrong rationales; one with
 layers of its own (nat) begins each round from the untrained student. 10) A step may hold two rationales of one
-problem, each with a trio of its own (the code's sampler keeps them apart).
+problem, each with a trio of its own (the code's sampler keeps them apart). 11) `own` adds the student's own right
+texts (rejection sampling, Yuan et al., 2023).
 
 Control: the teacher answers the same kind of mistakes without seeing them (`feedback: untailored`), at equal calls, or
 equal tokens with `round_tokens`. Other baselines: `reflection: 0`; `feedback: star` (Zelikman et al., 2022: the student
@@ -100,6 +101,7 @@ class Config(Settings):
         default="tailored",
         description="tailored: the teacher sees the mistake; untailored: it does not; star: the student answers.",
     )
+    own: bool = Field(default=False, description="Learn the student's own right texts too, as star always does.")
     data: Literal["accumulate", "replace"] = Field(
         default="accumulate", description="A round learns from all rounds so far, or from its own rationales alone."
     )
@@ -142,7 +144,7 @@ def distil(bench: Bench, config: Config) -> Solver:
             outcome = "no mistakes" if sitting.judged else "nothing could be judged"
             write_report(here, sitting.report(number, problems=len(bench.problems), outcome=outcome))
             return course.solver(bench, course.best)
-        if config.feedback != "star":
+        if not (config.own or config.feedback == "star"):
             fresh = replace(fresh, piles=replace(fresh.piles, right=()))
         asked = _asked(here, config, course, number, mistakes)
         for label, told in asked:
@@ -291,5 +293,6 @@ def arm(config: Config) -> tuple[str, str]:
     }[config.feedback]
     by = f"trained by {config.inner['name']}" if config.inner else ""
     marks = [by] if by else [] if config.reflection else ["without self-reflection"]
+    marks += ["with own right texts"] if config.own else []
     name = "-".join([config.feedback, *(mark.replace(" ", "_") for mark in marks)])
     return name, ", ".join([said, *marks])
