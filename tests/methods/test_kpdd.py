@@ -18,7 +18,7 @@ from feints.curate.choice import choose
 from feints.curate.examples import answer_text, build_examples
 from feints.curate.keypoints import KeyPoints, accept, accept_all, one_text, read_fields, unseen_figures
 from feints.curate.stages import filling, stage_examples
-from feints.evaluate.chained import Chain, Fallback, Link
+from feints.evaluate.chained import Chain, Link
 from feints.evaluate.solver import OneShot, load_solver
 from feints.generate.prompt import STUDENT
 from feints.generate.scripted import ScriptedSource
@@ -373,52 +373,6 @@ def test_predicted_key_points_stand_in_for_the_teachers(tiny: ModuleType, talker
     problems = {own.problem_id for own in half.values()}
     assert 0.3 < len(changed) / len(problems) < 0.7
     assert all(half[name].target_ids == teachers[name].target_ids for name in half)
-
-
-def test_a_fallback_tries_the_next_form_only_where_there_is_no_value() -> None:
-    asked: list[tuple[str, str]] = []
-
-    def author(name: str, texts: Mapping[str, str]) -> ScriptedSource:
-        def write(request: Request) -> str:
-            question = request.messages[-1].content.splitlines()[0]
-            asked.append((name, question))
-            return texts[question]
-
-        return ScriptedSource(write, name)
-
-    problems = [replace(PROBLEM, id=question, question=question) for question in ("a", "b", "c")]
-    programs = author("pot", {"a": "ans = 15", "b": "ans = 16", "c": "ans = 1 / 0"})
-    words = author("cot", {"c": "The answer is 15."})
-    solver = Fallback([OneShot(programs, form=Form.POT), OneShot(words)])
-    answers = solver.solve(problems, seed=0)
-    assert [answer.judgement for answer in answers] == [Judgement.CORRECT, Judgement.WRONG, Judgement.CORRECT]
-    assert [name for name, _ in asked] == ["pot", "pot", "pot", "cot"]
-    assert answers[2].tokens > OneShot(words).solve(problems[2:], seed=0)[0].tokens
-
-
-@pytest.mark.slow
-def test_etd_pools_three_forms_under_three_cues(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
-    with tiny.tiny_bench(tmp_path, talker) as bench:
-        solver = etd.distil(bench, etd.Config())
-        rows = bench.fits[-1].lesson.train.rows
-        etd.distil(replace(bench, arm="control"), etd.Config(mixture=False))
-        control = bench.fits[-1].lesson.train.rows
-        renderer = bench.fresh_student().renderer
-    decoded = {example.id: renderer.decode(example.prompt_ids)[0] for example in rows}
-    cues = [prompt.cue for prompt in etd.STUDENTS.values()]
-    counts = {cue: sum(text.endswith(cue.rstrip(".") + ".") for text in decoded.values()) for cue in cues}
-    assert all(counts.values())
-    assert sum(counts.values()) == len(rows)
-    assert len(control) == len(rows)
-    assert isinstance(solver, Fallback)
-    assert [shot.form for shot in solver.shots] == [Form.POT, Form.EOT, Form.COT]
-
-
-def test_sci_cot_cuts_the_answer_off_the_rationale() -> None:
-    assert sci_cot.without_answer("12 + 3 = 15. So, the answer is 15.") == "12 + 3 = 15."
-    assert sci_cot.without_answer("12 + 3 = 15.\nThe answer is 15.") == "12 + 3 = 15."
-    assert sci_cot.without_answer("The answer is 15.") == ""
-    assert sci_cot.without_answer("12 + 3 = 15.") == "12 + 3 = 15."
 
 
 def test_every_setting_stands_in_tables_under_a_name_of_its_own() -> None:

@@ -1,0 +1,66 @@
+"""Neighbours of KPDD: forms that fall back on one another, ETD, Sci-CoT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from feints.evaluate.chained import Fallback
+from feints.evaluate.solver import OneShot
+from feints.generate.scripted import ScriptedSource
+from feints.generate.source import Request
+from feints.methods import etd, sci_cot
+from feints.records import AnswerKind, Form, Judgement, Problem
+
+QUESTION = "Tom has 12 apples and buys three more. How many apples has Tom?"
+PROBLEM = Problem(id="p", question=QUESTION, answer="15", answer_kind=AnswerKind.NUMBER, task="t", split="train")
+
+
+def test_a_fallback_tries_the_next_form_only_where_there_is_no_value() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def author(name: str, texts: Mapping[str, str]) -> ScriptedSource:
+        def write(request: Request) -> str:
+            question = request.messages[-1].content.splitlines()[0]
+            asked.append((name, question))
+            return texts[question]
+
+        return ScriptedSource(write, name)
+
+    problems = [replace(PROBLEM, id=question, question=question) for question in ("a", "b", "c")]
+    programs = author("pot", {"a": "ans = 15", "b": "ans = 16", "c": "ans = 1 / 0"})
+    words = author("cot", {"c": "The answer is 15."})
+    solver = Fallback([OneShot(programs, form=Form.POT), OneShot(words)])
+    answers = solver.solve(problems, seed=0)
+    assert [answer.judgement for answer in answers] == [Judgement.CORRECT, Judgement.WRONG, Judgement.CORRECT]
+    assert [name for name, _ in asked] == ["pot", "pot", "pot", "cot"]
+    assert answers[2].tokens > OneShot(words).solve(problems[2:], seed=0)[0].tokens
+
+
+@pytest.mark.slow
+def test_etd_pools_three_forms_under_three_cues(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
+    with tiny.tiny_bench(tmp_path, talker) as bench:
+        solver = etd.distil(bench, etd.Config())
+        rows = bench.fits[-1].lesson.train.rows
+        etd.distil(replace(bench, arm="control"), etd.Config(mixture=False))
+        control = bench.fits[-1].lesson.train.rows
+        renderer = bench.fresh_student().renderer
+    decoded = {example.id: renderer.decode(example.prompt_ids)[0] for example in rows}
+    cues = [prompt.cue for prompt in etd.STUDENTS.values()]
+    counts = {cue: sum(text.endswith(cue.rstrip(".") + ".") for text in decoded.values()) for cue in cues}
+    assert all(counts.values())
+    assert sum(counts.values()) == len(rows)
+    assert len(control) == len(rows)
+    assert isinstance(solver, Fallback)
+    assert [shot.form for shot in solver.shots] == [Form.POT, Form.EOT, Form.COT]
+
+
+def test_sci_cot_cuts_the_answer_off_the_rationale() -> None:
+    assert sci_cot.without_answer("12 + 3 = 15. So, the answer is 15.") == "12 + 3 = 15."
+    assert sci_cot.without_answer("12 + 3 = 15.\nThe answer is 15.") == "12 + 3 = 15."
+    assert sci_cot.without_answer("The answer is 15.") == ""
+    assert sci_cot.without_answer("12 + 3 = 15.") == "12 + 3 = 15."
