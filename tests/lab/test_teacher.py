@@ -20,6 +20,7 @@ from feints.lab.teacher_settings import LabTeacherSettings
 from feints.lab.teacher_texts import teacher_vocabulary
 from feints.lab.vocabulary import tokens, vocabulary
 from feints.lab.world import problems
+from feints.methods.tailored import FEEDBACK
 from feints.records import Problem
 
 PROBLEMS = problems("train", 120)
@@ -292,6 +293,28 @@ def test_a_tailored_answer_names_the_mistake_and_is_right() -> None:
     assert total > 200
     assert right >= 0.96 * total
     assert commented >= 0.95 * total
+
+
+def test_a_tailored_answer_that_must_stand_alone_reminds_without_a_word_on_the_mistake() -> None:
+    """It is what a student reads that will see the question alone."""
+    total = misread = reminded = 0
+    for problem in PROBLEMS:
+        wrong = next(
+            (t for t in TEACHER.explain(chat(problem.question + SOLVE, n=8)) if t.answer and not t.right), None
+        )
+        if wrong is None:
+            continue
+        filled = FEEDBACK.messages(problem, wrong=wrong.text, gold=problem.answer)[-1].content
+        for text, truth in told(chat(filled, n=4), RELIABLE):
+            assert truth.ask is Ask.TAILORED
+            assert not re.search("mistake|wrong|left out|right way|not true", text, re.I)
+            total += 1
+            if wrong.kinds == ("misunderstanding",):
+                misread += 1
+                reminded += text.startswith("We do not need this: ")
+    assert total > 200
+    assert misread > 20
+    assert reminded >= 0.75 * misread  # not where the number misread is also one that is needed
 
 
 # -- new problems and labels -----------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ class Wanted:
     """The wrong response (tailored, label, kind) or the right one (wrong) that the chat shows."""
     context: str = ""
     """All that stands below the problem, answers in earlier turns included."""
+    alone: bool = False
+    """Whether an answer to a wrong rationale must not mention it."""
     harder: bool = False
     """Whether a new problem is to be harder."""
 
@@ -79,6 +81,7 @@ _NEW = re.compile(
 )
 _HARDER = re.compile(r"\b(?:harder|tougher|more (?:difficult|challenging|complex|steps))\b", re.I)
 _LABELS = re.compile(r"\b(?:classify|label|labels|pattern|patterns|categor(?:y|ies|ise|ize))\b", re.I)
+_ALONE = re.compile(r"\bstands? (?:alone|on its own)\b", re.I)
 _KINDS = re.compile(r"\bmisunderst\w+\b.*\bmissing step\b", re.I | re.S)
 _STUDENT = re.compile(r"\bstudent|\bfeedback|\btailored?|\bcomment on\b|\bmistakes?\b", re.I)
 _WRONG = re.compile(
@@ -211,7 +214,8 @@ def _classify(question: str, request: str, tail: str, stated: tuple[bool, bool])
         ask = Ask.KIND if _KINDS.search(plain) else Ask.LABEL
         return Wanted(question=question, ask=ask, form=form, shown=wrong_text, hint=hint)
     if _STUDENT.search(plain) and wrong_text:
-        return Wanted(question=question, ask=Ask.TAILORED, form=form, shown=wrong_text, hint=hint)
+        alone = bool(_ALONE.search(plain))
+        return Wanted(question=question, ask=Ask.TAILORED, form=form, shown=wrong_text, hint=hint, alone=alone)
     if _WRONG.search(plain):
         right = _after_head(tail, _RIGHT_HEADS)
         return Wanted(question=question, ask=Ask.WRONG, form=form, shown=right, hint=hint)

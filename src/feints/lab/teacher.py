@@ -23,7 +23,10 @@ from feints.lab.world import WORLD_VERSION
 from feints.records import content_hash
 
 TEACHER_VERSION = 2
-"""Changing anything the teacher says raises this; recorded results of another version are void."""
+"""Changing anything the teacher says raises this; recorded results of another version are void.
+
+A request that no recorded run made, such as for a kind of error, may be understood anew without.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

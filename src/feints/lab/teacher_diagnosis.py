@@ -203,6 +203,19 @@ def comment(reading: Reading, text: str, rng: random.Random) -> str:
     return f"{head} It is not {finding.said.text}. The right way is: {equation(step)}."
 
 
+def reminder(reading: Reading, text: str) -> str:
+    """What would have kept the author of a rationale from its first mistake, said without mention of it; often ""."""
+    findings = find_mistakes(reading, text)
+    if not findings:
+        return ""
+    first, step = findings[0], reading.steps[findings[0].mistake.step]
+    if first.mistake.kind is MistakeKind.MISUNDERSTANDING and first.fact is not None:
+        return f"We do not need this: {first.fact.text}"
+    if first.mistake.kind is MistakeKind.KNOWLEDGE and step.unit_fact is not None:
+        return f"{step.unit_fact.say()}."
+    return ""
+
+
 def error_kind(reading: Reading, text: str) -> str:
     """Why a rationale is wrong, in the words of `evaluate/error_kinds.py`; an irrelevant number used comes first."""
     findings = find_mistakes(reading, text)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from feints.lab.mistakes import Mistake, MistakeKind
 from feints.lab.prompts import Ask, Wanted, stated_answer
 from feints.lab.reading import Fact, Reading
-from feints.lab.teacher_diagnosis import comment, error_kind, label
+from feints.lab.teacher_diagnosis import comment, error_kind, label, reminder
 from feints.lab.teacher_settings import LabTeacherSettings
 from feints.lab.teacher_texts import REFUSAL, in_lines, in_words, keypoints, rambling
 from feints.lab.teacher_working import Bungler, Worked, work_rightly
@@ -98,8 +98,9 @@ class Author:
             lucky = rng.random() < self.settings.lucky
             if lucky and not worked.mistakes and not exact:
                 worked = self.bungler.compensate(reading, rng) or worked
-        extra = comment(reading, wanted.shown, rng) if wanted.ask is Ask.TAILORED else ""
-        return worked, extra
+        if wanted.ask is not Ask.TAILORED:
+            return worked, ""
+        return worked, reminder(reading, wanted.shown) if wanted.alone else comment(reading, wanted.shown, rng)
 
     def _hinted(self, hint: int, reading: Reading, rng: random.Random, scale: float, exact: bool) -> Worked:
         """Steps towards a stated answer: nearly always its right ones, now and then bent until it comes out."""

@@ -64,12 +64,13 @@ SEAM = 2
 
 FEEDBACK = Prompt(
     id="tailored_feedback",
-    template="{question}\n{choices}\n\nA student's wrong response:\n{wrong}\n\nThe correct answer is {gold}. Show this "
-    "student where the response goes wrong, then reason step by step, one short sentence per step.\n{cue}",
+    template="{question}\n{choices}\n\nA student's wrong response:\n{wrong}\n\nThe correct answer is {gold}. Write the "
+    "solution that would have kept this student from the mistake: reason step by step, one short sentence per step, "
+    "explicit where the response goes wrong. It must stand alone: do not mention the response.\n{cue}",
     cue=TEACHER.cue,
     latex_cue=TEACHER.latex_cue,
 )
-"""The teacher sees the mistake and the answer."""
+"""The teacher sees the mistake and the answer; a student that sees the question alone could not learn remarks on it."""
 UNTAILORED = replace(
     FEEDBACK,
     id="tailored_unseen",
