@@ -263,7 +263,9 @@ class Bench:
         """
         rendering = {"chat": self.student.chat}
         how = sampling or self.exam.sampling
-        return OneShot(student, prompt, how, checker=self.pool, source_settings=rendering, form=form)
+        return OneShot(
+            student, prompt, how, checker=self.pool, source_settings=rendering, form=form, console=self.console
+        )
 
     def examine(self, solver: Solver, name: str) -> None:
         """Let a solver on the way (of a round or a stage) sit the exams, for the report alone: the method sees nothing.

@@ -14,9 +14,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
+from rich.console import Console
+
 from feints.errors import DataError, SettingsError, StudentError, UnknownNameError, VersionError
 from feints.evaluate.vote import answer_key, vote
 from feints.generate.ledger import Ledger
+from feints.generate.progress import SamplingProgress
 from feints.generate.prompt import STUDENT, Prompt
 from feints.generate.sample import complete_all
 from feints.generate.source import Completion, Request, Sampling, TextSource
@@ -154,6 +157,7 @@ class OneShot:
         source_settings: Mapping[str, Any] | None = None,
         device: str | None = None,
         form: Form = Form.COT,
+        console: Console | None = None,
     ) -> None:
         """Answer with `student`.
 
@@ -167,12 +171,13 @@ class OneShot:
             source_settings: fields of `LocalSettings` for a student of one's own.
             device: where it runs; None takes a GPU where there is one. It is no part of what is saved.
             form: what it writes; a program, equations or constraints are executed.
+            console: where progress goes; None is standard error.
         """
         self.student, self.prompt = student, prompt
         self.sampling = sampling or Sampling()
         self.ledger, self.checker = ledger, checker
         self.source_settings, self.device = dict(source_settings or {}), device
-        self.form = form
+        self.form, self.console = form, console
         self._source: TextSource | None = None
 
     @property
@@ -265,7 +270,8 @@ class OneShot:
             for at in range(first, first + samples)
         ]
         self._require_room(problems, requests, samples)
-        completions = complete_all(self.source, requests, ledger=self.ledger)
+        with SamplingProgress(self.console, "answering") as progress:
+            completions = complete_all(self.source, requests, ledger=self.ledger, observer=progress)
         return [list(completions[start : start + samples]) for start in range(0, len(completions), samples)]
 
     def _require_room(self, problems: Sequence[Problem], requests: Sequence[Request], samples: int) -> None:

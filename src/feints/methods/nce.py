@@ -97,7 +97,9 @@ def distil(bench: Bench, config: Config) -> Solver:
     def build(student: Student, rows: Sequence[Rationale]) -> Built:
         built = lesson_examples(bench, student, rows, released)
         examples = (
-            scored(student, teacher, built.examples, config.how, device=bench.device) if stored else built.examples
+            scored(student, teacher, built.examples, config.how, device=bench.device, console=bench.console)
+            if stored
+            else built.examples
         )
         return replace(built, examples=tuple(examples))
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,6 +27,8 @@ from feints.train.student import Student
 
 SMOOTHING = 1e-7
 """Added to probabilities as released (TDG-D11)."""
+SHOWN = 20
+"""Fewer parts than this are scored without a progress bar."""
 _BELOW_ONE = 1.0 - 2.0**-24
 """Largest float32 below 1: tanh rounds to 1 from about 9 nats on, and a weight of 1 is never reached."""
 
@@ -138,6 +142,7 @@ def scored(
     *,
     micro_tokens: int = 4096,
     device: str | None = None,
+    console: Console | None = None,
 ) -> list[Example]:
     """The examples with `pull` of their weights on every predicted token, scored once by both teachers.
 
@@ -150,12 +155,14 @@ def scored(
         how: of the weights.
         micro_tokens: most tokens read at a time.
         device: where; None takes a GPU where there is one.
+        console: where progress goes; None is the usual one.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     teacher.beside(student)
     batcher = Batcher(examples, _padded(student, micro_tokens))
     found = list(examples)
-    for numbers in batcher.whole().micro:
+    parts = batcher.whole().micro
+    for numbers in track(parts, "scoring", console=console, disable=len(parts) < SHOWN):
         batch = batcher.batch(numbers, device)
         values = pull(teacher.weights(batch, how), how.share)
         for place, number in enumerate(numbers):
