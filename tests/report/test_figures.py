@@ -5,7 +5,7 @@ from dataclasses import replace
 from types import ModuleType
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from feints.curate.funnel import FunnelStep
@@ -22,6 +22,8 @@ from feints.report.figures import (
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+@example(0.0, 5e-324)
+@example(1.0, 1.0 + 2**-52)
 def test_a_scale_encloses_its_values_with_few_equal_steps(a: float, b: float) -> None:
     low, high = min(a, b), max(a, b)
     ticks = scale(low, high)

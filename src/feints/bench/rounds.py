@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from feints.evaluate.rounds import RoundReport, Sitting, teacher_spend
 from feints.evaluate.solver import Majority, OneShot, Solver
 from feints.generate.prompt import Prompt
 from feints.generate.settings import SamplingSettings
-from feints.records import Dropped, Origin, Rationale, Verdict
+from feints.records import Dropped, Judgement, Origin, Problem, Rationale, Verdict
 from feints.runs import Stored, read_table
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Course:
     best: Learner = field(init=False)
     """The student that did best on the problems held back; the later one of equals."""
     merit: float = -1.0
-    """Share of its texts on these problems that were right."""
+    """Share of its answers to these problems that were right."""
     paid: set[str] = field(default_factory=set)
     """Ledger keys of the teacher's replies so far."""
 
@@ -74,25 +75,41 @@ class Course:
         """A bench (that of the whole run unless given) for one round: what it makes lies in a folder of its own."""
         return replace(bench or self.bench, run=self.bench.run.within(f"round_{number}"), sampled={})
 
-    def exam(
-        self, bench: Bench, number: int, *, only_held_back: bool = False
-    ) -> tuple[Stored[Rationale], Stored[Verdict], Sitting]:
-        """The student's texts for the bench's problems, judged and counted; the best student so far is noted.
+    def exam(self, bench: Bench, number: int) -> tuple[Stored[Rationale], Stored[Verdict], Sitting]:
+        """The student's texts for the problems it may learn from, judged and counted; the best student is noted.
 
         Equal students draw equal texts whatever the training seed, so that what is asked about them is paid once.
         """
-        asked = [p for p in bench.problems if p.id in self.held_back or not only_held_back]
-        how = SamplingSettings(
-            n=self.samples, temperature=self.temperature, max_tokens=bench.exam.max_tokens, seed=bench.sampling.seed
-        )
-        said = bench.ask(
-            "exam", self.prompt, asked, source=self.student, sampling=how, origin=Origin.SELF, round=number
-        )
+        asked = [problem for problem in bench.problems if problem.id not in self.held_back]
+        said = self._written(bench, "exam", asked, number, self.samples, self.temperature)
         verdicts = bench.judge("exam", said)
-        sitting = Sitting.of(said, verdicts, self.held_back)
+        sitting = Sitting(verdicts=Counter(row.value for row in verdicts), held_back=self._marks(bench, number))
+        self._note(sitting)
+        return said, verdicts, sitting
+
+    def _marks(self, bench: Bench, number: int) -> Counter[Judgement]:
+        """Verdicts on one greedy answer to each problem held back.
+
+        Sampled texts would measure something else: a student that has learnt many ways to word a solution may err more
+        often at temperature 1 and less often where it counts.
+        """
+        held = [problem for problem in self.bench.problems if problem.id in self.held_back]
+        if not held:
+            return Counter()
+        said = self._written(bench, "held-back", held, number, 1, 0.0)
+        return Counter(row.value for row in bench.judge("held-back", said))
+
+    def _written(
+        self, bench: Bench, label: str, asked: Sequence[Problem], number: int, samples: int, temperature: float
+    ) -> Stored[Rationale]:
+        how = SamplingSettings(
+            n=samples, temperature=temperature, max_tokens=bench.exam.max_tokens, seed=bench.sampling.seed
+        )
+        return bench.ask(label, self.prompt, asked, source=self.student, sampling=how, origin=Origin.SELF, round=number)
+
+    def _note(self, sitting: Sitting) -> None:
         if sitting.merit >= self.merit:
             self.best, self.merit = self.student, sitting.merit
-        return said, verdicts, sitting
 
     def spend(self, bench: Bench) -> dict[str, int | float]:
         """Requests, tokens and money of the teacher in the round of `bench`; what an earlier round paid is left out."""
@@ -114,7 +131,8 @@ class Course:
         if not self.held_back:
             return self.student
         here = replace(self.bench, run=self.bench.run.within(FINAL))
-        _, _, sitting = self.exam(here, number, only_held_back=True)
+        sitting = Sitting(verdicts=Counter(), held_back=self._marks(here, number))
+        self._note(sitting)
         write_report(here, sitting.report(number, outcome="exam of the last student on problems held back", **more))
         return self.best
 
@@ -134,15 +152,14 @@ def write_report(bench: Bench, report: RoundReport) -> None:
     )
 
 
-def to_be_answered(taken: Chosen, course: Course) -> Chosen:
-    """Of the student's own texts the mistakes to be answered: each text of a problem once, none held back."""
+def to_be_answered(taken: Chosen) -> Chosen:
+    """Of the student's own texts the mistakes to be answered: each text of a problem once."""
     found: dict[tuple[str, str], Rationale] = {}
     lost: list[Dropped] = []
     for row in taken.piles.wrong:
         place = (row.problem_id, " ".join(row.text.split()))
-        if row.problem_id in course.held_back or place in found:
-            reason = "same text" if place in found else "on a problem held back"
-            lost.append(Dropped(item_id=row.id, step="mistakes", reason=reason))
+        if place in found:
+            lost.append(Dropped(item_id=row.id, step="mistakes", reason="same text"))
         else:
             found[place] = row
     funnel = taken.funnel.step("to be answered", len(found), lost)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from feints.records import Judgement, Rationale, Verdict
+from feints.records import Judgement, Rationale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +26,9 @@ class RoundReport:
     not_checked: int
     """Of them that could not be judged."""
     held_back_right: int
-    """Correct texts on problems that are never learnt from; the best student is chosen by these."""
+    """Right greedy answers, one a problem, to problems never learnt from; the best student is chosen by these."""
     held_back_counted: int
-    """Judged texts on those problems."""
+    """Judged answers to those problems."""
     mistakes: int = 0
     """Distinct mistakes that may be learnt from."""
     requests: int = 0
@@ -58,17 +58,9 @@ class Sitting:
     """The exam of a student on training problems: counts of its texts by verdict."""
 
     verdicts: Counter[Judgement]
-    """On problems that may be learnt from."""
+    """On its texts for problems that may be learnt from."""
     held_back: Counter[Judgement]
-    """On problems that are never learnt from."""
-
-    @classmethod
-    def of(cls, rows: Iterable[Rationale], verdicts: Iterable[Verdict], held_back: Collection[str]) -> Sitting:
-        """Count verdicts, problems held back apart."""
-        counts: tuple[Counter[Judgement], Counter[Judgement]] = (Counter(), Counter())
-        for row, verdict in zip(rows, verdicts, strict=True):
-            counts[row.problem_id in held_back][verdict.value] += 1
-        return cls(verdicts=counts[0], held_back=counts[1])
+    """On one greedy answer to each problem that is never learnt from."""
 
     @property
     def perfect(self) -> bool:
@@ -84,12 +76,12 @@ class Sitting:
 
     @property
     def held_back_right(self) -> int:
-        """Correct texts on problems held back."""
+        """Right answers to problems held back."""
         return self.held_back[Judgement.CORRECT]
 
     @property
     def held_back_counted(self) -> int:
-        """Judged texts on problems held back; what could not be checked shrinks the denominator."""
+        """Judged answers to problems held back; what could not be checked shrinks the denominator."""
         return self.held_back.total() - self.held_back[Judgement.NOT_CHECKED]
 
     @property

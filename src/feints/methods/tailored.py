@@ -13,7 +13,7 @@ learnt, p another right rationale of the same problem, n an own mistake, and M c
 Departures: 1) prompts of teacher and student, number of rounds and what is carried over are unknown (TAIL-O1 to O3):
 templates are replaceable (recipe key `prompts`), the others are settings. 2) The first round learns from the teacher's
 plain rationales too, so that a student whose texts cannot be read yet has something to start from. 3) Problems held
-back by `curate.validation` sit the exams but get no feedback and are not learnt from; the student that does best on
+back by `curate.validation` are answered greedily in each exam and never learnt from; the student that does best on
 them is returned, the untrained one included (TAIL-D6: the code selects on the test set). 4) p and n are drawn once per
 rationale, not anew each epoch. 5) Texts are compared whole (the code cuts at 192 tokens); a loss that is no number
 stops the run (the code sets it to 0). 6) NO_ANSWER is no mistake, answers are compared as numbers, and the exam stops
@@ -139,7 +139,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         here = course.round(number)
         said, verdicts, sitting = course.exam(here, number)
         taken = here.choose(said, verdicts, pile="wrong", unit=f"own texts of round {number}")
-        fresh = to_be_answered(taken, course)
+        fresh = to_be_answered(taken)
         mistakes = fresh.piles.wrong
         if sitting.perfect or not (mistakes or number == 1):
             outcome = "no mistakes" if sitting.judged else "nothing could be judged"

@@ -17,6 +17,8 @@ RANKED = ("arm-0", "arm-1", "arm-3", "arm-4", "arm-5", "arm-6", "arm-7")
 """Styles besides that of the diagonal."""
 STYLES = 8
 """Styles of lines that can be told apart, by dash where not by colour."""
+NO_RANGE, NOTHING = 1e-9, 1e-200
+"""Values that differ by a smaller part of their size, or are smaller, are drawn as one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +210,9 @@ def ranker_charts(rows: Sequence[RankerRow]) -> tuple[LineChart, ...]:
 
 def scale(low: float, high: float, wanted: int = 4) -> tuple[float, ...]:
     """Round tick values with equal steps of 1, 2, 2.5 or 5 times a power of ten that enclose low to high."""
-    if high <= low:
-        room = abs(low) * 0.1 or 1.0
+    size = max(abs(low), abs(high))
+    if high - low <= NO_RANGE * size or size < NOTHING:
+        room = 0.1 * size if size >= NOTHING else 1.0
         low, high = low - room, high + room
     rough = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
