@@ -49,6 +49,7 @@ class Fitted:
     lesson: Lesson
     loss: Loss
     learner: Callable[[], Student]
+    folder: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,9 @@ class Watched(Bench):
 
     def fit(self, lesson: Lesson, loss: Loss, **how: Any) -> Path:
         make = how.get("student") or (lambda: self.fresh_student(how.get("start")))
-        self.fits.append(Fitted(lesson=lesson, loss=loss, learner=make))
-        return super().fit(lesson, loss, **how)
+        folder = super().fit(lesson, loss, **how)
+        self.fits.append(Fitted(lesson=lesson, loss=loss, learner=make, folder=folder))
+        return folder
 
 
 def few_groups(examples: Sequence[Example], wanted: int = 6) -> list[Example]:
