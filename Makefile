@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Two processes of one thread: much of a test is waiting, for a killed run or a pause of the network, and a file's tests
-# share what they set up.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope
+# share what they set up; in order, since the files with few tests (killed runs) take longest and would come last.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: help quickstart setup check test format tree docs replicate bench clean
 

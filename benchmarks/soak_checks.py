@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from feints.bench.rounds import FINAL
 from feints.curate.funnel import FunnelStep
 from feints.records import Dropped, Example, Judgement, Origin, Rationale, Role, Verdict
 from feints.runs import read_table
@@ -101,7 +100,7 @@ def require_all_accounted(run: Path, ledger: Path, teacher: str) -> dict[str, in
     learnt = {row.rationale_id for row in examples}
     left_out = {row.item_id for row in rows(run, "3_dropped", Dropped)}
     answered = {row.parent for row in written.values()}
-    answered |= {row.id for row in rows(run / FINAL, "1_rationales", Rationale)}  # an exam nobody learns from
+    answered |= {row.id for row in rows(run, "1_rationales", Rationale, "held-back")}  # marks, nothing to learn
     for row in written.values():
         verdict, own = verdicts.get(row.id), row.origin is Origin.SELF
         kept_apart = (own and verdict is Judgement.CORRECT) or (not own and verdict is Judgement.WRONG)
