@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -110,6 +109,11 @@ class Teacher:
         """Limit on a reply of the run's own sampling."""
         return self._recipe.sampling.max_tokens
 
+    @property
+    def exam_seed(self) -> int:
+        """Seed of the exams' sampling."""
+        return self._recipe.exam.seed
+
 
 def why_wrong(teacher: Teacher, exam: Exam, sample: int | None = None) -> list[ErrorShare]:
     """Shares of the kinds of errors of one exam, each wrong answer labelled by the teacher, most frequent first.
@@ -159,7 +163,7 @@ def with_oracle(teacher: Teacher, exam: Exam) -> Comparison:
         for own, reply in zip(said, teacher.ask(field, prompt, askings, teacher.reply_tokens), strict=True):
             own[field] = without_head(reply, head)
     given = [filling(chain.final.prompt, own) for own in said]
-    answers = chain.solve_given(exam.problems, [_bare(chain, own) for own in given], exam_seed(teacher.run))
+    answers = chain.solve_given(exam.problems, [_bare(chain, own) for own in given], teacher.exam_seed)
     return compare(answers, exam.answers)
 
 
@@ -169,22 +173,16 @@ def solver_of(run: RunFolder, exam: Exam) -> Path:
     Raises:
         DataError: it was not kept, as the untrained student is not.
     """
-    for path, entry in run.outputs("4_student"):
-        if entry.get("solver") and (entry["arm"], entry["seed"]) == (exam.arm, exam.seed):
-            return path
-    raise DataError(f"{run.path} keeps no solver of {exam.arm} with seed {exam.seed}; name an arm that was trained")
+    folder = run.solvers().get((exam.arm, exam.seed))
+    if folder is None:
+        raise DataError(f"{run.path} keeps no solver of {exam.arm} with seed {exam.seed}; name an arm that was trained")
+    return folder
 
 
 def is_executed(solver: Path) -> bool:
     """Whether a saved solver writes programs, equations or constraints."""
     texts = [path.read_text(encoding="utf-8") for path in solver.rglob(SOLVER_FILE)]
     return any(f'"form": "{form}"' in text for text in texts for form in (Form.POT, Form.EOT, Form.SAT))
-
-
-def exam_seed(run: RunFolder) -> int:
-    """Seed of the exams' sampling."""
-    settings: Mapping[str, Any] = run.manifest["recipe"]["exam"]
-    return int(settings["seed"])
 
 
 def _bare(chain: Chain, filled: Mapping[str, str]) -> dict[str, str]:

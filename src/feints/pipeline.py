@@ -60,9 +60,8 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
         notices=list(dict.fromkeys((*problems.notices, *bench.notices))),
     )
     contents = gather(out)
-    for folder, entry in run.outputs("4_student"):
-        if entry.get("solver"):
-            write_whole(folder / "README.md", model_card(contents, entry["arm"], entry["seed"], run.manifest))
+    for (arm, seed), folder in run.solvers().items():
+        write_whole(folder / "README.md", model_card(contents, arm, seed, run.manifest))
     page = out / "6_report" / "index.html"
     write_whole(page, render_page(contents))
     return page
@@ -177,7 +176,7 @@ def solve_one(folder: Path, question: str, arm: str | None, seed: int | None) ->
         DataError: the run has not ended, or has no such seed.
     """
     run = RunFolder.open(folder)
-    solvers = {(entry["arm"], entry["seed"]): path for path, entry in run.outputs("4_student") if entry.get("solver")}
+    solvers = run.solvers()
     wanted = arm or str(run.manifest["arms"][0]["name"])
     if wanted not in {name for name, _ in solvers}:
         raise UnknownNameError("solver of this run", wanted, {name for name, _ in solvers})

@@ -193,6 +193,11 @@ class RunFolder:
             if PurePosixPath(name).parent.name == stage
         ]
 
+    def solvers(self) -> dict[tuple[str, int], Path]:
+        """Folders of the saved solvers by arm and training seed, in the order they were made."""
+        made = self.outputs("4_student")
+        return {(entry["arm"], entry["seed"]): path for path, entry in made if entry.get("solver")}
+
     def start(self) -> None:
         """Forget which outputs are current (never the outputs): a run notes anew those it uses."""
         self._earlier = dict(self._manifest["outputs"])

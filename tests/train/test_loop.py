@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from feints.errors import StorageError
+from feints.errors import StorageError, StudentError
 from feints.train.loop import fit
-from feints.train.losses import weighted_nll
+from feints.train.losses import token_nll, weighted_nll
 from feints.train.settings import TrainSettings
 from feints.train.student import Student, StudentSettings
 
@@ -316,3 +316,16 @@ def test_a_trained_student_is_saved_and_loaded(make_student, make_examples, tmp_
     with torch.no_grad():
         torch.testing.assert_close(student.model(ids).logits, loaded.model(ids).logits, rtol=1e-4, atol=1e-5)
     assert Path(tmp_path / "student" / "model.safetensors").is_file()
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights(make_student, make_examples, tmp_path):
+    student = make_student()
+    examples = make_examples(student, 8)
+    before = _weights(student)
+
+    def broken(model, batch, counts):
+        return {"good": token_nll(model, batch).sum(), "bad": token_nll(model, batch).sum() * float("nan")}
+
+    with pytest.raises(StudentError, match=r"loss of step 1 is not a finite number \(good [\d.e+]+, bad nan\)"):
+        fit(student, examples, broken, SETTINGS, tmp_path, show_progress=False)
+    _assert_equal(before, _weights(student))

@@ -115,10 +115,10 @@ def student_of_run(path: str, bench: Bench) -> OneShot:
     """
     run = RunFolder.open(Path(path))
     arm = str(run.manifest["arms"][0]["name"])
-    for folder, entry in run.outputs("4_student"):
-        if entry.get("solver") and entry["arm"] == arm and entry["seed"] == bench.seed:
-            return _one_text(load_solver(folder), f"run {path}")
-    raise DataError(f"{path} has no solver of {arm} with training seed {bench.seed}; run it with this seed first")
+    folder = run.solvers().get((arm, bench.seed))
+    if folder is None:
+        raise DataError(f"{path} has no solver of {arm} with training seed {bench.seed}; run it with this seed first")
+    return _one_text(load_solver(folder), f"run {path}")
 
 
 def _one_text(solver: Solver, whose: str) -> OneShot:
