@@ -389,6 +389,15 @@ def test_own_right_texts_are_learnt_where_asked_for_and_cost_nothing(
     assert reports(bench)[0].requests == sum(row.origin is not Origin.SELF for row in said)
 
 
+def test_the_teacher_is_asked_about_mistakes_alone_where_plain_is_false(run: Run, teacher: Any) -> None:
+    source, asked = teacher
+    bench, _ = run(Config(rounds=1, plain=False, reflection=0), teacher=source)
+    assert asked and all("wrong response" in request.messages[-1].content for request in asked)
+    learnt = {row.rationale_id for row in rows(bench, "3_examples", Example)}
+    said = {row.id: row for row in rows(bench, "1_rationales", Rationale)}
+    assert learnt and {said[name].origin for name in learnt} == {Origin.TAILORED}
+
+
 def test_another_method_trains_inside_a_round_on_its_rationales(run: Run, teacher: Any) -> None:
     source, asked = teacher
     bench, solver = run(Config(rounds=2, inner={"name": "plain_cot"}), teacher=source)
@@ -573,6 +582,7 @@ def test_the_names_of_arms_tell_them_apart() -> None:
         Config(reflection=0),
         Config(inner={"name": "edit"}),
         Config(own=True),
+        Config(plain=False),
     ]
     assert len({tailored.arm(config)[0] for config in configs}) == len(configs)
     assert tailored.control(Config()) == Config(feedback="untailored")

@@ -12,17 +12,17 @@ learnt, p another right rationale of the same problem, n an own mistake, and M c
 
 Departures: 1) prompts of teacher and student, number of rounds and what is carried over are unknown (TAIL-O1 to O3):
 templates are replaceable (recipe key `prompts`), the others are settings. 2) The first round learns from the teacher's
-plain rationales too, so that a student whose texts cannot be read yet has something to start from. 3) Problems held
-back by `curate.validation` are answered greedily in each exam and never learnt from; the student that does best on
-them is returned, the untrained one included (TAIL-D6: the code selects on the test set). 4) p and n are drawn once per
-rationale, not anew each epoch. 5) Texts are compared whole (the code cuts at 192 tokens); a loss that is no number
-stops the run (the code sets it to 0). 6) NO_ANSWER is no mistake, answers are compared as numbers, and the exam stops
-at the end of a text (TAIL-D4, D7, D8). 7) `as_released` reproduces TAIL-D1 to D3 only; our prompts do not end in a
-space, so the seam is the weights of a rationale's first two tokens. 8) An encoder-decoder imitates only and predicts no
-prompt. 9) `inner` trains each round's student by another method, to which mistakes are wrong rationales; one with
-layers of its own (nat) begins each round from the untrained student. 10) A step may hold two rationales of one
-problem, each with a trio of its own (the code's sampler keeps them apart). 11) `own` adds the student's own right
-texts (rejection sampling, Yuan et al., 2023).
+plain rationales too, so that a student whose texts cannot be read yet has something to start from (`plain: false`:
+where they can). 3) Problems held back by `curate.validation` are answered greedily in each exam and never learnt from;
+the student that does best on them is returned, the untrained one included (TAIL-D6: the code selects on the test set).
+4) p and n are drawn once per rationale, not anew each epoch. 5) Texts are compared whole (the code cuts at 192 tokens);
+a loss that is no number stops the run (the code sets it to 0). 6) NO_ANSWER is no mistake, answers are compared as
+numbers, and the exam stops at the end of a text (TAIL-D4, D7, D8). 7) `as_released` reproduces TAIL-D1 to D3 only; our
+prompts do not end in a space, so the seam is the weights of a rationale's first two tokens. 8) An encoder-decoder
+imitates only and predicts no prompt. 9) `inner` trains each round's student by another method, to which mistakes are
+wrong rationales; one with layers of its own (nat) begins each round from the untrained student. 10) A step may hold two
+rationales of one problem, each with a trio of its own (the code's sampler keeps them apart). 11) `own` adds the
+student's own right texts (rejection sampling, Yuan et al., 2023).
 
 Control: the teacher answers the same kind of mistakes without seeing them (`feedback: untailored`), at equal calls, or
 equal tokens with `round_tokens`. Other baselines: `reflection: 0`; `feedback: star` (Zelikman et al., 2022: the student
@@ -102,6 +102,11 @@ class Config(Settings):
         default="tailored",
         description="tailored: the teacher sees the mistake; untailored: it does not; star: the student answers.",
     )
+    plain: bool = Field(
+        default=True,
+        description="The first round learns the teacher's plain rationales of all problems too; false: the teacher is "
+        "asked about mistakes alone, for a student that can be read from the start.",
+    )
     own: bool = Field(default=False, description="Learn the student's own right texts too, as star always does.")
     data: Literal["accumulate", "replace"] = Field(
         default="accumulate", description="A round learns from all rounds so far, or from its own rationales alone."
@@ -176,7 +181,7 @@ def distil(bench: Bench, config: Config) -> Solver:
 def _asked(
     bench: Bench, config: Config, course: Course, number: int, mistakes: Sequence[Rationale]
 ) -> list[tuple[str, Stored[Rationale]]]:
-    """What is said in this round, by label: plain rationales in the first one, answers to mistakes in each."""
+    """What is said in this round, by label: answers to mistakes, and in the first one plain rationales, if wanted."""
     if config.feedback == "star":
         once = SamplingSettings(
             n=1, temperature=config.temperature, max_tokens=bench.exam.max_tokens, seed=bench.sampling.seed
@@ -187,7 +192,7 @@ def _asked(
             "hinted", hint, askings, source=course.student, sampling=once, origin=Origin.SELF, round=number
         )
         return [("hinted", said)]
-    first = [("teacher", bench.ask("teacher", TEACHER))] if number == 1 else []
+    first = [("teacher", bench.ask("teacher", TEACHER))] if number == 1 and config.plain else []
     return first + _feedback(bench, config, number, mistakes)
 
 
@@ -294,6 +299,7 @@ def arm(config: Config) -> tuple[str, str]:
     }[config.feedback]
     by = f"trained by {config.inner['name']}" if config.inner else ""
     marks = [by] if by else [] if config.reflection else ["without self-reflection"]
+    marks += [] if config.plain or config.feedback == "star" else ["mistakes alone"]
     marks += ["with own right texts"] if config.own else []
     name = "-".join([config.feedback, *(mark.replace(" ", "_") for mark in marks)])
     return name, ", ".join([said, *marks])
