@@ -30,6 +30,24 @@ def problem(answer: str) -> Problem:
         ("\\\\\\\\ \\frac{1}{2}", "no command"),
         ("1\ud8002", "character"),
         ("The degree of a polynomial is the hi", "prose"),
+        (r"\frac{5}", r"\frac lacks"),
+        (r"\frac{34}{}", r"\frac lacks"),
+        (r"3 \sec \frac{\theta}", r"\frac lacks"),
+        (r"\frac---{-24}{45}", r"\frac lacks"),
+        ("√", r"\sqrt lacks"),
+        ("x^4 - - - 1", "joins nothing"),
+        ("(3,-)4", "joins nothing"),
+        ("[12, , 28]", "joins nothing"),
+        ("/81", "joins nothing"),
+        (r"-2 \le, 7", "joins nothing"),
+        ("4x^3(2x\\]", "brackets"),
+        ("x+1)+(2", "brackets"),
+        ("$180 - 48 = oxed{132}$", "oxed"),
+        (r"\begin{pmatrix} 1 \\ 2 \end{pmatrx}", "not closed"),
+        ("104```8", "code"),
+        ("08Variable()", "code"),
+        ("24\\", "backslash"),
+        ("!!", "neither a number nor a word"),
     ],
 )
 def test_what_is_broken_is_named(text: str, why: str) -> None:
@@ -41,7 +59,8 @@ def test_what_is_broken_is_named(text: str, why: str) -> None:
     [
         r"\left( -\infty, 1 \right]", "[0, 1)", r"2 \cdot 3 \dotsm 2016 \cdot 2017", r"-\frac{1}{2}", "x^{-1}", "5\\%",
         r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\text{June 20}", "all real numbers except 5", r"\$18.90", "n!", "±3",
-        "12\\,000", "\\{1, 2\\}", "x = -3", r"\boxed{-2}", "$5$.",
+        "12\\,000", "\\{1, 2\\}", "x = -3", r"\boxed{-2}", "$5$.", r"\frac12", r"\frac 5{12}", r"\sqrt[3]{2}", "]1, 2[",
+        r"\frac\pi2", r"\[x = 2\]", r"\begin{pmatrix} 1 \\[2ex] 2 \end{pmatrix}", "a--b", "∞", r"\emptyset",
     ],
 )  # fmt: skip
 def test_what_is_well_formed_is_left_alone(text: str) -> None:
@@ -57,6 +76,14 @@ def test_a_broken_answer_that_nobody_reads_is_no_answer_and_an_unusual_one_not_c
     assert (garbled.value, garbled.extracted) == (Judgement.NO_ANSWER, None)
     assert "well formed" in garbled.reason
     assert unusual.value is Judgement.NOT_CHECKED
+
+
+def test_a_broken_answer_is_no_answer_also_where_the_gold_answer_is_an_angle_and_a_whole_one_is_read() -> None:
+    angle = problem(r"50^\circ")
+    with CheckerPool(workers=1) as pool:
+        texts = (r"So \boxed{\frac{5}}", r"So \boxed{4 - - - 1^\circ}", r"So \boxed{\binom{5}{1} \cdot 10^\circ}")
+        verdicts = [pool.check(angle, text, finish=Finish.STOP) for text in texts]
+    assert [verdict.value for verdict in verdicts] == [Judgement.NO_ANSWER, Judgement.NO_ANSWER, Judgement.CORRECT]
 
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the labelled answers are not at {FOLDER}")

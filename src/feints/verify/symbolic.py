@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import sympy
@@ -15,6 +16,9 @@ from feints.verify.wellformed import malformed
 
 CHECKER = "math-verify"
 _DIGITS = 50
+_LONG = 200
+"""Characters from which on math-verify is not asked about a text that is broken: it may take for ever."""
+_FUNCTION = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 logging.disable(logging.CRITICAL)
 
 
@@ -23,9 +27,14 @@ def second_opinion(gold: str, answer: str, evidence: str) -> Finding:
 
     evidence: "different" where ours says so without proof, "unread" where ours could not read one of them.
     """
+    broken = malformed(answer)
+    no_answer = Finding(None, None, CHECKER, f"what is stated is not well formed: {broken}")
+    if broken and evidence == "unread" and len(answer) > _LONG:
+        return no_answer
     wanted = _parsed(target(gold).bare)
     if not wanted:
-        return Finding(None, answer, CHECKER, "math-verify cannot read the gold answer either")
+        cannot = Finding(None, answer, CHECKER, "math-verify cannot read the gold answer either")
+        return no_answer if broken else cannot
     equal, read = False, False
     for reading in readings(target(gold).bare, clean(answer)):
         said = _parsed(reading)
@@ -37,9 +46,8 @@ def second_opinion(gold: str, answer: str, evidence: str) -> Finding:
             if _differ(wanted, said):
                 equal = False
             break
-    broken = malformed(answer) if not read and evidence == "unread" else ""
-    if broken:
-        return Finding(None, None, CHECKER, f"what is stated is not well formed: {broken}")
+    if broken and not equal and (evidence == "unread" or not read):
+        return no_answer
     if not read:
         return Finding(None, answer, CHECKER, "math-verify cannot read the answer either")
     if equal and evidence == "different":
@@ -52,7 +60,11 @@ def second_opinion(gold: str, answer: str, evidence: str) -> Finding:
 
 
 def _parsed(text: str) -> list[Any]:
-    """Trees of `text` read as LaTeX; never as the stray number that the default settings fall back to."""
+    """Trees of `text` read as LaTeX; never as the stray number that the default settings fall back to.
+
+    math-verify knows no degrees; outside of functions the sign is a mere unit.
+    """
+    text = text if _FUNCTION.search(text) else text.replace("\\degree", " ")
     result: list[Any] = parse(
         f"${text}$", extraction_config=[LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None
     )

@@ -78,7 +78,7 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = "".join(_UNICODE.get(char, char) for char in text)
     if "\\begin" not in text:
-        text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)
+        text = re.sub(r"\\\\(?=[A-Za-z%$])", r"\\", text)
     text = re.sub(r"\\begin\{(?:align|equation|gather)\*?\}|\\end\{(?:align|equation|gather)\*?\}|(?<!\\)&=", " ", text)
     text = _ORDINAL.sub("", _ROW_SPACE.sub(r"\\\\", text))
     text = re.sub(r"(?<=\d),(?:\\!|\{\})\s?(?=\d{3}(?!\d))", "", text)

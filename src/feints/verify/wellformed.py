@@ -30,7 +30,29 @@ colon colonneqq asymp models vdash top bot surd diamond Diamond clubsuit heartsu
 _KNOWN = frozenset(_NAMES.split())
 """Commands of LaTeX and amsmath that may stand in an answer."""
 _SIGN = r"(?:[-+*/^_=<>]|\\(?:cdot|times|div|pm|mp|le|leq|ge|geq|ne|neq)(?![A-Za-z]))"
-_DANGLING = re.compile(rf"(?:[*/^_]|[-+]\s*[*/^_])\s*(?:[*/^_=<>)\]}}]|\\(?:cdot|times|div)(?![A-Za-z]))|{_SIGN}\s*\Z")
+_DANGLING = re.compile(
+    rf"(?:[*/^_]|[-+]\s*[*/^_])\s*(?:[*/^_=<>)\]}}]|\\(?:cdot|times|div)(?![A-Za-z]))|{_SIGN}\s*\Z|(?<![\^_{{])[-+]\s*[),]"
+    r"|(?:[-+]\s*){3,}|\A\s*[/*^_,;!]|,\s*,|(?:[=<>]|\\(?:leq?|geq?|neq?|lt|gt)(?![A-Za-z]))\s*[,)]"
+)
+"""Signs with nothing between them, after them, or before them."""
+_ARGUMENTS = {
+    "frac": 2,
+    "dfrac": 2,
+    "tfrac": 2,
+    "cfrac": 2,
+    "binom": 2,
+    "dbinom": 2,
+    "tbinom": 2,
+    "sqrt": 1,
+    "boxed": 1,
+}
+_ARGUMENT = re.compile(r"\s*(?:\{(?!\s*\})|\\[A-Za-z]+|[^\s\\{}&$^_()\[\],=+*/-])")
+"""How an argument may begin: a group that is not empty, a command, or one letter or digit."""
+_FRAGMENT = re.compile(r"(?<![\\A-Za-z])([A-Za-z]{2,})\{")
+"""Letters right before a group: what is left of a command."""
+_ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([^{}]*)\}")
+_DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
+_CODE = re.compile(r"```|\w`\w|[A-Za-z]{2,}\(\)")
 _ESCAPED = re.compile(r"\\[{}]")
 _NO_SYMBOL = re.compile(r"\\[^A-Za-z\s,;:!()\[\]{}$%&#_|\\/.'\"<>=+*^~@?`-]|(?:\\\\\s*){2}")
 _ODD = ("Cc", "Cs", "Co", "Cn", "Cf")
@@ -42,7 +64,7 @@ _PROSE = 4
 
 def malformed(text: str) -> str:
     """Why a text cannot be an answer in LaTeX, or nothing where it is well formed, readable or not."""
-    text = text.strip().strip("$").strip()
+    text = text.strip().strip("$").strip().replace("√", "\\sqrt ")
     odd = next((letter for letter in text if unicodedata.category(letter) in _ODD and letter not in "\n\t\r"), "")
     if odd:
         return f"the character {ascii(odd)} stands in it"
@@ -56,13 +78,71 @@ def malformed(text: str) -> str:
         return "it is prose"
     if not _braced(_ESCAPED.sub("", text)):
         return "its braces do not match"
-    if _count(text, "left") != _count(text, "right") or _count(text, "begin") != _count(text, "end"):
+    if _count(text, "left") != _count(text, "right") or not _closed_environments(text):
         return "what is opened in it is not closed"
-    plain = re.sub(r"\\(?:left|right)\s*[.()\[\]]?", "", text)
-    if sum(plain.count(sign) for sign in "([") != sum(plain.count(sign) for sign in ")]"):
+    if _unmatched(text):
         return "its brackets do not match"
+    return _without_sense(text)
+
+
+def _without_sense(text: str) -> str:
+    """What stands where it can mean nothing."""
+    if not re.search(r"\w|\\[A-Za-z{]|[^\x00-\x7f]", text):
+        return "there is neither a number nor a word in it"
+    if re.search(r"(?<!\\)\\\Z", text):
+        return "it ends in a backslash"
+    if _CODE.search(text):
+        return "code stands in it"
+    lacking = next((name for name in _ARGUMENTS if not _has_arguments(text, name)), "")
+    if lacking:
+        return f"\\{lacking} lacks what belongs to it"
+    fragment = next((word for word in _FRAGMENT.findall(text) if word not in _KNOWN), "")
+    if fragment:
+        return f"{fragment!r} before a brace is no command of LaTeX"
     dangling = _DANGLING.search(text.rstrip(" .,$"))
     return f"{dangling[0].strip()!r} joins nothing" if dangling else ""
+
+
+def _has_arguments(text: str, name: str) -> bool:
+    """Whether every `\\name` is followed by as many arguments as it takes."""
+    for match in re.finditer(rf"\\{name}(?![A-Za-z])\s*(?:\[[^\[\]]*\])?", text):
+        at = match.end()
+        for _ in range(_ARGUMENTS[name]):
+            begin = _ARGUMENT.match(text, at)
+            if begin is None:
+                return False
+            at = _group_end(text, begin.end() - 1) if begin[0].endswith("{") else begin.end()
+    return True
+
+
+def _group_end(text: str, start: int) -> int:
+    """Behind the brace that closes the one at `start`."""
+    depth = 0
+    for at in range(start, len(text)):
+        depth += (text[at] == "{") - (text[at] == "}")
+        if depth == 0:
+            return at + 1
+    return len(text)
+
+
+def _closed_environments(text: str) -> bool:
+    opened: list[str] = []
+    for which, name in _ENVIRONMENT.findall(text):
+        if which == "begin":
+            opened.append(name)
+        elif not opened or opened.pop() != name:
+            return False
+    return not opened and _count(text, "begin") == _count(text, "end")
+
+
+def _unmatched(text: str) -> bool:
+    """Whether round and square brackets fail to pair up; [a, b) pairs, and ]a, b[ does."""
+    plain = _DELIMITERS.sub("", re.sub(r"\\(?:left|right)\s*[.()\[\]]?", "", text))
+    depth = lowest = 0
+    for letter in plain:
+        depth += (letter in "([") - (letter in ")]")
+        lowest = min(lowest, depth)
+    return depth != 0 or (lowest < 0 and "]" not in plain)
 
 
 def _braced(text: str) -> bool:
