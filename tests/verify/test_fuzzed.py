@@ -15,7 +15,7 @@ TEXTS = (
     "2^" * DEEP + "2", "\\frac{1}{" * 300 + "2" + "}" * 300, "9" * 5000, "1e999999999", "The answer is 1e-400.",
     "The answer is \\FRAC{30}{6ê}.", "\\boxed{\\infty, 1]", "not " * DEEP + "yes", "<think>" * DEEP + "4",
     "#### ٣", "The answer is ½½½.", "\\begin{bmatr_{", "1,234,567.89,0 or", "(A)(B)(C)" * 200, "nan",
-    "The answer is \u2028.",
+    "The answer is \u2028.", "¹\\begin{pmatrix}", "2_¹ + \\begin{pmatrix}",
 )  # fmt: skip
 PROBLEMS = {
     AnswerKind.NUMBER: "4", AnswerKind.LATEX: "\\frac{1}{2}", AnswerKind.CHOICE: "B", AnswerKind.BOOLEAN: "yes",

@@ -197,7 +197,7 @@ class _Reader:
         token = self.take()
         if not token:
             raise UnreadableError("an operand is missing")
-        if token[0].isdigit() or (token[0] == "." and len(token) > 1):
+        if token[0].isdecimal() or (token[0] == "." and len(token) > 1):
             return self.numeral(token)
         if token[0].isalpha():
             return Node("const", name=token) if token in ("i", "e") else Node("sym", name=token)
@@ -229,7 +229,7 @@ class _Reader:
             raise UnreadableError("a line over digits without a point")
         self.take()
         period = self.script()
-        if not period.isdigit() or len(period) > 60:
+        if not period.isdecimal() or len(period) > 60:
             raise UnreadableError("a line over something that is not digits")
         whole, _, digits = token.partition(".")
         head = Fraction(int(whole + digits or 0), 10 ** len(digits))
@@ -386,6 +386,6 @@ def _plain(node: Node) -> bool:
 def _subscripted(node: Node, script: str) -> Node:
     if node.op in ("sym", "const"):
         return Node("sym", name=f"{node.name}_{script}")
-    if node.op == "num" and script.isdigit():
+    if node.op == "num" and script.isdecimal():
         return Node("base", (number(int(script)),), value=node.value, name=node.name)
     raise UnreadableError("a subscript on something else than a name")

@@ -104,7 +104,7 @@ def _without_sense(text: str) -> str:
 
 
 def _has_arguments(text: str, name: str) -> bool:
-    """Whether every `\\name` is followed by as many arguments as it takes."""
+    """Whether every command `name` is followed by as many arguments as it takes."""
     for match in re.finditer(rf"\\{name}(?![A-Za-z])\s*(?:\[[^\[\]]*\])?", text):
         at = match.end()
         for _ in range(_ARGUMENTS[name]):
