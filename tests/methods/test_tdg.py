@@ -26,7 +26,7 @@ from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import load_solver
 from feints.generate.weights import load_weights
 from feints.methods import asc, nat, nce, plain_cot
-from feints.records import AnswerKind, Example, Problem, Rationale, Role
+from feints.records import AnswerKind, Example, Origin, Problem, Rationale, Role
 from feints.runs import RunFolder, read_table
 from feints.train.assistants import load_nat
 from feints.train.integrate import layers
@@ -229,6 +229,16 @@ def test_the_ranker_is_trained_on_both_authors_and_checked_on_held_back_problems
     assert set(Counter(pair[0].problem_id for pair in groups.values()).values()) == {2}, "one pair an epoch"
     (check,) = read_table(check_path, RankerCheck)
     assert check.rationales > 0 and 0 <= check.brier <= 1 and sum(check.bin_sizes) == check.rationales
+
+
+def test_a_ranker_of_own_rationales_asks_nothing_of_the_teacher(here: Any) -> None:
+    with here() as bench:
+        asc.distil(bench, asc.Config(inner={"name": "tailored", "rounds": 1, "plain": False}, own=3, teacher=False))
+        said = [row for path, _ in bench.run.outputs("1_rationales") for row in read_table(path, Rationale)]
+        tables = {entry["label"]: path for path, entry in bench.run.outputs("1_rationales")}
+    assert "teacher" not in tables and "own" in tables
+    paid = {row.origin for row in said if row.author == bench.teacher.identity}
+    assert paid == {Origin.TAILORED}
 
 
 def test_the_datas_own_solution_stands_among_the_right_ones_of_the_ranker() -> None:

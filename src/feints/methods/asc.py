@@ -75,6 +75,10 @@ class Config(Settings):
         default=False, description="Count answers letter by letter, a missing one too, as released (TDG-D8)."
     )
     own: int = Field(default=8, ge=1, description="The student's own rationales of each training problem.")
+    teacher: bool = Field(
+        default=True,
+        description="The ranker learns the teacher's rationales too; false: the student's alone, which cost nothing.",
+    )
     power: float = Field(default=3.0, gt=0, description="p of the ranker's loss.")
     epochs: int = Field(default=5, ge=1, description="Pairs of each problem, one an epoch.")
 
@@ -135,14 +139,14 @@ def _one_text(solver: Solver, whose: str) -> OneShot:
 
 
 def learn_ranker(bench: Bench, config: Config, student: OneShot) -> Ranker:
-    """A ranker trained on right and wrong rationales of the student, and of the teacher where both write in words."""
+    """A ranker trained on right and wrong rationales of the student, and of the teacher where wanted and in words."""
     drawn = SamplingSettings(
         n=config.own, temperature=student.sampling.temperature, max_tokens=student.sampling.max_tokens
     )
     source = student.student if type(student) is OneShot and isinstance(student.student, Path) else student.source
     own = bench.ask("own", student.prompt, source=source, sampling=drawn, origin=Origin.SELF, form=student.form)
     both = bench.choose(own, bench.judge("own", own), unit="own rationales")
-    if student.form is Form.COT:
+    if config.teacher and student.form is Form.COT:
         said = bench.ask("teacher", TEACHER)
         both = bench.choose(said, bench.judge("teacher", said)).joined(both)
     body = config.ranker_body or bench.student.model
@@ -268,4 +272,5 @@ def arm(config: Config) -> tuple[str, str]:
     if not config.slope:
         return f"self_consistency{raw}", f"up to {config.samples} samples of the same student vote, all alike"
     name, ranker = ("asc", "a ranker") if config.body == "pretrained" else ("asc_scratch", "a ranker from scratch")
+    name += "" if config.teacher else "_own"
     return f"{name}{raw}", f"up to {config.samples} samples vote, weighed by {ranker} of right and wrong rationales"
