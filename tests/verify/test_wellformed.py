@@ -7,6 +7,7 @@ import pytest
 
 from feints.records import AnswerKind, Finish, Judgement, Problem
 from feints.verify.pool import CheckerPool
+from feints.verify.tex import clean
 from feints.verify.wellformed import malformed
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "answer_check"
@@ -48,6 +49,18 @@ def problem(answer: str) -> Problem:
         ("08Variable()", "code"),
         ("24\\", "backslash"),
         ("!!", "neither a number nor a word"),
+        ("$ and $", "neither a number nor a word"),
+        ("28🙂", "picture"),
+        (r"3 \le r \le 15\cup", "joins nothing"),
+        (r"\frac{\sqrt{3}}{2\le}", "joins nothing"),
+        ("2x^{}5", "joins nothing"),
+        ("8( ,)16", "joins nothing"),
+        (r"-\-\frac{1}{2}", "no command"),
+        ("-2, not not not not 3", "again and again"),
+        ("1" + "/1" * 12, "again and again"),
+        (r"\begin{pmatrix} 0 8 & -2 \\ -8 & 0 & -5 \end{pmatrix}", "rows"),
+        (r"\frac<6", r"\frac lacks"),
+        ("ans = 3", "code"),
     ],
 )
 def test_what_is_broken_is_named(text: str, why: str) -> None:
@@ -90,4 +103,4 @@ def test_a_broken_answer_is_no_answer_also_where_the_gold_answer_is_an_angle_and
 def test_real_right_answers_are_well_formed() -> None:
     lines = (FOLDER / "math_pairs.jsonl").read_text(encoding="utf-8").splitlines()
     right = [row["response"] for row in map(json.loads, lines) if row["correct"]]
-    assert [text for text in right if malformed(text)] == []
+    assert [text for text in right if malformed(text) or malformed(clean(text))] == []

@@ -27,7 +27,7 @@ def second_opinion(gold: str, answer: str, evidence: str) -> Finding:
 
     evidence: "different" where ours says so without proof, "unread" where ours could not read one of them.
     """
-    broken = malformed(answer)
+    broken = malformed(answer) or malformed(clean(answer))
     no_answer = Finding(None, None, CHECKER, f"what is stated is not well formed: {broken}")
     if broken and evidence == "unread" and len(answer) > _LONG:
         return no_answer

@@ -81,7 +81,7 @@ def clean(text: str) -> str:
         text = re.sub(r"\\\\(?=[A-Za-z%$])", r"\\", text)
     text = re.sub(r"\\begin\{(?:align|equation|gather)\*?\}|\\end\{(?:align|equation|gather)\*?\}|(?<!\\)&=", " ", text)
     text = _ORDINAL.sub("", _ROW_SPACE.sub(r"\\\\", text))
-    text = re.sub(r"(?<=\d),(?:\\!|\{\})\s?(?=\d{3}(?!\d))", "", text)
+    text = re.sub(r"(?<=\d)(?:,(?:\\!|\{\})|\{,\})\s?(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"\\[()\[\]]", " ", text).replace("{,}", ",").replace("\\!", "").replace("\\$", "").replace("$", " ")
     text = _PERIOD.sub(r"\1\\overline{\2}", text)
     text = re.sub(r"\\(?:boxed|fbox)\s*", "", text).replace('\\"', " ")
@@ -95,6 +95,7 @@ def clean(text: str) -> str:
     text = _NAMED.sub(lambda m: "\\" + {"infinity": "infty"}.get(m[1], m[1]) + " ", text)
     text = re.sub(r"(?<=[\w)}])\s*\*\*\s*(?=[\w({])", "^", text).replace("**", " ")
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
+    text = re.sub(r"^(?:\s*\\\\)+(?![A-Za-z])|(?:\\\\\s*)+$", " ", text)
     text = re.sub(r"\s+", " ", text).strip().rstrip(".,;: ").strip("`\"' ").strip()
     while text.endswith("}") and text.count("}") > text.count("{"):
         text = text[:-1].rstrip(". ")

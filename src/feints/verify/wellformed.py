@@ -29,32 +29,43 @@ colon colonneqq asymp models vdash top bot surd diamond Diamond clubsuit heartsu
 """
 _KNOWN = frozenset(_NAMES.split())
 """Commands of LaTeX and amsmath that may stand in an answer."""
-_SIGN = r"(?:[-+*/^_=<>]|\\(?:cdot|times|div|pm|mp|le|leq|ge|geq|ne|neq)(?![A-Za-z]))"
+_RELATION = r"(?:[=<>]|\\(?:leq?|geq?|neq?|lt|gt|approx|equiv)(?![A-Za-z]))"
+_PRODUCT = r"\\(?:cdot|times|div)(?![A-Za-z])"
+_SIGN = rf"(?:[-+*/^_]|{_RELATION}|{_PRODUCT}|\\(?:pm|mp|cup|cap|in|setminus)(?![A-Za-z]))"
 _DANGLING = re.compile(
-    rf"(?:[*/^_]|[-+]\s*[*/^_])\s*(?:[*/^_=<>)\]}}]|\\(?:cdot|times|div)(?![A-Za-z]))|{_SIGN}\s*\Z|(?<![\^_{{])[-+]\s*[),]"
-    r"|(?:[-+]\s*){3,}|\A\s*[/*^_,;!]|,\s*,|(?:[=<>]|\\(?:leq?|geq?|neq?|lt|gt)(?![A-Za-z]))\s*[,)]"
+    "|".join(
+        (
+            rf"(?:[*/^_]|[-+]\s*[*/^_]|{_PRODUCT})\s*(?:[*/^_=<>)\]}}]|{_PRODUCT})",
+            rf"{_SIGN}\s*\Z",
+            rf"\A\s*(?:[/*^_,;!%&]|{_RELATION}|\\(?:cup|cap|in)(?![A-Za-z]))",
+            rf"{_RELATION}\s*[,)}}]",
+            r"\{\s*[=*/]",
+            r"[\^_]\s*\{\s*\}",
+            r"(?<![\^_{])[-+]\s*[),]",
+            r"(?:[-+]\s*){3,}",
+            r"[,(\[]\s*[,;!]",
+            r"\(\s*\)",
+        )
+    )
 )
 """Signs with nothing between them, after them, or before them."""
-_ARGUMENTS = {
-    "frac": 2,
-    "dfrac": 2,
-    "tfrac": 2,
-    "cfrac": 2,
-    "binom": 2,
-    "dbinom": 2,
-    "tbinom": 2,
-    "sqrt": 1,
-    "boxed": 1,
-}
-_ARGUMENT = re.compile(r"\s*(?:\{(?!\s*\})|\\[A-Za-z]+|[^\s\\{}&$^_()\[\],=+*/-])")
+_ARGUMENTS = {"boxed": 1, "sqrt": 1} | dict.fromkeys(
+    ("frac", "dfrac", "tfrac", "cfrac", "binom", "dbinom", "tbinom"), 2
+)
+_ARGUMENT = re.compile(r"\s*(?:\{(?!\s*\})|\\[A-Za-z]+|\w)")
 """How an argument may begin: a group that is not empty, a command, or one letter or digit."""
 _FRAGMENT = re.compile(r"(?<![\\A-Za-z])([A-Za-z]{2,})\{")
 """Letters right before a group: what is left of a command."""
 _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([^{}]*)\}")
+_MATRIX = re.compile(r"\\begin\s*\{[a-zA-Z]?matrix\}((?:(?!\\begin|\\end).)*)\\end", re.DOTALL)
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
-_CODE = re.compile(r"```|\w`\w|[A-Za-z]{2,}\(\)")
+_CODE = re.compile(r"```|\w`\w|[A-Za-z]{2,}\(\)|\bans\b|</?think>|#{2,}|\[asy\]", re.IGNORECASE)
+_AGAIN = re.compile(r"\b([A-Za-z]{2,})(?: \1\b){3,}|(.{2,40}?)\2{7,}")
+_CONJUNCTION = re.compile(r"\b(?:and|or|not|the|is)\b", re.IGNORECASE)
+_SHAPES = "°△▲□■○◯"
+"""Symbols that mean something in mathematics, among the pictures of Unicode."""
 _ESCAPED = re.compile(r"\\[{}]")
-_NO_SYMBOL = re.compile(r"\\[^A-Za-z\s,;:!()\[\]{}$%&#_|\\/.'\"<>=+*^~@?`-]|(?:\\\\\s*){2}")
+_NO_SYMBOL = re.compile(r"\\[^A-Za-z\s,;:!()\[\]{}$%&#_|\\/.'\"<>=+*^~@?`]|(?:\\\\\s*){2}")
 _ODD = ("Cc", "Cs", "Co", "Cn", "Cf")
 """Categories of characters nobody writes on purpose."""
 _WORD = re.compile(r"[A-Za-z]{3,}")
@@ -87,12 +98,19 @@ def malformed(text: str) -> str:
 
 def _without_sense(text: str) -> str:
     """What stands where it can mean nothing."""
-    if not re.search(r"\w|\\[A-Za-z{]|[^\x00-\x7f]", text):
+    if not re.search(r"\w|\\[A-Za-z{]|[^\x00-\x7f]", _CONJUNCTION.sub("", text)):
         return "there is neither a number nor a word in it"
+    stray = next((sign for sign in text if unicodedata.category(sign) == "So" and sign not in _SHAPES), "")
+    if stray:
+        return f"the picture {ascii(stray)} stands in it"
+    if _AGAIN.search(text):
+        return "it says the same again and again"
     if re.search(r"(?<!\\)\\\Z", text):
         return "it ends in a backslash"
     if _CODE.search(text):
         return "code stands in it"
+    if not all(map(_even, _MATRIX.findall(text))):
+        return "the rows of its matrix are not of one length"
     lacking = next((name for name in _ARGUMENTS if not _has_arguments(text, name)), "")
     if lacking:
         return f"\\{lacking} lacks what belongs to it"
@@ -101,6 +119,12 @@ def _without_sense(text: str) -> str:
         return f"{fragment!r} before a brace is no command of LaTeX"
     dangling = _DANGLING.search(text.rstrip(" .,$"))
     return f"{dangling[0].strip()!r} joins nothing" if dangling else ""
+
+
+def _even(matrix: str) -> bool:
+    """Whether the rows of a matrix have as many entries each."""
+    rows = [row for row in re.split(r"\\\\", matrix) if row.strip()]
+    return len({len(re.findall(r"(?<!\\)&", row)) for row in rows}) <= 1
 
 
 def _has_arguments(text: str, name: str) -> bool:
