@@ -61,6 +61,7 @@ def problem(answer: str) -> Problem:
         (r"\begin{pmatrix} 0 8 & -2 \\ -8 & 0 & -5 \end{pmatrix}", "rows"),
         (r"\frac<6", r"\frac lacks"),
         ("ans = 3", "code"),
+        ("2^3^4", "power"),
     ],
 )
 def test_what_is_broken_is_named(text: str, why: str) -> None:

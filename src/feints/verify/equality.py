@@ -35,6 +35,8 @@ def compare(gold: Node, said: Node) -> Outcome:
     """Whether `said` is the answer `gold`."""
     if gold == said:
         return EQUAL
+    if _by_zero(said) and not _by_zero(gold):
+        return DIFFERENT
     gold, said = _alternatives(gold), _alternatives(said)
     if gold.op == "rel" and said.op == "rel":
         return _relations(gold, said)
@@ -49,6 +51,15 @@ def compare(gold: Node, said: Node) -> Outcome:
     if gold.op in _COLLECTIONS or said.op in _COLLECTIONS:
         return _collections(gold, said)
     return _scalars(gold, said)
+
+
+def _by_zero(node: Node) -> bool:
+    """Whether something in it is divided by what is exactly zero, so that it has no value."""
+    if node.op == "div":
+        bottom = exact(node.args[1])
+        if bottom is not None and not bottom.top:
+            return True
+    return any(map(_by_zero, node.args))
 
 
 def _scalars(gold: Node, said: Node) -> Outcome:

@@ -61,6 +61,7 @@ _MATRIX = re.compile(r"\\begin\s*\{[a-zA-Z]?matrix\}((?:(?!\\begin|\\end).)*)\\e
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
 _CODE = re.compile(r"```|\w`\w|[A-Za-z]{2,}\(\)|\bans\b|</?think>|#{2,}|\[asy\]", re.IGNORECASE)
 _AGAIN = re.compile(r"\b([A-Za-z]{2,})(?: \1\b){3,}|(.{2,40}?)\2{7,}")
+_TOWER = re.compile(r"\^\s*(?:\{[^{}]*\}|\w)\s*\^")
 _CONJUNCTION = re.compile(r"\b(?:and|or|not|the|is)\b", re.IGNORECASE)
 _SHAPES = "°△▲□■○◯"
 """Symbols that mean something in mathematics, among the pictures of Unicode."""
@@ -103,6 +104,8 @@ def _without_sense(text: str) -> str:
     stray = next((sign for sign in text if unicodedata.category(sign) == "So" and sign not in _SHAPES), "")
     if stray:
         return f"the picture {ascii(stray)} stands in it"
+    if _TOWER.search(text):
+        return "one power follows another without braces"
     if _AGAIN.search(text):
         return "it says the same again and again"
     if re.search(r"(?<!\\)\\\Z", text):
