@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.methods.tailored_bench import pupil, run, teacher
 from tests.train.conftest import (
     assert_same,
     make_examples,
@@ -18,6 +19,9 @@ __all__ = [
     "make_student",
     "naive_gradients",
     "one_thread",
+    "pupil",
+    "run",
     "step_gradients",
     "student_folder",
+    "teacher",
 ]
