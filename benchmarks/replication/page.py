@@ -12,6 +12,7 @@ import numpy as np
 
 from feints.evaluate.stats import seed_bootstrap
 from replication import claims as claims_file
+from replication import tokens
 from replication.claims import Claim, Finding, claims, find, recorded_arms, verdict
 from replication.jobs import REGIMES, ROOT, SETS, Job, groups
 from replication.results import flags_of
@@ -23,8 +24,10 @@ SET_NAMES = tuple(re.findall(r"task\.(\w+)", " ".join(SETS)))
 
 
 def write() -> None:
-    """Write both."""
+    """Write both, and the figures."""
     DOCS.write_text(docs_text(), encoding="utf-8")
+    for regime, drawn in figures():
+        drawing(regime).write_text(drawn, encoding="utf-8")
     README.write_text(with_short_table(README.read_text(encoding="utf-8")), encoding="utf-8")
 
 
@@ -40,6 +43,7 @@ def docs_text() -> str:
     ]
     parts += [f"## Verdicts\n\n{verdict_table()}", "## Claims"]
     parts += [f"### {name}\n\n{claim_text(claim)}" for name, claim in claims().items()]
+    parts += [f"## Accuracy against teacher tokens\n\n{figure_text()}"]
     parts += ["## Arms", *arm_tables(), f"## How each was run\n\n{commands()}"]
     return "\n\n".join(parts) + "\n"
 
@@ -97,6 +101,30 @@ def claim_text(claim: Claim) -> str:
     heads = ["Pair", "Mistakes", "Set", "Seeds", "First", "Second", "Difference, 95 %"]
     said.append(_table(heads, rows) if rows else "Not run yet.")
     return "\n\n".join(said)
+
+
+def figures() -> list[tuple[str, str]]:
+    """A drawing for each regime under which an arm is recorded."""
+    known = [(regime, tokens.points(regime)) for regime in REGIMES]
+    return [(regime, tokens.figure(found)) for regime, found in known if found]
+
+
+def drawing(regime: str) -> Path:
+    """Where the drawing of a regime lies."""
+    return DOCS.parent / f"tokens-{regime}.svg"
+
+
+def figure_text() -> str:
+    """The drawings, with what they show."""
+    said = (
+        "Every recorded arm on its test set; bars are 95 % intervals over seeds and problems. Named are the arms a "
+        "point or more above all that take as many tokens or fewer. Rings were examined on "
+        "problems of another seed than the rest."
+    )
+    shown = [
+        f"![Accuracy against teacher tokens, mistakes {regime}]({drawing(regime).name})" for regime, _ in figures()
+    ]
+    return "\n\n".join([said, *shown]) if shown else "Nothing is recorded yet."
 
 
 def arm_tables() -> Iterator[str]:
@@ -163,4 +191,5 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
 def is_current() -> bool:
     """Whether the committed tables are those of the committed results."""
     readme = README.read_text(encoding="utf-8")
-    return Path(DOCS).read_text(encoding="utf-8") == docs_text() and with_short_table(readme) == readme
+    drawn = all(drawing(regime).read_text(encoding="utf-8") == found for regime, found in figures())
+    return drawn and Path(DOCS).read_text(encoding="utf-8") == docs_text() and with_short_table(readme) == readme

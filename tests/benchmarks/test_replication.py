@@ -147,3 +147,26 @@ def test_the_tables_are_those_of_the_recorded_results() -> None:
     from replication import page
 
     assert page.is_current(), "run `python benchmarks/replicate.py tables` and commit what it writes"
+
+
+def test_the_figure_shows_every_arm_and_names_the_best_for_its_tokens() -> None:
+    from xml.etree import ElementTree
+
+    from replication.tokens import Point, figure, frontier
+
+    rng = np.random.default_rng(0)
+    drawn = [
+        Point("tdg", f"arm_{place}", tokens, share, share - 0.02, share + 0.02, 3, place % 2 == 0)
+        for place, (tokens, share) in enumerate(zip(rng.integers(10**4, 10**6, 30), rng.random(30), strict=True))
+    ]
+    named = {point.arm for point in frontier(drawn)}
+    for point in drawn:
+        below = [other for other in drawn if other.tokens <= point.tokens and other is not point]
+        if point.arm in named:
+            assert all(other.accuracy < point.accuracy for other in below)
+        else:
+            assert any(other.accuracy > point.accuracy - 0.01 for other in below)
+    root = ElementTree.fromstring(figure(drawn))
+    titles = [each.text or "" for each in root.iter() if each.tag.endswith("title")]
+    texts = {each.text for each in root.iter() if each.tag.endswith("text")}
+    assert len(titles) == len(drawn) and named <= texts and not ({p.arm for p in drawn} - named) & texts
