@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 
 from feints.diagnosis import Teacher, exam_of, solver_of, why_wrong, with_oracle
 from feints.errors import BudgetError, DataError, UnknownNameError
+from feints.evaluate.error_kinds import JUDGE, ErrorKind
 from feints.evaluate.solver import load_solver
 from feints.generate.ledger import Ledger
+from feints.generate.scripted import ScriptedSource
+from feints.generate.source import Request
 from feints.lab.reader import read
 from feints.lab.teacher_diagnosis import error_kind
 from feints.pipeline import run_recipe
@@ -77,6 +82,24 @@ def test_kinds_of_errors_are_those_of_the_world_and_paid_once(folder: Path) -> N
     assert why_wrong(Teacher(folder, quiet()), exam) == shares
     assert paid(folder) == first
     assert bytes_of(folder) == before
+
+
+def test_the_recipes_own_prompt_is_sent(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"template": f"{JUDGE.template}\nBe brief."}), encoding="utf-8")
+    recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe["prompts"] = {JUDGE.id: str(tmp_path / "own.yaml")}
+    (tmp_path / "run" / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    asked: list[Request] = []
+
+    def watched(_: object) -> ScriptedSource:
+        return ScriptedSource(lambda request: asked.append(request) or "calculation", "watched")
+
+    monkeypatch.setattr("feints.diagnosis.open_teacher", watched)
+    teacher = Teacher(tmp_path / "run", quiet())
+    shares = why_wrong(teacher, exam_of(teacher.run, "kpdd_control_cot", None, None))
+    assert asked and all(request.messages[-1].content.endswith("\nBe brief.") for request in asked)
+    assert {one.kind for one in shares if one.errors} == {ErrorKind.CALCULATION}
 
 
 def test_what_a_program_leaves_without_a_value_is_not_shown_to_the_teacher(folder: Path) -> None:

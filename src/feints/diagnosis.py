@@ -19,11 +19,11 @@ from feints.evaluate.error_kinds import JUDGE, ErrorKind, ErrorShare, error_shar
 from feints.evaluate.exam import Comparison, compare
 from feints.evaluate.solver import SOLVER_FILE, load_solver
 from feints.generate.progress import SamplingProgress
-from feints.generate.prompt import Prompt
+from feints.generate.prompt import Prompt, own_prompt
 from feints.generate.rationales import Asking, ask_all
 from feints.generate.settings import SamplingSettings
 from feints.methods.kpdd import CORE_ALONE, INFORMATION_ALONE
-from feints.preparation import open_ledger, open_teacher
+from feints.preparation import open_ledger, open_teacher, read_prompts
 from feints.recipe import load_recipe
 from feints.records import Answer, Form, Judgement, Problem
 from feints.runs import RunFolder, read_table
@@ -81,11 +81,13 @@ class Teacher:
         self._recipe = load_recipe(folder / "recipe.yaml")
 
     def ask(self, label: str, prompt: Prompt, askings: Sequence[Asking], max_tokens: int) -> list[str]:
-        """A reply for each asking, in order.
+        """A reply for each asking, in order; the recipe's own prompt is sent where it names one.
 
         Raises:
+            SettingsError: the recipe's prompt has other slots.
             BudgetError: some were not answered; what was paid is kept.
         """
+        prompt = own_prompt(prompt, read_prompts(self._recipe))
         settings = SamplingSettings(temperature=0.0, max_tokens=max_tokens)
         with open_ledger(self._recipe, self.run.path) as ledger, SamplingProgress(self.console, label) as progress:
             asked = ask_all(

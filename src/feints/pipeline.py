@@ -13,6 +13,7 @@ from rich.console import Console
 from feints.bench import Bench
 from feints.errors import DataError, UnknownNameError
 from feints.evaluate.adaptive_vote import AdaptiveVote
+from feints.evaluate.error_kinds import JUDGE
 from feints.evaluate.exam import examine
 from feints.evaluate.solver import Solver, load_solver
 from feints.evaluate.vote_curve import VotePoint, vote_curve
@@ -92,7 +93,7 @@ def unused_prompts(bench: Bench) -> list[str]:
     return [
         f"prompts.{name} was not used: no method of this run has a prompt of this id; used were {known}"
         for name in bench.prompts
-        if name not in bench.prompt_ids
+        if name not in bench.prompt_ids | {JUDGE.id}  # which `feints errors` sends after a run
     ]
 
 

@@ -23,7 +23,7 @@ from feints.errors import MissingExtraError, SettingsError, UnknownNameError
 from feints.generate.ledger import Ledger
 from feints.generate.opening import check_prices, open_source
 from feints.generate.plan import plan
-from feints.generate.prompt import TEACHER, read_prompt
+from feints.generate.prompt import TEACHER, Prompt, own_prompt, read_prompt
 from feints.generate.rationales import requests_for
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import TextSource
@@ -199,7 +199,7 @@ def open_bench(
         seed=recipe.seeds[0],
         device=recipe.device,
         console=console,
-        prompts={name: read_prompt(path) for name, path in _prompt_files(recipe).items()},
+        prompts=read_prompts(recipe),
         without_leaks=problems.without_leaks,
         serving=_serving(recipe, run),
     )
@@ -211,10 +211,10 @@ def _serving(recipe: Recipe, run: RunFolder) -> Serving | None:
     return None if settings is None else Serving(settings=settings, base=Path(recipe.student.model), run=run.path)
 
 
-def _prompt_files(recipe: Recipe) -> dict[str, str]:
-    """The user's prompt files by the id of the prompt each stands in for."""
+def read_prompts(recipe: Recipe) -> dict[str, Prompt]:
+    """The user's prompts by the id of the one each stands in for."""
     short = {TEACHER.id: recipe.teacher_prompt} if recipe.teacher_prompt else {}
-    return short | recipe.prompts
+    return {name: read_prompt(path) for name, path in (short | recipe.prompts).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,8 +264,7 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
     with TemporaryDirectory() as scratch, _known_ledger(recipe, out) as ledger:
         problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
         teacher = open_teacher(recipe)
-        own = _prompt_files(recipe).get(TEACHER.id)
-        prompt = read_prompt(own) if own else TEACHER
+        prompt = own_prompt(TEACHER, read_prompts(recipe))
         sampling = recipe.sampling
         most = sampling.adaptive.maximum if sampling.adaptive else sampling.n
         pairs = requests_for(problems.train, prompt, sampling.sampling(), samples=most, seed=sampling.seed)

@@ -17,12 +17,11 @@ from feints.curate.choice import Chosen, Pile, choose
 from feints.curate.funnel import Funnel
 from feints.curate.leak import Decontaminated, keep_all
 from feints.curate.settings import CurateSettings
-from feints.errors import SettingsError
 from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import Majority, OneShot, Sampler, Solver
 from feints.generate.budget import Budget
 from feints.generate.ledger import Ledger
-from feints.generate.prompt import Prompt
+from feints.generate.prompt import Prompt, own_prompt
 from feints.generate.rationales import Asking
 from feints.generate.settings import SamplingSettings
 from feints.generate.source import Sampling, TextSource
@@ -107,13 +106,7 @@ class Bench:
             SettingsError: the user's has other slots.
         """
         self.prompt_ids.add(default.id)
-        found = self.prompts.get(default.id, default)
-        if set(found.slots) != set(default.slots):
-            raise SettingsError(
-                f"prompts.{default.id}: the file's template has the slots {sorted(found.slots)}, but "
-                f"{sorted(default.slots)} are filled here; use each of these once in the template"
-            )
-        return found
+        return own_prompt(default, self.prompts)
 
     # ------------------------------------------------------------------------------------------ generate and verify
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,21 @@ def _fill(template: str, values: dict[str, str]) -> str:
             continue
         lines.append(_SLOT.sub(lambda match: values[match.group(1)], line))
     return "\n".join(lines)
+
+
+def own_prompt(default: Prompt, own: Mapping[str, Prompt]) -> Prompt:
+    """The user's prompt that stands in for `default`, or `default`.
+
+    Raises:
+        SettingsError: the user's has other slots.
+    """
+    found = own.get(default.id, default)
+    if set(found.slots) != set(default.slots):
+        raise SettingsError(
+            f"prompts.{default.id}: the file's template has the slots {sorted(found.slots)}, but "
+            f"{sorted(default.slots)} are filled here; use each of these once in the template"
+        )
+    return found
 
 
 def read_prompt(path: str | Path) -> Prompt:
