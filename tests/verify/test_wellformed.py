@@ -60,7 +60,7 @@ def problem(answer: str) -> Problem:
         ("1" + "/1" * 12, "again and again"),
         (r"\begin{pmatrix} 0 8 & -2 \\ -8 & 0 & -5 \end{pmatrix}", "rows"),
         (r"\frac<6", r"\frac lacks"),
-        ("ans = 3", "code"),
+        ("solve(x)", "code"),
         ("2^3^4", "power"),
     ],
 )
