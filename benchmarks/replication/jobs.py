@@ -87,6 +87,12 @@ def groups() -> dict[str, dict]:
     return yaml.safe_load((HERE / "groups.yaml").read_text(encoding="utf-8"))
 
 
+def seeds_of(group: str, seeds: Sequence[int]) -> list[int]:
+    """Training seeds of a group: `first_seed` and on where groups.yaml names one."""
+    first = groups()[group].get("first_seed", 0)
+    return [first + seed for seed in seeds]
+
+
 @cache
 def arms_in(group: str) -> tuple[str, ...]:
     """Names of a group's arms in the order they run."""

@@ -14,7 +14,7 @@ from feints.evaluate.stats import seed_bootstrap
 from replication import claims as claims_file
 from replication import tokens
 from replication.claims import Claim, Finding, claims, find, recorded_arms, verdict
-from replication.jobs import REGIMES, ROOT, SETS, Job, groups
+from replication.jobs import REGIMES, ROOT, SETS, Job, groups, seeds_of
 from replication.results import flags_of
 
 DOCS = ROOT / "docs" / "replication.md"
@@ -172,7 +172,7 @@ def commands() -> str:
         seeds = [row for one in found for row in one["seeds"].values()]
         commits = ", ".join(sorted({row["commit"][:7] for row in seeds})) or "not run"
         machines = ", ".join(sorted({row["machine"] for row in seeds}))
-        job = Job(group, "systematic", 0)
+        job = Job(group, "systematic", *seeds_of(group, [0]))
         command = job.command(job.sets())
         rows.append([group, f"`{command}`", commits, machines, str(len(seeds))])
     return _table(["Group", "Command (first seed, systematic)", "Commits", "Machines", "Arms x seeds"], rows)

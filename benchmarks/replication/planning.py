@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from replication.jobs import Job, arms_in
+from replication.jobs import Job, arms_in, seeds_of
 from replication.results import load
 
 GUESS = 130.0
@@ -46,7 +46,7 @@ def make_plan(
     for regime in regimes:
         for group, arms in wanted.items():
             for arm in arms:
-                missing = [seed for seed in seeds if not _recorded(Job(group, regime, seed), arm)]
+                missing = [seed for seed in seeds_of(group, seeds) if not _recorded(Job(group, regime, seed), arm)]
                 recorded += len(seeds) - len(missing)
                 cost = len(missing) * cost_of(group, arm)
                 if missing and spent + cost > room:
@@ -57,7 +57,7 @@ def make_plan(
     jobs = []
     for (regime, group), arms in kept.items():
         order = [arm for arm in arms_in(group) if arm in arms]
-        for seed in seeds:
+        for seed in seeds_of(group, seeds):
             job = Job(group, regime, seed)
             missing = [arm for arm in order if not _recorded(job, arm)]
             if missing:

@@ -132,6 +132,18 @@ def test_a_plan_drops_arms_never_seeds_and_says_which(claims: ModuleType) -> Non
     assert [arms for _, arms in again.jobs] == [["plain_cot", "mix"], ["plain_cot", "mix"], ["nat", "plain_cot", "mix"]]
 
 
+def test_a_group_with_seeds_of_its_own_is_run_with_these(claims: ModuleType) -> None:
+    from replication.planning import make_plan
+
+    plan = make_plan({"cohobate": ["asc_own-tailored"], "tdg": ["nat"]}, ["slips"], [0, 2], 100.0, 1)
+    assert [(job.group, job.seed) for job, _ in plan.jobs] == [
+        ("cohobate", 20),
+        ("cohobate", 22),
+        ("tdg", 0),
+        ("tdg", 2),
+    ]
+
+
 def test_every_claim_names_arms_that_its_group_has() -> None:
     from replication.claims import claims, needed_arms
     from replication.jobs import arms_in
