@@ -8,14 +8,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from feints.evaluate.stats import seed_bootstrap
 from replication import claims as claims_file
 from replication import tokens
 from replication.claims import Claim, Finding, claims, find, recorded_arms, verdict
 from replication.jobs import REGIMES, ROOT, SETS, Job, groups, seeds_of
-from replication.results import flags_of
+from replication.results import accuracy, mean_expense
 
 DOCS = ROOT / "docs" / "replication.md"
 README = ROOT / "README.md"
@@ -122,7 +119,9 @@ def figure_text() -> str:
         "problems of another seed than the rest."
     )
     shown = [
-        f"![Accuracy against teacher tokens, mistakes {regime}]({drawing(regime).name})" for regime, _ in figures()
+        f"![Accuracy against teacher tokens, mistakes {regime}]({drawing(regime).name})"
+        for regime in REGIMES
+        if any(recorded_arms(group, regime) for group in groups())
     ]
     return "\n\n".join([said, *shown]) if shown else "Nothing is recorded yet."
 
@@ -140,17 +139,14 @@ def arm_tables() -> Iterator[str]:
 def _arm_row(found: dict) -> list[str]:
     cells = [found["arm"], str(len(found["seeds"]))]
     for of in SET_NAMES:
-        flags = list(flags_of(found, of).values())
-        if not flags:
-            cells.append("not asked")
-            continue
-        table = np.array(flags)
-        interval = seed_bootstrap(table, np.zeros((1, table.shape[1])), 0)
-        cells.append(f"{interval.difference:.1%} [{interval.low:.1%}, {interval.high:.1%}]")
-    took = [row["expense"] for row in found["seeds"].values() if row["expense"]]
+        solved = accuracy(found, of)
+        cells.append(
+            f"{solved.difference:.1%} [{solved.low:.1%}, {solved.high:.1%}]" if solved is not None else "not asked"
+        )
 
     def mean(*names: str) -> str:
-        return f"{np.mean([sum(one[name] for name in names) for one in took]):,.0f}" if took else "not known"
+        value = mean_expense(found, *names)
+        return "not known" if value is None else f"{value:,.0f}"
 
     return [
         *cells,

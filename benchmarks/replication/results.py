@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from feints.errors import DataError
+from feints.evaluate.stats import Interval, seed_bootstrap
 from feints.records import Answer, Judgement, Problem
 from feints.report.expense import expenses
 from feints.runs import RunFolder, read_table
@@ -116,3 +117,17 @@ def flags_of(found: dict[str, Any], of: str, what: str = "right", exam: str = "e
         if taken:
             rows[int(seed)] = unpacked(taken[what], taken["problems"])
     return rows
+
+
+def accuracy(found: dict[str, Any], of: str) -> Interval | None:
+    """Share an arm solves of one set, with its interval over seeds and problems; None where it was not asked."""
+    flags = list(flags_of(found, of).values())
+    if not flags:
+        return None
+    return seed_bootstrap(np.array(flags), np.zeros((1, len(flags[0]))), 0)
+
+
+def mean_expense(found: dict[str, Any], *names: str) -> float | None:
+    """Mean over the seeds of the sum of what is named; None where it is not known."""
+    took = [row["expense"] for row in found["seeds"].values() if row["expense"]]
+    return float(np.mean([sum(one[name] for name in names) for one in took])) if took else None

@@ -8,12 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-import numpy as np
-
-from feints.evaluate.stats import seed_bootstrap
 from replication.claims import recorded_arms
 from replication.jobs import Job, groups
-from replication.results import flags_of
+from replication.results import accuracy, mean_expense
 
 Scale = Callable[[float], float]
 WIDTH, HEIGHT, MARGIN = 860, 460, 56
@@ -44,24 +41,11 @@ def points(regime: str) -> list[Point]:
         elsewhere = Job(group, regime, 0).recipe().task.seed != 0
         for path in recorded_arms(group, regime):
             arm = json.loads(path.read_text(encoding="utf-8"))
-            flags = list(flags_of(arm, "test").values())
-            took = [row["expense"] for row in arm["seeds"].values() if row["expense"]]
-            tokens = float(np.mean([one["prompt_tokens"] + one["completion_tokens"] for one in took])) if took else 0.0
-            if tokens and flags:
-                table = np.array(flags)
-                interval = seed_bootstrap(table, np.zeros((1, table.shape[1])), 0)
-                found.append(
-                    Point(
-                        group,
-                        arm["arm"],
-                        tokens,
-                        interval.difference,
-                        interval.low,
-                        interval.high,
-                        len(flags),
-                        elsewhere,
-                    )
-                )
+            solved = accuracy(arm, "test")
+            tokens = mean_expense(arm, "prompt_tokens", "completion_tokens")
+            if solved and tokens:
+                ends = (solved.difference, solved.low, solved.high)
+                found.append(Point(group, arm["arm"], tokens, *ends, len(arm["seeds"]), elsewhere))
     return found
 
 

@@ -79,6 +79,7 @@ class Teacher:
     def __init__(self, folder: Path, console: Console) -> None:
         self.run, self.console = RunFolder.open(folder), console
         self._recipe = load_recipe(folder / "recipe.yaml")
+        self._prompts = read_prompts(self._recipe)
 
     def ask(self, label: str, prompt: Prompt, askings: Sequence[Asking], max_tokens: int) -> list[str]:
         """A reply for each asking, in order; the recipe's own prompt is sent where it names one.
@@ -87,7 +88,7 @@ class Teacher:
             SettingsError: the recipe's prompt has other slots.
             BudgetError: some were not answered; what was paid is kept.
         """
-        prompt = own_prompt(prompt, read_prompts(self._recipe))
+        prompt = own_prompt(prompt, self._prompts)
         settings = SamplingSettings(temperature=0.0, max_tokens=max_tokens)
         with open_ledger(self._recipe, self.run.path) as ledger, SamplingProgress(self.console, label) as progress:
             asked = ask_all(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.methods.tailored_bench import pupil, run, teacher
+from tests.methods.rounds_bench import pupil, run, teacher
 from tests.train.conftest import (
     assert_same,
     make_examples,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.methods.rounds_bench import Run, reports, rows
 
 from feints.bench import Bench, asking
 from feints.curate.leak import remove_leaks
 from feints.curate.variants import agreed, read_variant, unlike
-from feints.evaluate.rounds import RoundReport
 from feints.generate.budget import Budget
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request
@@ -36,7 +35,6 @@ from feints.records import (
 from feints.runs import read_table
 
 Config = fdd.Config
-Run = Callable[..., tuple[Any, Any]]
 
 
 @pytest.fixture
@@ -46,29 +44,6 @@ def run(tiny: ModuleType, talker: Path, tmp_path: Path) -> Run:
             return bench, fdd.distil(bench, config)
 
     return go
-
-
-@pytest.fixture
-def teacher() -> tuple[ScriptedSource, list[Request]]:
-    """The lab's teacher, and everything it is asked."""
-    from feints.lab.teacher import LabTeacher
-
-    asked: list[Request] = []
-    inner = ScriptedSource.from_responder(LabTeacher().respond, "lab")
-
-    def handler(request: Request) -> Any:
-        asked.append(request)
-        return inner._handler(request)
-
-    return ScriptedSource(handler, "watched lab"), asked
-
-
-def rows(bench: Bench, stage: str, record: Any, what: str = "") -> list[Any]:
-    return [row for path, e in bench.run.outputs(stage) if what in e["label"] for row in read_table(path, record)]
-
-
-def reports(bench: Bench) -> list[RoundReport]:
-    return sorted(rows(bench, "6_report", RoundReport), key=lambda row: row.round)
 
 
 def test_what_is_solved_grows_harder_and_what_fails_is_practised(

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.methods.tailored_bench import DATA, Config, Run, gold, reports, rows
+from tests.methods.rounds_bench import DATA, Config, Run, gold, reports, rows
 
 from feints.curate.examples import answer_text
 from feints.curate.leak import remove_leaks

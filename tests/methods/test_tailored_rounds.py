@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.methods.tailored_bench import Config, Run, gold, reports, rows
+from tests.methods.rounds_bench import Config, Run, gold, reports, rows
 
 from feints.curate.settings import CurateSettings
 from feints.errors import SettingsError

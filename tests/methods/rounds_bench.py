@@ -1,4 +1,4 @@
-"""What the tests of tailored learning share: a run on the tiny bench, a scripted pupil, a watched teacher."""
+"""What the tests of methods in rounds share: a run on the tiny bench, a scripted pupil, a watched teacher."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def pupil(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str, int], str
 
 
 @pytest.fixture
-def teacher(tiny: ModuleType) -> tuple[ScriptedSource, list[Request]]:
+def teacher() -> tuple[ScriptedSource, list[Request]]:
     """The lab's teacher, and everything it is asked."""
     from feints.lab.teacher import LabTeacher
 
