@@ -53,7 +53,6 @@ from feints.generate.prompt import STUDENT, TEACHER, Prompt
 from feints.generate.rationales import Asking
 from feints.generate.reply import CHARACTERS_PER_TOKEN
 from feints.generate.settings import SamplingSettings
-from feints.generate.source import Message
 from feints.records import Origin, Rationale
 from feints.runs import Stored
 from feints.train.reflection import reflective_loss
@@ -104,8 +103,7 @@ class Config(Settings):
     )
     plain: bool = Field(
         default=True,
-        description="The first round learns the teacher's plain rationales of all problems too; false: the teacher is "
-        "asked about mistakes alone, for a student that can be read from the start.",
+        description="The first round learns plain rationales too; false: the teacher is asked about mistakes alone.",
     )
     own: bool = Field(default=False, description="Learn the student's own right texts too, as star always does.")
     data: Literal["accumulate", "replace"] = Field(
@@ -208,8 +206,9 @@ def _feedback(
 
     if config.round_tokens is None:
         return ask("feedback", waiting)
-    longest = max((len(turn.content) for row in waiting for turn in _messages(bench, row, prompt)), default=0)
-    most = bench.sampling.max_tokens + longest / CHARACTERS_PER_TOKEN
+    askings = [_about(bench, row, prompt) for row in waiting]
+    lengths = [len(turn.content) for one in askings for turn in prompt.messages(one.problem, **one.filled)]
+    most = bench.sampling.max_tokens + max(lengths, default=0) / CHARACTERS_PER_TOKEN
     return ask_within(bench, waiting, config.round_tokens, most, lambda part, rows: ask(f"feedback-{part}", rows))
 
 
@@ -243,11 +242,6 @@ def _about(bench: Bench, row: Rationale, prompt: Prompt) -> Asking:
     problem = bench.by_id[row.problem_id]
     texts = {"wrong": row.text, "gold": problem.answer}
     return Asking(problem=problem, filled={slot: texts[slot] for slot in prompt.slots}, parent=row.id)
-
-
-def _messages(bench: Bench, row: Rationale, prompt: Prompt) -> Sequence[Message]:
-    asking = _about(bench, row, prompt)
-    return prompt.messages(asking.problem, **asking.filled)
 
 
 def _train(bench: Bench, config: Config, course: Course, number: int, known: Chosen, inner: Inner | None) -> Learner:
