@@ -12,20 +12,27 @@ textsl textup texttt textnormal mathtt mathrm mathbf mathit mathsf mathbb mathca
 hbox emph bf rm it sf tt em boldsymbol bm pmb left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr
 lfloor rfloor lceil rceil langle rangle lvert rvert lVert rVert vert Vert mid nmid parallel perp backslash lbrace
 rbrace lbrack rbrack begin end hline cdot cdots ldots dots dotsb dotsc dotsm dotso vdots ddots times div pm mp ast
-star circ bullet oplus otimes cup cap bigcup bigcap sqcup setminus in notin ni subset subseteq supset supseteq
-emptyset varnothing forall exists neg lnot land lor wedge vee le leq leqslant ge geq geqslant lt gt ne neq not equiv
-approx sim simeq cong propto ll gg to rightarrow leftarrow Rightarrow Leftarrow leftrightarrow Leftrightarrow
-longrightarrow mapsto implies iff infty partial nabla prime degree angle triangle square Box blacksquare qed sum
-prod int iint oint lim limsup liminf sup inf max min arg det dim ker gcd lcm deg hom exp log ln lg sin cos tan cot
-sec csc arcsin arccos arctan arccot sinh cosh tanh coth mod bmod pmod pod equals alpha beta gamma delta epsilon
-varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi omicron pi varpi rho varrho sigma varsigma tau upsilon
-phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar imath jmath Re Im aleph
-overline underline bar hat widehat tilde widetilde vec dot ddot acute grave overbrace underbrace overrightarrow
-overleftarrow stackrel overset underset substack phantom hphantom vphantom quad qquad hspace vspace space thinspace
-enspace negthinspace displaystyle textstyle scriptstyle limits nolimits dollar percent euro pounds cent S P dag
-ddagger copyright checkmark therefore because label tag nonumber notag cline color textcolor rule raisebox smash
-mathop mathbin mathrel mathord array matrix small large Large normalsize tiny footnotesize cancel bcancel xcancel
-colon colonneqq asymp models vdash top bot surd diamond Diamond clubsuit heartsuit spadesuit allowbreak null
+star circ bullet oplus ominus otimes oslash odot boxplus boxtimes uplus amalg wr cup cap bigcup bigcap sqcup setminus
+in notin ni subset subseteq supset supseteq emptyset varnothing forall exists neg lnot land lor wedge vee le leq
+leqslant ge geq geqslant lt gt ne neq not equiv approx sim simeq cong propto ll gg to rightarrow leftarrow Rightarrow
+Leftarrow leftrightarrow Leftrightarrow longrightarrow mapsto implies iff infty partial nabla prime degree angle
+triangle square Box blacksquare qed sum prod int iint oint lim limsup liminf sup inf max min arg det dim ker gcd lcm
+deg hom exp log ln lg sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth mod bmod pmod pod equals
+alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi omicron pi varpi rho
+varrho sigma varsigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega
+ell hbar imath jmath Re Im aleph overline underline bar hat widehat tilde widetilde vec dot ddot acute grave overbrace
+underbrace overrightarrow overleftarrow stackrel overset underset substack phantom hphantom vphantom quad qquad hspace
+vspace space thinspace enspace negthinspace displaystyle textstyle scriptstyle limits nolimits dollar percent euro
+pounds cent S P dag ddagger copyright checkmark therefore because label tag nonumber notag cline color textcolor rule
+raisebox smash mathop mathbin mathrel mathord array matrix small large Large normalsize tiny footnotesize cancel
+bcancel xcancel colon colonneqq asymp models vdash top bot surd diamond Diamond clubsuit heartsuit spadesuit
+allowbreak null dashv Vdash vDash prec preceq succ succeq lll ggg doteq lesssim gtrsim lessgtr subsetneq supsetneq
+sqsubseteq sqsupseteq nsubseteq nless ngtr nleq ngeq ncong nexists nparallel smallsetminus biguplus bigvee bigwedge
+bigoplus bigotimes bigodot coprod oiint iiint longleftarrow longleftrightarrow Longrightarrow Longleftarrow
+Longleftrightarrow hookrightarrow rightharpoonup rightleftharpoons xrightarrow uparrow downarrow updownarrow nearrow
+searrow leadsto hslash beth complement mho eth Finv wp triangleleft triangleright bigtriangleup bigtriangledown
+measuredangle sphericalangle bigstar dagger lozenge ring breve check mathring varlimsup varliminf injlim projlim Pr
+csch sech arctg tg ctg sgn flat natural sharp underbar boldmath unit SI num ohm micro AA aa ss ae oe AE OE
 """
 _KNOWN = frozenset(_NAMES.split())
 """Commands of LaTeX and amsmath that may stand in an answer."""
