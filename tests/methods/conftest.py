@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.methods.edit_bench import edited
 from tests.methods.rounds_bench import pupil, run, teacher
 from tests.train.conftest import (
     assert_same,
@@ -15,6 +16,7 @@ from tests.train.conftest import (
 
 __all__ = [
     "assert_same",
+    "edited",
     "make_examples",
     "make_student",
     "naive_gradients",

@@ -1,10 +1,9 @@
-"""EDIT on a tiny bench: what is asked, paired, dropped and learnt, stage by stage, profile by profile."""
+"""EDIT on a tiny bench: what is asked, paired, dropped, marked and labelled, and what the plan counts."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -12,54 +11,28 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
+from tests.methods.edit_bench import Edited, stage, table
 
 from feints.bench.dual import SHOWN
 from feints.curate.funnel import FunnelStep
-from feints.curate.keysteps import key_steps
 from feints.curate.patterns import PATTERNS, confusion, named, read_label
 from feints.errors import EmptyPileError
-from feints.evaluate.raw_vote import RawVote
-from feints.evaluate.settings import ExamSettings
-from feints.evaluate.solver import OneShot, load_solver
 from feints.generate.scripted import ScriptedSource
-from feints.generate.source import Request, Sampling
+from feints.generate.source import Request
 from feints.generate.weights import load_weights
 from feints.lab.mistakes import MistakeSettings
 from feints.lab.teacher import LabTeacher
 from feints.lab.teacher_diagnosis import diagnose
 from feints.lab.teacher_settings import LabTeacherSettings
 from feints.methods import edit
-from feints.records import (
-    AnswerKind,
-    Dropped,
-    Example,
-    Judgement,
-    Origin,
-    Pair,
-    Problem,
-    Rationale,
-    Role,
-    Verdict,
-)
-from feints.runs import read_table
+from feints.records import AnswerKind, Dropped, Example, Judgement, Origin, Pair, Problem, Rationale, Verdict
 from feints.tasks.bbh import split_each_topic
 
 pytestmark = pytest.mark.slow
 
 
-def table(bench: Any, stage: str, label: str, record: type[Any]) -> list[Any]:
-    (path,) = [path for path, entry in bench.run.outputs(stage) if entry["label"] == label]
-    return read_table(path, record)
-
-
 def labels(bench: Any) -> set[str]:
     return {entry["label"] for _, entry in bench.run.outputs("1_rationales")}
-
-
-def logits(model: Any, ids: Sequence[int]) -> torch.Tensor:
-    with torch.no_grad():
-        return model(input_ids=torch.tensor([list(ids)])).logits[0]
 
 
 def teacher(**rates: Any) -> ScriptedSource:
@@ -68,28 +41,8 @@ def teacher(**rates: Any) -> ScriptedSource:
 
 
 @pytest.fixture(scope="module")
-def run(tiny: ModuleType, talker: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """Distils with some settings and returns the bench; equal settings of the bench share a run folder."""
-    folders: dict[str, Path] = {}
-
-    def distilled(config: edit.Config | None = None, **changed: Any) -> Any:
-        known = repr(sorted((name, getattr(value, "settings", value)) for name, value in changed.items()))
-        folder = folders.get(known) or folders.setdefault(known, tmp_path_factory.mktemp("edit"))
-        with tiny.tiny_bench(folder, talker, **changed) as bench:
-            bench.run.start()
-            edit.distil(bench, config or edit.Config())
-        return bench
-
-    return distilled
-
-
-@pytest.fixture(scope="module")
-def usual(run: Callable[..., Any]) -> Any:
-    return run(lora=True)
-
-
-def stage(bench: Any, name: str) -> list[Example]:
-    return table(bench, "3_examples", f"tiny-{name}-train", Example)
+def usual(edited: Edited) -> Any:
+    return edited()
 
 
 # ---------------------------------------------------------------------------------------------------------- chains
@@ -150,9 +103,9 @@ def test_the_contrastive_prompt_shows_pairs_the_run_made(tiny: ModuleType, talke
             assert part.partition("\n")[0] != last.partition("\n")[0]
 
 
-def test_failed_mendings_and_corruptions_are_dropped_with_a_reason_and_kept_if_asked(run: Callable[..., Any]) -> None:
+def test_failed_mendings_and_corruptions_are_dropped_with_a_reason_and_kept_if_asked(edited: Edited) -> None:
     clumsy = teacher(hint_failure=0.4)
-    bench = run(teacher=clumsy)
+    bench = edited(teacher=clumsy)
     missed = {v.rationale_id for v in table(bench, "2_verdicts", "rectified", Verdict) if v.value is Judgement.WRONG}
     assert missed
     dropped = {row.item_id: row for row in table(bench, "3_dropped", "tiny-stage1-rows", Dropped)}
@@ -164,7 +117,7 @@ def test_failed_mendings_and_corruptions_are_dropped_with_a_reason_and_kept_if_a
     assert counted["wrong, though the answer was given"] == len(missed)
     learnt = {e.rationale_id for e in stage(bench, "stage1")}
     assert not learnt & missed
-    everything = run(edit.Config(keep_all=True), teacher=clumsy)
+    everything = edited(edit.Config(keep_all=True), teacher=clumsy)
     learnt = {e.rationale_id for name in ("train", "validation")
               for e in table(everything, "3_examples", f"tiny-stage1-{name}", Example)}  # fmt: skip
     assert missed <= learnt
@@ -189,10 +142,10 @@ def test_failed_mendings_and_corruptions_are_dropped_with_a_reason_and_kept_if_a
     ],
 )
 def test_nothing_is_asked_that_is_not_needed_and_the_plan_covers_it(
-    run: Callable[..., Any], changed: dict[str, Any], asked: set[str]
+    edited: Edited, changed: dict[str, Any], asked: set[str]
 ) -> None:
     config = edit.Config(**changed)
-    bench = run(config)
+    bench = edited(config)
     assert labels(bench) == asked
     tables = {name: table(bench, "1_rationales", name, Rationale) for name in asked}
     further = sum(len(rows) for name, rows in tables.items() if name != "teacher")
@@ -201,15 +154,15 @@ def test_nothing_is_asked_that_is_not_needed_and_the_plan_covers_it(
         assert edit.further_requests(config, len(tables["teacher"])) == 0
 
 
-def test_sampled_pairs_are_a_source_of_their_own(run: Callable[..., Any]) -> None:
-    bench = run(edit.Config(sources="all"))
+def test_sampled_pairs_are_a_source_of_their_own(edited: Edited) -> None:
+    bench = edited(edit.Config(sources="all"))
     origins = Counter((pair.right_origin, pair.wrong_origin) for pair in table(bench, "3_examples", "tiny-pairs", Pair))
     assert origins[Origin.SAMPLED, Origin.SAMPLED] > 0
     assert len(origins) == 3
 
 
-def test_with_rectified_chains_repeated_sampling_mends_both_draws(run: Callable[..., Any]) -> None:
-    bench = run(edit.Config(first="repeated+rectified", second="none"))
+def test_with_rectified_chains_repeated_sampling_mends_both_draws(edited: Edited) -> None:
+    bench = edited(edit.Config(first="repeated+rectified", second="none"))
     verdicts = {v.rationale_id: v.value for name in ("teacher", "repeated")
                 for v in table(bench, "2_verdicts", name, Verdict)}  # fmt: skip
     mended = table(bench, "1_rationales", "rectified", Rationale)
@@ -217,23 +170,8 @@ def test_with_rectified_chains_repeated_sampling_mends_both_draws(run: Callable[
     assert len({row.ledger_key for row in mended}) == len(mended)
 
 
-def test_the_alignment_asked_for_marks_the_key_tokens(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The masks of each are told apart in tests/curate/test_dual.py; the tiny bench's texts hardly tell them apart."""
-    asked: list[str] = []
-    marks = edit.key_step_examples
-
-    def watched(sides: Any, pairs: Any, how: Any) -> Any:
-        asked.append(how.alignment)
-        return marks(sides, pairs, how)
-
-    monkeypatch.setattr(edit, "key_step_examples", watched)
-    for alignment in ("symmetric", "padded"):
-        run(edit.Config(alignment=alignment), lora=True)
-    assert set(asked) == {"symmetric", "padded"}
-
-
-def test_the_second_draw_is_another_one(run: Callable[..., Any]) -> None:
-    bench = run(edit.Config(first="repeated", second="none"))
+def test_the_second_draw_is_another_one(edited: Edited) -> None:
+    bench = edited(edit.Config(first="repeated", second="none"))
     one, other = (
         {row.ledger_key for row in table(bench, "1_rationales", name, Rationale)} for name in ("teacher", "repeated")
     )
@@ -241,83 +179,8 @@ def test_the_second_draw_is_another_one(run: Callable[..., Any]) -> None:
     assert not one & other
 
 
-# -------------------------------------------------------------------------------------------------------- training
-
-
-def test_the_first_stage_learns_right_and_rectified_rationales_whole(usual: Any) -> None:
-    origins = {row.id: row.origin for name in ("teacher", "rectified")
-               for row in table(usual, "1_rationales", name, Rationale)}  # fmt: skip
-    examples = stage(usual, "stage1")
-    assert {origins[e.rationale_id] for e in examples} == {Origin.SAMPLED, Origin.RECTIFIED}
-    assert all(e.weights == (0.0,) * len(e.prompt_ids) + (1.0,) * len(e.target_ids) for e in examples)
-
-
-def test_edit_p5_only_key_tokens_of_a_target_are_weighted(usual: Any) -> None:
-    pairs: dict[str, dict[Role, Example]] = {}
-    for example in stage(usual, "stage2"):
-        pairs.setdefault(example.group, {})[example.role] = example
-    assert pairs
-    for pair in pairs.values():
-        right, wrong = pair[Role.RIGHT], pair[Role.WRONG]
-        assert right.prompt_ids == wrong.prompt_ids
-        masks = key_steps(right.target_ids, wrong.target_ids)
-        for side, mask, weight in ((right, masks[0], 1.0), (wrong, masks[1], -0.025)):
-            assert side.weights == (*[0.0] * len(side.prompt_ids), *(weight if key else 0.0 for key in mask))
-
-
-def test_edit_a7_the_answer_in_which_a_pair_differs_is_key(usual: Any) -> None:
-    names = ("teacher", "rectified", "corrupted")
-    said = {row.id: row.text for name in names for row in table(usual, "1_rationales", name, Rationale)}
-    tokenizer = load_weights(usual.student.model).tokenizer
-    pairs: dict[str, list[Example]] = {}
-    for example in stage(usual, "stage2"):
-        pairs.setdefault(example.group, []).append(example)
-    for sides in pairs.values():
-        assert len({said[side.rationale_id].rpartition("The answer is")[2] for side in sides}) == 2
-        assert any(weight for side in sides for weight in side.weights[-_answer_tokens(side, tokenizer) :])
-
-
-def _answer_tokens(example: Example, tokenizer: Any) -> int:
-    """Tokens from the last "answer" of a text to its end."""
-    for size in range(1, len(example.target_ids)):
-        if "answer is" in tokenizer.decode(example.target_ids[-size:]):
-            return size
-    raise AssertionError("no answer sentence")
-
-
-def test_edit_p11_the_second_stage_starts_at_the_merged_first_with_a_fresh_adapter(usual: Any) -> None:
-    (first,) = [path for path, entry in usual.run.outputs("4_student") if entry.get("name") == "stage1"]
-    ids = usual.fits[1].lesson.train.rows[0].prompt_ids
-    started = usual.fits[1].learner().model.eval()
-    assert torch.equal(logits(started, ids), logits(load_weights(first / "student").model, ids))
-    assert not torch.equal(logits(started, ids), logits(load_weights(usual.student.model).model, ids))
-    assert {name.split(".")[-3] for name, p in started.named_parameters() if p.requires_grad} == {"lora_A", "lora_B"}
-
-
-def test_the_control_sees_the_same_examples_and_steps(run: Callable[..., Any], usual: Any) -> None:
-    control = edit.control(edit.Config())
-    assert control is not None
-    bench = run(control, lora=True)
-    assert bench.fits[1].lesson.train.address == usual.fits[1].lesson.train.address
-    steps = [read.read_text().count("train") for b in (bench, usual) for read in _metrics(b)]
-    assert len(set(steps)) == 1
-    assert edit.control(control) is None
-    assert edit.control(edit.Config(second="none")) is None
-
-
-def _metrics(bench: Any) -> list[Path]:
-    return [path / "training" / "metrics.jsonl" for path, entry in bench.run.outputs("4_student")
-            if entry.get("name") == "stage2"]  # fmt: skip
-
-
-def test_the_baseline_with_rectified_chains_is_the_first_stage_itself(run: Callable[..., Any], usual: Any) -> None:
-    bench = run(edit.Config(second="none"), lora=True)
-    students = {str(path) for path, entry in bench.run.outputs("4_student")}
-    assert students == {str(path) for path, e in usual.run.outputs("4_student") if e.get("name") == "stage1"}
-
-
-def test_counterfactual_chains_stand_behind_their_marker(run: Callable[..., Any], talker: Path) -> None:
-    bench = run(edit.Config(first="marked", second="none"))
+def test_counterfactual_chains_stand_behind_their_marker(edited: Edited, talker: Path) -> None:
+    bench = edited(edit.Config(first="marked", second="none"))
     names = ("teacher", "rectified", "corrupted")
     verdicts = {v.rationale_id: v.value for name in names for v in table(bench, "2_verdicts", name, Verdict)}
     tokenizer = load_weights(talker).tokenizer
@@ -330,66 +193,12 @@ def test_counterfactual_chains_stand_behind_their_marker(run: Callable[..., Any]
     assert len(marked) == 2
 
 
-def test_dpo_reads_whole_texts_and_starts_from_the_first_student(run: Callable[..., Any]) -> None:
-    bench = run(edit.Config(second="dpo"))
-    examples = bench.fits[1].lesson.train.rows
-    assert {weight for e in examples for weight in e.weights[len(e.prompt_ids) :]} == {1.0, -1.0, 0.0}
-    control = edit.control(edit.Config(second="dpo"))
-    assert control is not None
-    assert (control.gamma, control.push, control.second) == (1.0, False, "krsl")
-    assert edit.arm(control)[0] != edit.arm(edit.Config(second="dpo"))[0]
-
-
-def test_the_second_stage_is_gentler_by_a_ratio(run: Callable[..., Any]) -> None:
-    bench = run(edit.Config(second_rate=0.5, second_length=2.0))
-    first, second = (
-        [entry["depends"][5] for _, entry in bench.run.outputs("4_student") if entry.get("name") == name][0]
-        for name in ("stage1", "stage2")
-    )
-    assert second["learning_rate"] == pytest.approx(0.5 * first["learning_rate"])
-    assert second["max_steps"] == 2 * first["max_steps"]
-
-
-# -------------------------------------------------------------------------------------------------------- profiles
-
-
-def test_the_released_profile_pads_keeps_and_votes_on_raw_text(
-    run: Callable[..., Any], tiny: ModuleType, tmp_path: Path, talker: Path
-) -> None:
-    config = edit.Config(profile="as_released")
-    exam = ExamSettings(max_tokens=24, votes=3, temperature=1.0)
-    with tiny.tiny_bench(tmp_path, talker, exam=exam) as bench:
-        solver = edit.distil(bench, config)
-    assert isinstance(solver, RawVote)
-    for example in bench.fits[1].lesson.train.rows:
-        other = next(e for e in bench.fits[1].lesson.train.rows if e.group == example.group and e.role != example.role)
-        texts = [(*e.prompt_ids, *e.target_ids) for e in (example, other)]
-        mask = key_steps(*texts, padded_to=1024)[0]
-        assert [weight != 0 for weight in example.weights] == mask.tolist()
-    (second,) = [entry for _, entry in bench.run.outputs("4_student") if entry.get("name") == "stage2"]
-    assert second["depends"][-1][-1] == "unshifted"
-    assert edit._loss(bench, edit.Config(), tmp_path)[1][-1] == "shifted"
-    answers = solver.solve(tiny.exam_problems(3), seed=0)
-    solver.save(tmp_path / "solver")
-    assert type(load_solver(tmp_path / "solver")) is RawVote
-    assert load_solver(tmp_path / "solver").solve(tiny.exam_problems(3), seed=0) == answers
-
-
-def test_a_raw_vote_counts_18_and_18_0_as_two_answers(tiny: ModuleType) -> None:
-    said = iter(["It is 3. The answer is 3.", "The answer is 18.0", "The answer is 3.00", "The answer is 18.0"])
-    source = ScriptedSource(lambda _: next(said), "four")
-    shot = OneShot(source, sampling=Sampling(temperature=1.0))
-    (problem,) = tiny.exam_problems(1)
-    (answer,) = RawVote(shot, 4).solve([problem], seed=0)
-    assert answer.text == "The answer is 18.0"
-
-
 # -------------------------------------------------------------------------------------------------------- patterns
 
 
-def test_the_labellers_confusion_matrix_is_known_in_the_lab(run: Callable[..., Any], tiny: ModuleType) -> None:
+def test_the_labellers_confusion_matrix_is_known_in_the_lab(edited: Edited, tiny: ModuleType) -> None:
     for error, least in ((0.0, 1.0), (0.3, 0.4)):
-        bench = run(edit.Config(pattern="calculation", sources="all"), teacher=teacher(label_error=error))
+        bench = edited(edit.Config(pattern="calculation", sources="all"), teacher=teacher(label_error=error))
         replies = table(bench, "1_rationales", "patterns", Rationale)
         wrong = {row.id: row for name in ("teacher", "corrupted")
                  for row in table(bench, "1_rationales", name, Rationale)}  # fmt: skip
@@ -419,17 +228,17 @@ def test_the_benchmark_prints_the_confusion_matrix(monkeypatch: pytest.MonkeyPat
     assert int(agreed) == int(total) > 0
 
 
-def test_students_of_one_pattern_learn_from_equally_many_pairs(run: Callable[..., Any]) -> None:
+def test_students_of_one_pattern_learn_from_equally_many_pairs(edited: Edited) -> None:
     sizes = {}
     for pattern in ("logical", "calculation"):
-        bench = run(edit.Config(pattern=pattern, sources="all"))
+        bench = edited(edit.Config(pattern=pattern, sources="all"))
         pairs = table(bench, "3_examples", "tiny-pairs", Pair)
         assert {pair.pattern for pair in pairs} == {pattern}
         sizes[pattern] = Counter((pair.right_origin, pair.wrong_origin) for pair in pairs)
     assert sizes["logical"] == sizes["calculation"]
 
 
-# ------------------------------------------------------------------------------------------------- data and names
+# ------------------------------------------------------------------------------------------------------------- bbh
 
 
 def test_edit_p10_golden_split_of_bbh() -> None:
@@ -446,20 +255,7 @@ def test_edit_p10_golden_split_of_bbh() -> None:
     assert counts == {"train": 5207, "test": 1304}
 
 
-def test_arms_of_different_settings_have_different_names() -> None:
-    configs = [
-        edit.Config(), edit.Config(push=False), edit.Config(second="dpo"), edit.Config(sources="sampled"),
-        edit.Config(beta=0.05), edit.Config(profile="as_released"), edit.Config(pattern="logical"),
-        *(edit.Config(first=first, second="none") for first in ("rectified", "right", "marked", "repeated")),
-    ]  # fmt: skip
-    names = [edit.arm(config)[0] for config in configs]
-    assert len(set(names)) == len(configs)
-    assert names[:6] == ["edit", "edit_no_push", "edit_dpo", "edit_sampled", "edit_beta_0_05", "edit_as_released"]
-    assert edit.arm(edit.Config(first="right", drop_disjoint=True))[0] == "edit_right_drop_disjoint"
-    assert all(name.replace("_", "").isalnum() for name in names)
-
-
-# ------------------------------------------------------------------------------------------------------- user's own
+# ------------------------------------------------------------------------------------------------------ user's own
 
 
 def test_a_users_prompts_stand_in_for_the_methods(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
