@@ -30,6 +30,8 @@ from board.parts import Part, Step, chosen
 
 SKIPPED = 3
 """Exit code of a script that this machine cannot run; its last line says why."""
+MISSED = 4
+"""Exit code of a script whose figures are whole and miss the bar it was given; its notes say so, and are shown."""
 
 
 def fingerprint(part: Part) -> str:
@@ -99,7 +101,7 @@ def run_step(part: Part, number: int, step: Step, kept: Path) -> None:
     if done.returncode == SKIPPED:
         said = done.stdout.strip().splitlines() or ["it cannot run here"]
         found = {"figures": [], "skipped": said[-1]}
-    elif done.returncode:
+    elif done.returncode not in (0, MISSED):
         raise SystemExit(f"{part.name}: {step[0]} ended with {done.returncode}; see above, then run this again")
     else:
         found = json.loads(fresh.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ constraints are made of the programs. Case i is drawn from (seed, i) alone, so a
 any exception but the documented error about a gold answer; a hang is more than `--limit` seconds of computing in this
 process, a program's or solver's own deadline being its limit. What fails is written to `--save` (the data is not ours
 to commit: shorten it, and add it to tests/verify/test_fuzzed.py); `--again FILE` judges such a file anew. Exit code 1
-with a crash, a hang, or more than 0.1 % not_checked.
+with a crash, a hang or a disagreement, 4 with nothing but more than 0.1 % not_checked.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ SHARES = {"number": 25, "latex": 30, "choice": 12, "boolean": 10, "text": 10, "p
 NAMES = {"number": "number", "option": "choice", "yesno": "boolean", "text": "text", "latex": "latex"}
 MOST = 0.001
 """Share of cases that may end as not_checked."""
+MISSED = 4
+"""Exit code where every case was judged without a failure, and more than that share was not checked."""
 GARBLED = "not_checked for want of a readable gold answer"
 """Where the gold answer itself was mutated: its fault, counted apart."""
 UNCHECKED = "saved as not checked"
@@ -290,13 +292,20 @@ def main() -> int:
             fuzzer.batch([draw(corpus, given.kinds, given.seed, place) for place in places], number % EVERY == 0)
             bar.update(task, advance=len(places), description=f"fuzzing, {len(fuzzer.failures)} failures")
     found = report(fuzzer, time.monotonic() - started)
-    figures.write(
-        given.json, found, notes=[f"Seed {given.seed}, cases {given.start:,} to {given.start + given.count:,}."]
-    )
-    failed = [one for one in fuzzer.failures if one["failure"] != UNCHECKED]
     for one in fuzzer.failures[:20]:
         print(f"{one['failure']}: {one['kind']}: {one['why']}: {one['text'][-120:]!r}", file=sys.stderr)
-    return int(bool(failed) or len(fuzzer.failures) - len(failed) > MOST * given.count)
+    return ended(given, fuzzer, found)
+
+
+def ended(given: argparse.Namespace, fuzzer: Fuzzer, found: list[figures.Figure]) -> int:
+    """Write the figures; the exit code."""
+    broken = sum(one["failure"] != UNCHECKED for one in fuzzer.failures)
+    share = (len(fuzzer.failures) - broken) / given.count
+    notes = [f"Seed {given.seed}, cases {given.start:,} to {given.start + given.count:,}."]
+    if share > MOST:
+        notes.append(f"Above the bar: {share:.2%} not checked where at most {MOST:.1%} should be.")
+    figures.write(given.json, found, notes=notes)
+    return 1 if broken else MISSED if share > MOST else 0
 
 
 if __name__ == "__main__":

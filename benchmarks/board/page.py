@@ -33,7 +33,19 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     """The whole page."""
     losses = [f"- {line}" for part in PARTS for line in _losses(part, results.get(part.name, {}))]
     head = [HEAD, "## Where a peer is better\n", *(losses or ["Nowhere, in what is recorded."]), ""]
-    return "\n".join([*head, *(_section(part, results.get(part.name)) for part in PARTS)]).rstrip() + "\n"
+    sections = [_section(part, results.get(part.name)) for part in PARTS]
+    return "\n".join([*head, *sections, _times(results)]).rstrip() + "\n"
+
+
+def _times(results: dict[str, dict[str, Any]]) -> str:
+    """How long everything takes, and how to run a tenth."""
+    known = {part.name: results[part.name]["seconds"] / 60 for part in PARTS if part.name in results}
+    whole, measured = sum(known.get(part.name, part.minutes) for part in PARTS), sum(known.values())
+    return (
+        f"## How long it takes\n\nAll parts take about {whole:.0f} minutes on two quiet cores, {measured:.0f} of them "
+        f"measured ({len(known)} of {len(PARTS)} parts recorded), besides installing the peers. A tenth is "
+        '`make bench PART="verify keysteps programs"`; `python benchmarks/bench.py --plan` tells what is due.\n'
+    )
 
 
 def short(results: dict[str, dict[str, Any]]) -> str:
@@ -47,7 +59,7 @@ def short(results: dict[str, dict[str, Any]]) -> str:
         for figure in picked:
             rows += [
                 f"| {_cell(figure.what)}, {figure.unit} | {_middle(figure, OURS)} | {peer} {_middle(figure, peer)} "
-                f"| {_times(figure, peer)} |"
+                f"| {_ratio_short(figure, peer)} |"
                 for peer in _short_peers(figure)
             ]
     return "\n".join(rows)
@@ -151,7 +163,7 @@ def _ratio(figure: Figure, peer: str) -> str:
     return f"{_range([float(f'{ratio:.3g}') for ratio in ratios])} x" if ratios else ""
 
 
-def _times(figure: Figure, peer: str) -> str:
+def _ratio_short(figure: Figure, peer: str) -> str:
     ratios = figure.ratios(peer)
     if ratios:
         told = f"{shown(float(f'{Spread.of(ratios).median:.3g}'))} x"

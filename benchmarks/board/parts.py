@@ -146,7 +146,7 @@ PARTS: tuple[Part, ...] = (
         minutes=20,
         notes=(
             "Real answers and rationales of the public data, mutated; a crash, a hang (beyond the deadline of the "
-            "worker) or more than 0.1 % not_checked fails the part.",
+            "worker) or a worker of another opinion fails the part; the bar for not_checked is 0.1 %.",
         ),
     ),
     Part(

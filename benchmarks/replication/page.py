@@ -12,7 +12,7 @@ from replication import claims as claims_file
 from replication import tokens
 from replication.claims import Claim, Finding, claims, find, recorded_arms, verdict
 from replication.jobs import REGIMES, ROOT, SETS, Job, groups, seeds_of
-from replication.results import accuracy, mean_expense
+from replication.results import accuracy, flags_of, mean_expense
 
 DOCS = ROOT / "docs" / "replication.md"
 README = ROOT / "README.md"
@@ -41,7 +41,7 @@ def docs_text() -> str:
     parts += [f"## Verdicts\n\n{verdict_table()}", "## Claims"]
     parts += [f"### {name}\n\n{claim_text(claim)}" for name, claim in claims().items()]
     parts += [f"## Accuracy against teacher tokens\n\n{figure_text()}"]
-    parts += ["## Arms", *arm_tables(), f"## How each was run\n\n{commands()}"]
+    parts += ["## Arms", *arm_tables(), f"## How each was run\n\n{commands()}", f"## How long it takes\n\n{times()}"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -140,9 +140,12 @@ def _arm_row(found: dict) -> list[str]:
     cells = [found["arm"], str(len(found["seeds"]))]
     for of in SET_NAMES:
         solved = accuracy(found, of)
-        cells.append(
-            f"{solved.difference:.1%} [{solved.low:.1%}, {solved.high:.1%}]" if solved is not None else "not asked"
-        )
+        if solved is None:
+            cells.append("not asked")
+            continue
+        seeds = len(flags_of(found, of))
+        fewer = f", {seeds} seeds" if seeds < len(found["seeds"]) else ""
+        cells.append(f"{solved.difference:.1%} [{solved.low:.1%}, {solved.high:.1%}]{fewer}")
 
     def mean(*names: str) -> str:
         value = mean_expense(found, *names)
@@ -172,6 +175,25 @@ def commands() -> str:
         command = job.command(job.sets())
         rows.append([group, f"`{command}`", commits, machines, str(len(seeds))])
     return _table(["Group", "Command (first seed, systematic)", "Commits", "Machines", "Arms x seeds"], rows)
+
+
+def times() -> str:
+    """Core-hours of what is recorded, and how to run a part."""
+    spent = sum(
+        row["expense"].get("seconds", 0.0)
+        for group in groups()
+        for regime in REGIMES
+        for path in recorded_arms(group, regime)
+        for row in json.loads(path.read_text(encoding="utf-8"))["seeds"].values()
+    )
+    return (
+        f"What is recorded took at most {spent / 3600:.1f} core-hours: what arms of a group share (the teacher's "
+        "answers, a first stage) counts for each of them. `make replicate` says its hours before it starts, runs two "
+        "jobs at a time, one core each, and goes on where it was killed. A tenth of its eight hours is "
+        "`make replicate HOURS=0.8`, which leaves out whole arms, never seeds or problems, and names them; "
+        '`make replicate PART="edit tdg-nat-over-cot-kd"` runs what these groups or claims need, and '
+        "`python benchmarks/replicate.py plan` with the same options only tells."
+    )
 
 
 def _difference(finding: Finding) -> str:

@@ -115,6 +115,19 @@ def test_a_failing_or_skipping_script_is_told_apart(board: ModuleType, tmp_path:
     assert not kept.exists()
 
 
+def test_a_bar_that_is_missed_is_recorded_not_hidden(board: ModuleType, tmp_path: Path) -> None:
+    import bench
+
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import json, sys\nfound = {'figures': [], 'notes': ['Above the bar']}\n"
+        "json.dump(found, open(sys.argv[-1], 'w'))\nsys.exit(4)\n",
+        encoding="utf-8",
+    )
+    bench.run_step(board.parts.PARTS[0], 0, (str(script),), tmp_path / "kept.json")
+    assert json.loads((tmp_path / "kept.json").read_text())["notes"] == ["Above the bar"]
+
+
 def test_every_script_a_part_names_exists_and_every_peer_is_pinned(board: ModuleType) -> None:
     for part in board.parts.PARTS:
         assert all((ROOT / "benchmarks" / step[0]).is_file() for step in part.steps), part.name
