@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def test_what_is_broken_is_named(text: str, why: str) -> None:
         r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\text{June 20}", "all real numbers except 5", r"\$18.90", "n!", "±3",
         "12\\,000", "\\{1, 2\\}", "x = -3", r"\boxed{-2}", "$5$.", r"\frac12", r"\frac 5{12}", r"\sqrt[3]{2}", "]1, 2[",
         r"\frac\pi2", r"\[x = 2\]", r"\begin{pmatrix} 1 \\[2ex] 2 \end{pmatrix}", "a--b", "∞", r"\emptyset",
+        r"\begin{pmatrix}6\\3\end{pmatrix}", "0.8888888888888888", r"M_{\odot}^{7}", r"a \ominus b",
     ],
 )  # fmt: skip
 def test_what_is_well_formed_is_left_alone(text: str) -> None:
@@ -103,5 +105,17 @@ def test_a_broken_answer_is_no_answer_also_where_the_gold_answer_is_an_angle_and
 @pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the labelled answers are not at {FOLDER}")
 def test_real_right_answers_are_well_formed() -> None:
     lines = (FOLDER / "math_pairs.jsonl").read_text(encoding="utf-8").splitlines()
-    right = [row["response"] for row in map(json.loads, lines) if row["correct"]]
+    rows = [json.loads(line) for line in lines]
+    right = [row["response"] for row in rows if row["correct"]] + [row["gold"] for row in rows]
     assert [text for text in right if malformed(text) or malformed(clean(text))] == []
+
+
+@pytest.mark.parametrize("name", ["math_test", "math_contest_small", "mawps", "agieval_en"])
+def test_real_gold_answers_are_well_formed(name: str) -> None:
+    path = FOLDER.parent / "qa" / f"{name}.jsonl.gz"
+    if not path.is_file():
+        pytest.skip(f"the problems are not at {path}")
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        golds = [row["answer"] for row in map(json.loads, file) if row["answer_type"] in ("latex", "number")]
+    assert golds
+    assert [gold for gold in golds if malformed(gold)] == []

@@ -67,13 +67,14 @@ _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([^{}]*)\}")
 _MATRIX = re.compile(r"\\begin\s*\{[a-zA-Z]?matrix\}((?:(?!\\begin|\\end).)*)\\end", re.DOTALL)
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
 _CODE = re.compile(r"```|\w`\w|[A-Za-z]{2,}\(\)|\bsolve\(|</?think>|#{2,}|\[asy\]", re.IGNORECASE)
-_AGAIN = re.compile(r"\b([A-Za-z]{2,})(?: \1\b){3,}|(.{2,40}?)\2{7,}")
+_AGAIN = re.compile(r"\b([A-Za-z]{2,})(?: \1\b){3,}|(?!\d)(.{2,40}?)\2{7,}")
+"""Words or signs over and over; the digits of 0.666... are none."""
 _TOWER = re.compile(r"\^\s*(?:\{[^{}]*\}|\w)\s*\^")
 _CONJUNCTION = re.compile(r"\b(?:and|or|not|the|is)\b", re.IGNORECASE)
 _SHAPES = "°△▲□■○◯"
 """Symbols that mean something in mathematics, among the pictures of Unicode."""
 _ESCAPED = re.compile(r"\\[{}]")
-_NO_SYMBOL = re.compile(r"\\[^A-Za-z\s,;:!()\[\]{}$%&#_|\\/.'\"<>=+*^~@?`]|(?:\\\\\s*){2}")
+_NO_SYMBOL = re.compile(r"(?<!\\)(?:\\\\)*\\[^A-Za-z\s,;:!()\[\]{}$%&#_|\\/.'\"<>=+*^~@?`]|(?:\\\\\s*){2}")
 _ODD = ("Cc", "Cs", "Co", "Cn", "Cf")
 """Categories of characters nobody writes on purpose."""
 _WORD = re.compile(r"[A-Za-z]{3,}")
