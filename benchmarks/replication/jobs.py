@@ -62,7 +62,8 @@ class Job:
         if arms is None:
             return whole
         kept = [arm.config for arm in arms_of(whole) if arm.role == "other" and arm.name in arms]
-        return whole.model_copy(update={"baselines": tuple(kept)})
+        # Of the general class: that of the file knows how many baselines it names, and which.
+        return Recipe.model_construct(**{**dict(whole), "baselines": tuple(kept)})
 
     @property
     def fingerprint(self) -> str:
