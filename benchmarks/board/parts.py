@@ -33,19 +33,20 @@ PARTS: tuple[Part, ...] = (
         name="client",
         title="Asking a teacher",
         peers=("curator", "distilabel"),
-        steps=(("client.py", "peers", "--runs", "3"),),
+        steps=(("client.py", "peers", "--runs", "2", "--limit", "60"),),
         covers=("src/feints/generate", "benchmarks/client.py", "benchmarks/peers/clients.py"),
         minutes=14,
         shown=("1,000 requests", "requests sent again", "requests of an identical", "requests of a run with one"),
         notes=(
-            "The teacher is a server on loopback that answers after 300 ms; at the default limit of 192 calls in "
-            "flight no client can be faster than 1.8 s. Times are of the call itself, without imports.",
+            "The teacher is a server on loopback that answers after 300 ms. Times are of the call itself, without "
+            "imports; a run that has not finished after 60 s is given up.",
             "curator fetches the encoding cl100k_base of tiktoken when it starts; on a machine without that file "
             "a stub that counts four characters a token takes its place, so its token counts are not to be trusted, "
             "and it saves curator a little work. Its rate limits are lifted (10 million requests a minute). One of "
             "its requests in every run is a test call.",
             "distilabel needs `requests`, which its own requirements do not name.",
-            "`kill -9` hits every process of a client once the server has answered 600 of 1,000.",
+            "`kill -9` hits every process of a client once the server has answered 600 of 1,000. What is in flight "
+            "then is lost to any client; ours has all 400 others in flight by that time.",
         ),
     ),
     Part(

@@ -52,7 +52,8 @@ class Side:
 
     def die(self, address: str, folder: str, stats: Stats, limit: float) -> str:
         """Start, and `kill -9` with all its processes once the server has answered 60 %; why not, where it failed."""
-        process = _start([*self.command, address, str(Path(folder) / self.place), str(COUNT), *self.options])
+        words = [*self.command, address, str(Path(folder) / self.place), str(COUNT), *self.options]
+        process = _start(words, subprocess.DEVNULL)  # nobody reads while we wait: a full pipe would stop it
         until = time.monotonic() + limit
         while stats(address)["answered"] < KILLED_AT:
             if process.poll() is not None or time.monotonic() > until:
@@ -64,11 +65,9 @@ class Side:
         return ""
 
 
-def _start(words: list[str]) -> subprocess.Popen[str]:
+def _start(words: list[str], to: int = subprocess.PIPE) -> subprocess.Popen[str]:
     environment = os.environ | {"OPENAI_API_KEY": "none", "HF_HUB_OFFLINE": "1", "TELEMETRY_ENABLED": "false"}
-    return subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
-    )
+    return subprocess.Popen(words, stdout=to, stderr=to, text=True, env=environment, start_new_session=True)
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
