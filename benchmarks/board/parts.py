@@ -35,7 +35,7 @@ PARTS: tuple[Part, ...] = (
         peers=("curator", "distilabel"),
         steps=(("client.py", "peers", "--runs", "2", "--limit", "60"),),
         covers=("src/feints/generate", "benchmarks/client.py", "benchmarks/peers/clients.py"),
-        minutes=14,
+        minutes=9,
         shown=("1,000 requests", "requests sent again", "requests of an identical", "requests of a run with one"),
         notes=(
             "The teacher is a server on loopback that answers after 300 ms. Times are of the call itself, without "
