@@ -24,14 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from board import environments, page
-from board.figures import OURS
+from board.figures import MISSED, OURS, SKIPPED
 from board.machine import ROOT, commit, machine, versions
 from board.parts import Part, Step, chosen
-
-SKIPPED = 3
-"""Exit code of a script that this machine cannot run; its last line says why."""
-MISSED = 4
-"""Exit code of a script whose figures are whole and miss the bar it was given; its notes say so, and are shown."""
 
 
 def fingerprint(part: Part) -> str:

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 OURS = "feints"
+SKIPPED = 3
+"""Exit code of a script that this machine cannot run; its last line says why."""
+MISSED = 4
+"""Exit code of a script whose figures are whole and miss the bar it was given; its notes say so, and are shown."""
 
 
 @dataclass(frozen=True, slots=True)

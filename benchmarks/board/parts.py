@@ -46,7 +46,7 @@ PARTS: tuple[Part, ...] = (
             "its requests in every run is a test call.",
             "distilabel needs `requests`, which its own requirements do not name.",
             "`kill -9` hits every process of a client once the server has answered 600 of 1,000. What is in flight "
-            "then is lost to any client; ours has all 400 others in flight by that time.",
+            "then is lost to any client; ours has nearly all of the 400 others in flight.",
         ),
     ),
     Part(
@@ -62,7 +62,6 @@ PARTS: tuple[Part, ...] = (
         shown=(
             "600 rows, number, option, yes/no; one",
             "600 rows, latex; one",
-            "wrong answers called right, of 151",
             "wrong answers called right",
             "right answers called wrong",
         ),
@@ -87,7 +86,10 @@ PARTS: tuple[Part, ...] = (
         ),
         covers=("src/feints/train", "benchmarks/train_speed.py", "benchmarks/training"),
         minutes=25,
-        shown=("SFT, nano", "SFT, large", "DPO, nano", "DPO, large"),
+        shown=(
+            *("SFT, nano: speed, ", "SFT, nano: peak", "SFT, large: speed, ", "SFT, large: peak"),
+            *("DPO, nano: speed, ", "DPO, nano: peak", "DPO, large: speed, ", "DPO, large: peak"),
+        ),
         notes=(
             "Random Llama-shaped students (nano: 4 layers of 128, vocabulary 512; large: 4 layers of 256, vocabulary "
             "32,000), fp32 on the CPU, 16 examples (DPO: 8 pairs) an optimiser step on both sides. TRL runs in several "
@@ -115,6 +117,7 @@ PARTS: tuple[Part, ...] = (
         steps=(("keysteps.py",),),
         covers=("src/feints/curate/keysteps.py", "benchmarks/keysteps.py"),
         minutes=2,
+        shown=("both masks of pairs of 200 tokens, one token",),
         notes=("The textbook table and its trace back, in Python, at 200 tokens a side; seconds of computing.",),
     ),
     Part(
@@ -124,6 +127,7 @@ PARTS: tuple[Part, ...] = (
         steps=(("sandbox.py", "--programs", "2000", "--rounds", "5", "--plain", "20"),),
         covers=("src/feints/verify", "benchmarks/sandbox.py"),
         minutes=3,
+        shown=("sandbox (monty", "sandlock"),
         notes=("Beside a plain Python process for each program, which confines nothing; all on one core.",),
     ),
     Part(
@@ -133,6 +137,7 @@ PARTS: tuple[Part, ...] = (
         steps=(("sizes.py",),),
         covers=("pyproject.toml", "constraints.txt", "benchmarks/sizes.py"),
         minutes=6,
+        shown=("installed, core, MB", "installed, with training, MB"),
         notes=(
             "Packages and MB in a fresh environment, pip, setuptools and compiled caches left out. `feints` is the "
             "core: everything but training; `feints[train]` is to be read beside TRL and transformers.",

@@ -131,9 +131,13 @@ def arm_tables() -> Iterator[str]:
     heads = ["Arm", "Seeds", *SET_NAMES, "Teacher tokens", "Steps", "Target tokens", "Passes", "Seconds"]
     for group in groups():
         for regime in REGIMES:
-            rows = [_arm_row(json.loads(path.read_text(encoding="utf-8"))) for path in recorded_arms(group, regime)]
+            rows = [_arm_row(found) for found in _recorded(group, regime)]
             if rows:
                 yield f"### {group}, mistakes {regime}\n\n{_table(heads, rows)}"
+
+
+def _recorded(group: str, regime: str) -> list[dict]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in recorded_arms(group, regime)]
 
 
 def _arm_row(found: dict) -> list[str]:
@@ -165,10 +169,7 @@ def commands() -> str:
     """The command of every group, and the commits and machines its results come from."""
     rows = []
     for group in groups():
-        found = [
-            json.loads(path.read_text(encoding="utf-8")) for regime in REGIMES for path in recorded_arms(group, regime)
-        ]
-        seeds = [row for one in found for row in one["seeds"].values()]
+        seeds = [row for regime in REGIMES for one in _recorded(group, regime) for row in one["seeds"].values()]
         commits = ", ".join(sorted({row["commit"][:7] for row in seeds})) or "not run"
         machines = ", ".join(sorted({row["machine"] for row in seeds}))
         job = Job(group, "systematic", *seeds_of(group, [0]))
@@ -183,8 +184,8 @@ def times() -> str:
         row["expense"].get("seconds", 0.0)
         for group in groups()
         for regime in REGIMES
-        for path in recorded_arms(group, regime)
-        for row in json.loads(path.read_text(encoding="utf-8"))["seeds"].values()
+        for found in _recorded(group, regime)
+        for row in found["seeds"].values()
     )
     return (
         f"What is recorded took at most {spent / 3600:.1f} core-hours: what arms of a group share (the teacher's "
