@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from feints.verify import launchers
 from feints.verify.confined import confinement, run_confined
 from feints.verify.execution import Execution, Failure, Limits
 from feints.verify.interpreter import Interpreter
@@ -158,14 +161,84 @@ def test_the_system_sandbox_lets_nothing_out(name: str, outside: Outside, start:
 
 
 def _left_over() -> list[str]:
-    """Processes of the sandbox that still run, a moment later."""
+    """Programs that still run, a moment later; the launcher, which names the runner too, stays for the next one."""
     for _ in range(20):
-        shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-        found = [line for line in shown.splitlines() if "confined_runner.py" in line and str(os.getpid()) not in line]
+        # Twice w: else lines end where the environment says the terminal does.
+        shown = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
+        programs = [line for line in shown.splitlines() if "confined_runner.py" in line]
+        found = [line for line in programs if "confined_launcher.py" not in line]
         if not found:
             return []
         time.sleep(0.05)
     return found
+
+
+@confined
+def test_a_program_that_runs_is_seen_among_the_left_over() -> None:
+    """The search above finds what it is after."""
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(run_confined, "while True:\n  pass", Limits(seconds=3.0))
+        seen = 0
+        while not running.done() and not seen:
+            seen = len(_left_over())
+    assert seen == 1
+    assert not _left_over()
+
+
+@confined
+def test_a_launcher_serves_many_programs_and_a_dead_one_is_replaced() -> None:
+    run_confined("ans = 1", LIMITS)
+    (first,) = launchers.idle_pids()
+    assert run_confined("ans = 2", LIMITS).value == "2"
+    assert launchers.idle_pids() == [first]
+    os.kill(first, signal.SIGKILL)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    assert run_confined("ans = 3", LIMITS).value == "3"
+    assert launchers.idle_pids() != [first]
+
+
+@confined
+def test_a_launcher_lost_under_a_program_is_no_answer_and_no_failure_of_the_program() -> None:
+    run_confined("ans = 1", LIMITS)
+    (launcher,) = launchers.idle_pids()
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(run_confined, "while True:\n  pass", LIMITS)
+        time.sleep(0.2)
+        os.kill(launcher, signal.SIGKILL)
+        assert running.result().failure is Failure.NOT_RUN
+    assert not _left_over()
+
+
+@confined
+@pytest.mark.slow
+def test_a_launcher_is_replaced_before_it_is_worn() -> None:
+    found = [run_confined(f"ans = {number}", LIMITS).value for number in range(450)]
+    assert found == [str(number) for number in range(450)]
+
+
+@confined
+def test_a_launcher_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """Also where that is killed and can clean nothing up."""
+    text = (
+        "import os, signal\nfrom feints.verify import confined, execution, launchers\n"
+        "assert confined.run_confined('ans = 1', execution.Limits()).value == '1'\n"
+        "print(launchers.idle_pids()[0], flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    launcher = Path("/proc") / done.stdout.strip()
+    end = time.monotonic() + 20
+    while launcher.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not launcher.exists()
+
+
+@confined
+def test_threads_have_a_launcher_each() -> None:
+    with ThreadPoolExecutor(3) as threads:
+        programs = [f"total = 0\nfor i in range({n}000):\n  total += i\nans = total" for n in range(1, 13)]
+        found = list(threads.map(lambda program: run_confined(program, LIMITS).value, programs))
+    assert found == [str(sum(range(n * 1000))) for n in range(1, 13)]
 
 
 @confined

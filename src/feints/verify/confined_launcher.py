@@ -1,8 +1,11 @@
-"""Starts one confined program and waits for it; a process of its own, started by path, that imports nothing of ours.
+"""Starts confined programs, one at a time; a process of its own, started by path, that imports nothing of ours.
 
+It lives on from one program to the next, for loading sandlock takes ten times as long as starting a program.
 Seconds count from the mark that the runner writes to standard error when it has loaded what the program imports.
 Arguments: seconds, bytes of memory, path of the runner, folder of installed packages, then every readable path.
-Standard input and output are one memory file of fixed size: the program goes in, its value comes out.
+Standard input is a socket. A byte with a memory file of fixed size comes in for each program: the program stands in
+the file, and its value will. A byte goes out: 0, the program ended; 1, it was ended otherwise; 3, the time was up;
+4, the memory; 5, it never began.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import os
 import platform
 import resource
 import select
+import socket
 import struct
 import sys
 
@@ -72,23 +76,12 @@ def deny_sockets() -> None:
         raise OSError(ctypes.get_errno(), "the filter was refused")
 
 
-def main() -> None:
-    """Confine, run, kill what does not end; exit code 3: the time was up, 4: the memory, 5: it never began."""
-    seconds, memory, runner, packages = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
-    sys.path.append(packages)
+def serve(seconds: float, memory: int, runner: str, packages: str, readable: list[str]) -> int:
+    """Confine and run the program on standard input, kill it if it does not end; the byte that tells how it went."""
     import sandlock  # noqa: PLC0415  an extra
 
-    drop_rights()
-    deny_sockets()
-    # Inherited, and not to be raised again without root's rights.
-    processor = int(seconds) + 8
-    resource.setrlimit(resource.RLIMIT_CPU, (processor, processor))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     sandbox = sandlock.Sandbox(
-        fs_readable=sys.argv[5:],
+        fs_readable=readable,
         fs_writable=["/dev/null"],
         max_memory=2 * memory,
         max_processes=1,
@@ -101,16 +94,49 @@ def main() -> None:
     process = sandbox.popen(
         [sys.executable, "-I", "-S", "-B", runner, packages], stderr=sandlock.sandbox.StdioMode.PIPED
     )
-    ready, _, _ = select.select([process.stderr], [], [], _START_LIMIT)
-    if not ready or os.read(process.stderr.fileno(), 1) != b"S":
-        process.kill()
-        sys.exit(5)
-    reason = process.wait(timeout=seconds).reason.name
-    sys.exit({"EXITED": 0, "TIMEOUT": 3, "KILLED": 4}.get(reason, 1))
+    with process.stderr as mark:
+        ready, _, _ = select.select([mark], [], [], _START_LIMIT)
+        if not ready or os.read(mark.fileno(), 1) != b"S":
+            process.kill()
+            process.wait()
+            return 5
+        reason = process.wait(timeout=seconds).reason.name
+    return {"EXITED": 0, "TIMEOUT": 3, "KILLED": 4}.get(reason, 1)
+
+
+def main() -> None:
+    """Give up rights and room for good, then serve until the socket is closed from the other side."""
+    seconds, memory = float(sys.argv[1]), int(sys.argv[2])
+    runner, packages, *readable = sys.argv[3:]
+    # No copy of the socket is inherited by a program.
+    channel = socket.socket(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDWR)
+    sys.path.append(packages)
+    drop_rights()
+    deny_sockets()
+    # Inherited, and not to be raised again without root's rights.
+    processor = int(seconds) + 8
+    resource.setrlimit(resource.RLIMIT_CPU, (processor, processor))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    os.dup2(null, 0)
+    while True:
+        message, places, _, _ = socket.recv_fds(channel, 1, 1)
+        if not message:
+            return
+        for stream in (0, 1):
+            os.dup2(places[0], stream)
+        os.close(places[0])
+        try:
+            code = serve(seconds, memory, runner, packages, readable)
+        except Exception:  # the sandbox failed, not the program
+            code = 5
+        for stream in (0, 1):
+            os.dup2(null, stream)
+        channel.send(bytes([code]))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Exception:  # the sandbox failed, not the program
-        sys.exit(5)
+    main()
