@@ -141,10 +141,10 @@ def _number(gold: Quantity, span: str, marked: bool) -> Finding:
 
 def _show(quantity: Quantity) -> str:
     value = quantity.value
+    if abs(value) >= 10**300:
+        return "a huge number"
     shown = str(value) if value.denominator == 1 or quantity.decimals == 0 else str(float(value))
-    return (shown if len(shown) <= 40 else f"{float(value):.6g}" if abs(value) < 10**300 else "a huge number") + (
-        "%" if quantity.percent else ""
-    )
+    return (shown if len(shown) <= 40 else f"{float(value):.6g}") + ("%" if quantity.percent else "")
 
 
 def _stated(gold: Gold, said: str) -> Span | None:

@@ -150,14 +150,10 @@ def readings(gold: str, said: str) -> list[str]:
 
 
 def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding:
-    best, form = None, None
-    plain_words = words(text)
-    number = read_words(plain_words) if re.fullmatch(r"[A-Za-z][A-Za-z -]{2,}", plain_words) else None
-    if number is not None or (is_words(text) and not _LETTERS.fullmatch(plain_words)):
-        phrase = _PHRASES.get(normal(plain_words))
-        if number is None and phrase is None:
-            return _words_for_mathematics(wanted, said)
-        text = phrase or str(number)
+    unworded = _without_words(wanted, text, said)
+    if isinstance(unworded, Finding):
+        return unworded
+    text, best, form = unworded, None, None
     for reading in readings(wanted.bare, text):
         if _squeezed(reading) == _squeezed(wanted.bare):
             return Finding(True, said, CHECKER, "the same but for units")
@@ -175,6 +171,22 @@ def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding
     if best is Outcome.UNLIKE:
         return Finding(None, said, CHECKER, "different to sixty digits", "different")
     return Finding(None, said, CHECKER, "not in our grammar", "unread")
+
+
+def _without_words(wanted: Target, text: str, said: str) -> str | Finding:
+    """`text` with a number or a phrase in words as mathematics; the finding where other words settle it."""
+    plain_words = words(text)
+    number = read_words(plain_words) if re.fullmatch(r"[A-Za-z][A-Za-z -]{2,}", plain_words) else None
+    if number is not None:
+        return _PHRASES.get(normal(plain_words)) or str(number)
+    phrase = _PHRASES.get(normal(plain_words))
+    if phrase is None and (not is_words(text) or _LETTERS.fullmatch(plain_words)):
+        return text
+    if phrase in (None, "\\emptyset"):
+        finding = _words_for_mathematics(wanted, said)
+        if phrase is None or finding.same is False:
+            return finding
+    return phrase or text
 
 
 def _words_for_mathematics(wanted: Target, said: str) -> Finding:

@@ -21,6 +21,11 @@ _LONG = 80
 _POWERS = re.compile(r"\^[^^]*\^[^^]*\^")
 """Nor about three powers in one."""
 _FUNCTION = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
+_DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\\degree(?![A-Za-z])")
+_POWER_OF = re.compile(
+    r"\\(sin|cos|tan|cot|sec|csc)\s*\^\s*\{?\s*(\d)\s*\}?\s*(\\(?:theta|alpha|beta|phi|pi)(?![A-Za-z])|[a-z](?![a-z])|\d+(?![\d.]))"
+)
+"""A power of a function of one letter or number."""
 logging.disable(logging.CRITICAL)
 
 
@@ -62,15 +67,26 @@ def second_opinion(gold: str, answer: str, evidence: str) -> Finding:
 
 
 def _parsed(text: str) -> list[Any]:
-    """Trees of `text` read as LaTeX; never as the stray number that the default settings fall back to.
-
-    math-verify knows no degrees; outside of functions the sign is a mere unit.
-    """
-    text = text if _FUNCTION.search(text) else text.replace("\\degree", " ")
+    """Trees of `text` read as LaTeX; never as the stray number that the default settings fall back to."""
     result: list[Any] = parse(
-        f"${text}$", extraction_config=[LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None
+        f"${_readable(text)}$",
+        extraction_config=[LatexExtractionConfig()],
+        fallback_mode="no_fallback",
+        parsing_timeout=None,
     )
     return result
+
+
+def _readable(text: str) -> str:
+    """What math-verify cannot read said otherwise: degrees, powers of functions, empty groups.
+
+    Outside of functions the sign of degrees is a mere unit.
+    """
+    text = re.sub(r"(?<!\\)\{\s*\}", "", text)
+    if not _FUNCTION.search(text):
+        return text.replace("\\degree", " ")
+    text = _DEGREES.sub(r"\\frac{\1 \\pi}{180}", text)
+    return _POWER_OF.sub(r"(\\\1(\3))^{\2}", text)
 
 
 def _differ(wanted: list[Any], said: list[Any]) -> bool:

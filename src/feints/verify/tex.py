@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 RELATIONS = ("\\leq", "\\geq", "\\neq", "\\approx", "\\equiv", "\\in", "=", "<", ">")
 """Relation signs after `clean`."""
@@ -37,7 +38,10 @@ _SYNONYMS = [
     (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
     (re.compile(r"\\(?:ldots|cdots|dots|dotsc|dotsb|dotsm)(?![A-Za-z])|\.\.\.|…"), r"\\dots "),
     (re.compile(r"\\(?:varnothing|emptyset)(?![A-Za-z])"), r"\\emptyset "),
-    (re.compile(r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree))|\\degrees?(?![A-Za-z])"), r"\\degree "),
+    (
+        re.compile(r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree))|\\degrees?(?![A-Za-z])|(?<=\d)\s*\\circ\b"),
+        r"\\degree ",
+    ),
     (
         re.compile(r"(?<![\\A-Za-z])(?:[Dd]egrees?|deg)\b(?!\s*(?:Celsius|Fahrenheit|[CF]\b))"),
         r"\\degree ",
@@ -56,6 +60,12 @@ _FONT = re.compile(
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|textup|mbox|hbox)\s*(?:\{([^{}]*)\}|\s([A-Za-z]))")
 _BOX_AND_POWER = re.compile(_TEXT.pattern + r"(?:\s*\^\s*\{?\d\}?)?")
 _LAST_WORD = re.compile(r"(?<![\\A-Za-z])(?P<word>[A-Za-z][A-Za-z.'-]*)\s*(?P<power>\^\s*(?:[23]|\{\s*[23]\s*\}))?\s*$")
+_DIGIT = re.compile(r"(?![0-9])\d")
+"""A decimal digit of another script, or as wide as a letter of it."""
+_MODULUS = re.compile(r"(?<=\d)\s*(?:\\pmod\s*(?:\{\s*\d+\s*\}|\d)|\(\s*\\?mod\s*\d+\s*\))\s*\Z")
+"""What a remainder is a remainder of."""
+_JOINED = re.compile(r"[-+*^=(\[]\s*\Z")
+"""A sign that what follows belongs to."""
 _LEADING_WORDS = re.compile(r"^(?:[A-Za-z]{2,}[ ,:]+)+(?=[-+\\(\[\d|])")
 _UNITS = frozenset(
     (
@@ -77,12 +87,16 @@ def clean(text: str) -> str:
     text = _SCIENTIFIC.sub(r"\1\\cdot 10^{\2}", _THOUSANDS_SPACE.sub("", text))
     if not text.isascii():
         text = "".join(_UNICODE.get(char, char) for char in text)
+        text = _DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), text)
     if "\\begin" not in text:
+        text = re.sub(r"^\s*\\\\(?=\\[A-Za-z])", "", text)
         text = re.sub(r"\\\\(?=[A-Za-z%$])", r"\\", text)
     text = re.sub(r"\\begin\{(?:align|equation|gather)\*?\}|\\end\{(?:align|equation|gather)\*?\}|(?<!\\)&=", " ", text)
     text = _ORDINAL.sub("", _ROW_SPACE.sub(r"\\\\", text))
     text = re.sub(r"(?<=\d)(?:,(?:\\!|\{\})|\{,\})\s?(?=\d{3}(?!\d))", "", text)
+    text = re.sub(r"(?<=\d)\{,(\d{3})\}", r"\1", text)
     text = re.sub(r"\\[()\[\]]", " ", text).replace("{,}", ",").replace("\\!", "").replace("\\$", "").replace("$", " ")
+    text = re.sub(r"=(?:\s*=)+", "=", text)
     text = _PERIOD.sub(r"\1\\overline{\2}", text)
     text = re.sub(r"\\(?:boxed|fbox)\s*", "", text).replace('\\"', " ")
     for pattern, plain in _SYNONYMS:
@@ -96,7 +110,7 @@ def clean(text: str) -> str:
     text = re.sub(r"(?<=[\w)}])\s*\*\*\s*(?=[\w({])", "^", text).replace("**", " ")
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
     text = re.sub(r"^(?:\s*\\\\)+(?![A-Za-z])|(?:\\\\\s*)+$", " ", text)
-    text = re.sub(r"\s+", " ", text).strip().rstrip(".,;: ").strip("`\"' ").strip()
+    text = re.sub(r"\s+", " ", text).strip().rstrip(".,;:? ").strip("`\"' ").strip()
     while text.endswith("}") and text.count("}") > text.count("{"):
         text = text[:-1].rstrip(". ")
     return re.sub(r"^(?:=|\\approx)\s*", "", text)
@@ -168,10 +182,14 @@ def is_words(text: str) -> bool:
 def without_units(text: str, keep: str) -> str:
     """`text` without unit boxes and trailing words, but for letters of `keep` (the other answer: its symbols stay)."""
     text = _BOX_AND_POWER.sub(_unit_box, text)
+    if "mod" not in keep:
+        text = _MODULUS.sub("", text)
     kept = set(re.findall(r"(?<![\\A-Za-z])[A-Za-z]+", keep))
     while True:
         match = _LAST_WORD.search(text)
         if match is None or not match.start() or match["word"] in kept or not _is_unit(match):
+            break
+        if _JOINED.search(text, 0, match.start()):  # 4a^3 + a^2
             break
         text = text[: match.start()].rstrip(" .,/-")
     return _LEADING_WORDS.sub("", re.sub(r"\s+", " ", text)).rstrip(" .,").lstrip(" ,")

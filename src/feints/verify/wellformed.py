@@ -52,34 +52,61 @@ _DANGLING = re.compile(
             r"(?:[-+]\s*){3,}",
             r"[,(\[]\s*[,;!]",
             r"\(\s*\)",
+            rf"(?:[-+*/({{]|(?<!\\)[=])\s*!|(?<!\.)\.\.(?!\.)|[-+*/({{]\s*{_RELATION}",
+            rf"{_SIGN}\s*(?:(?<!\\)&|\\\\|\\end(?![A-Za-z]))",
+            r"[-+*/]\s*\\?%|[-+]\s*[*/^_]|\{\s*,(?!\s*\})|[\w}]\{\s*\}\s*\Z|\^\s*-\s|\d\.[a-z]{2}",
+            r"\\(?:inf|sup|in|cup|cap)\s*\d",
+            r"[A-Za-z\d]\s*\\infty(?![A-Za-z])|\\infty\s*\d|(?<![A-Za-z])[A-Za-z\d]\s?∞|∞\s?\d",
         )
     )
 )
-"""Signs with nothing between them, after them, or before them."""
-_ARGUMENTS = {"boxed": 1, "sqrt": 1} | dict.fromkeys(
+"""Signs with nothing between them, after them, or before them; a member of infinity, a multiple of it."""
+_ARGUMENTS = dict.fromkeys(("boxed", "sqrt"), 1) | dict.fromkeys(
     ("frac", "dfrac", "tfrac", "cfrac", "binom", "dbinom", "tbinom"), 2
 )
-_ARGUMENT = re.compile(r"\s*(?:\{(?!\s*\})|\\[A-Za-z]+|\w)")
+_ARGUMENT = re.compile(
+    r"\s*(?:\{(?!\s*\})|\\(?!(?:end|right|cdot|times|div|pm|mp|cup|cap|in|leq?|geq?|neq?|sqrt)(?![A-Za-z]))[A-Za-z]+|\w)"
+)
 """How an argument may begin: a group that is not empty, a command, or one letter or digit."""
 _FRAGMENT = re.compile(r"(?<![\\A-Za-z])([A-Za-z]{2,})\{")
 """Letters right before a group: what is left of a command."""
+_LOST = ("frac", "dfrac", "tfrac", "binom", "boxed", "text", "mathrm", "overline", "begin", "end", "pmod")
+"""Commands that mean nothing without their backslash."""
+_BOX = re.compile(r"\\(?:text|mbox|hbox)(?:bf|it|rm|normal)?\s*\{[^{}]*\}")
+"""Text among the signs."""
 _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([^{}]*)\}")
 _MATRIX = re.compile(r"\\begin\s*\{[a-zA-Z]?matrix\}((?:(?!\\begin|\\end).)*)\\end", re.DOTALL)
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
-_CODE = re.compile(r"```|\w`\w|[A-Za-z]{2,}\(\)|\bsolve\(|</?think>|#{2,}|\[asy\]", re.IGNORECASE)
+_CODE = re.compile(
+    r"```|\w`\w|[A-Za-z]{2,}\(\)|\bsolve\(|</?think>|#{2,}|<\||\bwhile True:|\bimport \w|\[asy\]", re.IGNORECASE
+)
 _AGAIN = re.compile(r"\b([A-Za-z]{2,})(?: \1\b){3,}|(?!\d)(.{2,40}?)\2{7,}")
 """Words or signs over and over; the digits of 0.666... are none."""
 _TOWER = re.compile(r"\^\s*(?:\{[^{}]*\}|\w)\s*\^")
+_SENSELESS = (
+    (_TOWER, "one power follows another without braces"),
+    (_AGAIN, "it says the same again and again"),
+    (re.compile(r"(?<!\\)\\\Z"), "it ends in a backslash"),
+    (_CODE, "code stands in it"),
+    (re.compile(r"\d{50}"), "a number of fifty digits stands in it"),
+    (re.compile(r"\A(?:We|If|Let|Using|Since|Because|At|Substituting|First)\s+(?:[a-z]{2}|\$)"), "it is prose"),
+    (re.compile(r"\\text\s*\d"), "\\text lacks what belongs to it"),
+)
+"""What no answer holds, and why."""
 _CONJUNCTION = re.compile(r"\b(?:and|or|not|the|is)\b", re.IGNORECASE)
 _SHAPES = "°△▲□■○◯"
 """Symbols that mean something in mathematics, among the pictures of Unicode."""
+_ABROAD = re.compile(r"[^\W\d_a-zA-Z\u00aa\u00b5\u00ba\u0370-\u03ff\u1f00-\u1fff\u2100-\u214f\U0001d400-\U0001d7ff]")
+"""A letter of neither the Latin nor the Greek alphabet of mathematics."""
+_ACCENTS = range(0x300, 0x370)
+"""Marks put over letters and digits: means, recurring decimals."""
 _ESCAPED = re.compile(r"\\[{}]")
 _NO_SYMBOL = re.compile(r"(?<!\\)(?:\\\\)*\\[^A-Za-z\s,;:!()\[\]{}$%&#_|\\/.'\"<>=+*^~@?`]|(?:\\\\\s*){2}")
 _ODD = ("Cc", "Cs", "Co", "Cn", "Cf")
 """Categories of characters nobody writes on purpose."""
 _WORD = re.compile(r"[A-Za-z]{3,}")
-_PROSE = 4
-"""Words, without a digit or a command among them, from which on a text is prose."""
+_PROSE, _STORY = 4, 7
+"""Words from which on a text is prose: without a digit or a command among them, and with."""
 
 
 def malformed(text: str) -> str:
@@ -94,13 +121,14 @@ def malformed(text: str) -> str:
     symbol = _NO_SYMBOL.search(text)
     if symbol:
         return f"{symbol[0]!r} is no command of LaTeX"
-    if not re.search(r"[\d\\]", text) and len(_WORD.findall(text)) >= _PROSE:
+    said = len(_WORD.findall(_COMMAND.sub(" ", _BOX.sub(" ", text))))
+    if "\\begin" not in text and said >= (_STORY if re.search(r"[\d\\]", text) else _PROSE):
         return "it is prose"
-    if not _braced(_ESCAPED.sub("", text)):
+    if not _braced(_ESCAPED.sub("", text)) or (text.count("\\{") != text.count("\\}") and "\\right" not in text):
         return "its braces do not match"
     if _count(text, "left") != _count(text, "right") or not _closed_environments(text):
         return "what is opened in it is not closed"
-    if _unmatched(text):
+    if _unmatched(text) or _crossed(text):
         return "its brackets do not match"
     return _without_sense(text)
 
@@ -112,24 +140,30 @@ def _without_sense(text: str) -> str:
     stray = next((sign for sign in text if unicodedata.category(sign) == "So" and sign not in _SHAPES), "")
     if stray:
         return f"the picture {ascii(stray)} stands in it"
-    if _TOWER.search(text):
-        return "one power follows another without braces"
-    if _AGAIN.search(text):
-        return "it says the same again and again"
-    if re.search(r"(?<!\\)\\\Z", text):
-        return "it ends in a backslash"
-    if _CODE.search(text):
-        return "code stands in it"
+    senseless = next((why for pattern, why in _SENSELESS if pattern.search(text)), "")
+    if senseless:
+        return senseless
+    abroad = next(filter(_abroad, _BOX.sub(" ", text)), "")
+    if abroad:
+        return f"{ascii(abroad)}, no letter of mathematics, stands among its signs"
+    if "\\begin" not in text and re.search(r"(?<!\\)&", text):
+        return "& stands outside of a matrix"
     if not all(map(_even, _MATRIX.findall(text))):
         return "the rows of its matrix are not of one length"
     lacking = next((name for name in _ARGUMENTS if not _has_arguments(text, name)), "")
     if lacking:
         return f"\\{lacking} lacks what belongs to it"
-    fragment = next((word for word in _FRAGMENT.findall(text) if word not in _KNOWN), "")
+    fragment = next((word for word in _FRAGMENT.findall(text) if word not in _KNOWN or word in _LOST), "")
     if fragment:
         return f"{fragment!r} before a brace is no command of LaTeX"
     dangling = _DANGLING.search(text.rstrip(" .,$"))
     return f"{dangling[0].strip()!r} joins nothing" if dangling else ""
+
+
+def _abroad(letter: str) -> bool:
+    """Whether a letter, or a mark on one, is of a script that mathematics does not use."""
+    mark = unicodedata.category(letter).startswith("M") and ord(letter) not in _ACCENTS
+    return mark or _ABROAD.match(letter) is not None
 
 
 def _even(matrix: str) -> bool:
@@ -178,6 +212,20 @@ def _unmatched(text: str) -> bool:
         depth += (letter in "([") - (letter in ")]")
         lowest = min(lowest, depth)
     return depth != 0 or (lowest < 0 and "]" not in plain)
+
+
+def _crossed(text: str) -> bool:
+    """Whether a round bracket opened outside of a group is closed inside it."""
+    opened: list[str] = []
+    for letter in _DELIMITERS.sub("", _ESCAPED.sub("", text)):
+        if letter in "({":
+            opened.append(letter)
+        elif letter == ")" and opened and opened[-1] == "{" and "(" in opened:
+            return True
+        elif (letter == ")" and opened and opened[-1] == "(") or (letter == "}" and "{" in opened):
+            while opened.pop() != ("(" if letter == ")" else "{"):
+                pass
+    return False
 
 
 def _braced(text: str) -> bool:
