@@ -63,6 +63,10 @@ def test_equations_are_solved_exactly(run: Executor, text: str, value: str) -> N
         ("Or(ans = 3, ans = 4)\nNot(ans = 3)\nsolve(ans)", "4"),
         ("3 < ans + 2 <= 5\nans >= 3\nsolve(ans)", "3"),
         ("x = 5\nsolve(x + 2)", "7"),
+        ("rate = 1 / 10\nyears = 2 + 1\nans = 1000 * (1 + rate) ** years\nsolve(ans)", "1331"),
+        ("ans = 2 ** n\nn = 20\nsolve(ans)", "1048576"),
+        ("ans = 2 ** (0 - 3)\nsolve(ans)", "1/8"),
+        ("n = 2\nx ** n = 9\nx > 0\nans = x\nsolve(ans)", "3"),
         ("ans = 1 / 3", "1/3"),
     ],
 )
@@ -105,6 +109,10 @@ FAILURES = [
     (Form.SAT, "ans > 3\nsolve(ans)", Failure.AMBIGUOUS),
     (Form.SAT, "x^3 + y^3 = z^3\nx > 0\ny > 0\nz > 0\nx = Int('x')\nans = x\nsolve(ans)", None),
     (Form.SAT, "I cannot solve this.", Failure.NOTHING),
+    (Form.SAT, "n = 2\nn = 3\nans = 2 ** n\nsolve(ans)", Failure.UNSATISFIABLE),
+    (Form.SAT, "n > 2\nans = 2 ** n\nsolve(ans)", Failure.NOT_RUN),
+    (Form.SAT, "n = 10 ** 9\nans = 2 ** n\nsolve(ans)", Failure.NOT_RUN),
+    (Form.SAT, "n = 0\nans = 1 / n\nsolve(ans)", Failure.UNSATISFIABLE),
 ]
 
 

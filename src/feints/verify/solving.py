@@ -12,10 +12,13 @@ from functools import reduce
 from typing import Any
 
 from feints.verify.execution import Failure
+from feints.verify.known_values import known_values, raised, value_of
 from feints.verify.terms import Tree
 from feints.verify.worker import limit_memory
 
 _SIGNS = ("+", "-", "*", "/", "^")
+_MAX_PRODUCT = 8
+"""Most factors of a power of what is not known: more are beyond Z3."""
 _MAX_EXPONENT, _MAX_BITS = 10_000, 50_000
 """Largest exponent and longest known number: nothing beyond is worked out, it would fill the machine first."""
 
@@ -199,7 +202,7 @@ def constraints(message: dict[str, Any]) -> dict[str, str]:
     z3 = importlib.import_module("z3")
     solver = z3.Solver()
     solver.set("timeout", int(1000 * message["seconds"]))
-    build = _Constraints(z3, set(message["integers"]), solver)
+    build = _Constraints(z3, message, solver)
     for relation in message["relations"]:
         solver.add(build.condition(relation))
     target = build.term(message["target"])
@@ -236,8 +239,9 @@ def _shown(value: Any) -> str:
 class _Constraints:
     """Z3 objects, built node by node; a division adds that its divisor is not zero, a root that it is one."""
 
-    def __init__(self, z3: Any, integers: set[str], solver: Any) -> None:
-        self._z3, self._integers, self._solver, self._roots = z3, integers, solver, 0
+    def __init__(self, z3: Any, message: dict[str, Any], solver: Any) -> None:
+        self._z3, self._solver, self._roots = z3, solver, 0
+        self._integers, self._known = set(message["integers"]), known_values(message["relations"])
 
     def condition(self, tree: Tree) -> Any:
         z3, (head, *rest) = self._z3, tree
@@ -262,9 +266,10 @@ class _Constraints:
         if head == "name":
             name = str(rest[0])
             return z3.ToReal(z3.Int(name)) if name in self._integers else z3.Real(name)
-        parts = [self.term(part) for part in rest if isinstance(part, list)]
+        trees = [part for part in rest if isinstance(part, list)]
         if head == "^":
-            return self._power(parts[0], rest[1])
+            return self._power(*trees)
+        parts = [self.term(part) for part in trees]
         if head in _SIGNS:
             if head == "/":
                 self._solver.add(parts[1] != 0)
@@ -278,10 +283,16 @@ class _Constraints:
         smaller = head == "min"
         return reduce(lambda a, b: z3.If((a <= b) if smaller else (a >= b), a, b), parts)
 
-    def _power(self, base: Any, exponent: Any) -> Any:
-        if exponent[0] != "num" or "/" in exponent[1] or not 0 <= int(exponent[1]) <= 8:
-            raise SolvingError(Failure.NOT_RUN, "only powers from 0 to 8 can be put to Z3")
-        return reduce(lambda a, b: a * b, [base] * int(exponent[1]), self._z3.RealVal(1))
+    def _power(self, base: Tree, exponent: Tree) -> Any:
+        """A product where the exponent is known and small, a number where the base is known too."""
+        times, value = value_of(exponent, self._known), value_of(base, self._known)
+        if times is not None and value is not None:
+            found = raised(value, times)
+            if found is not None:
+                return self._z3.RealVal(str(found))
+        if times is None or times.denominator != 1 or not 0 <= times <= _MAX_PRODUCT:
+            raise SolvingError(Failure.NOT_RUN, f"only powers from 0 to {_MAX_PRODUCT} can be put to Z3")
+        return reduce(lambda a, b: a * b, [self.term(base)] * times.numerator, self._z3.RealVal(1))
 
     def _root(self, inner: Any) -> Any:
         self._roots += 1
