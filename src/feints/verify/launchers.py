@@ -21,7 +21,7 @@ _LAUNCHER = Path(__file__).with_name("confined_launcher.py")
 _RUNNER = Path(__file__).with_name("confined_runner.py")
 _START_LIMIT = 40.0
 """Seconds beyond the limit after which launcher and program are killed from here, whatever the launcher does."""
-_MOST = 200
+_MOST = 100
 """Programs after which a launcher is replaced: its own processor time is limited too, and nothing in it may pile up."""
 
 
