@@ -53,9 +53,7 @@ def short(results: dict[str, dict[str, Any]]) -> str:
     rows = ["| measured side by side | feints | peer | ratio |", "|---|---|---|---|"]
     for part in PARTS:
         figures = _figures(results.get(part.name, {}))
-        picked = (
-            [f for f in figures if any(f.what.startswith(start) for start in part.shown)] if part.shown else figures
-        )
+        picked = [f for f in figures if not part.shown or f"{f.what}, {f.unit}".startswith(part.shown)]
         for figure in picked:
             rows += [
                 f"| {_cell(figure.what)}, {figure.unit} | {_middle(figure, OURS)} | {peer} {_middle(figure, peer)} "
@@ -167,7 +165,14 @@ def _ratio_short(figure: Figure, peer: str) -> str:
     ratios = figure.ratios(peer)
     if ratios:
         told = f"{shown(float(f'{Spread.of(ratios).median:.3g}'))} x"
-        return f"**{told}: {peer} is better**" if figure.verdict(peer) == "theirs" else told
+        verdict = figure.verdict(peer)
+        return (
+            f"**{told}: {peer} is better**"
+            if verdict == "theirs"
+            else f"{told}: neither"
+            if verdict == "even"
+            else told
+        )
     return f"**{peer} is better**" if figure.verdict(peer) == "theirs" else ""
 
 

@@ -88,6 +88,15 @@ def test_the_page_says_where_a_peer_is_better_and_why_a_side_has_no_figure(board
     assert "Skipped: there is no GPU here. `make bench PART=x` measures it." in board.page.page(skipped)
 
 
+def test_every_beginning_named_for_the_short_table_is_that_of_a_recorded_figure(board: ModuleType) -> None:
+    results = board.page.load()
+    assert results
+    for part in board.parts.PARTS:
+        told = [f"{f['what']}, {f['unit']}" for f in results.get(part.name, {}).get("figures", [])]
+        for start in part.shown if told else ():
+            assert any(one.startswith(start) for one in told), f"{part.name}: {start!r} picks none of {told}"
+
+
 def test_a_part_is_due_until_it_is_recorded_for_the_files_it_depends_on() -> None:
     done = subprocess.run(
         [sys.executable, "benchmarks/bench.py", "--plan", "--part", "keysteps,programs"],
