@@ -81,7 +81,7 @@ def problem(answer: str) -> Problem:
         (r"= or boxed{\frac{1}{9}}", "boxed"),
         ("3" + "9" * 60, "fifty digits"),
         ("If $(4,-8)$ li", "prose"),
-        (r"naht ssel 9 fo rewop tsegral eht dnif tsrif", "prose"),
+        (r"find the least power of 9 that ends in 01 and the greatest one that does not", "prose"),
         ("19. <|im_sta t|>user", "code"),
     ],
 )
@@ -97,6 +97,7 @@ def test_what_is_broken_is_named(text: str, why: str) -> None:
         "12\\,000", "\\{1, 2\\}", "x = -3", r"\boxed{-2}", "$5$.", r"\frac12", r"\frac 5{12}", r"\sqrt[3]{2}", "]1, 2[",
         r"\frac\pi2", r"\[x = 2\]", r"\begin{pmatrix} 1 \\[2ex] 2 \end{pmatrix}", "a--b", "∞", r"\emptyset",
         r"\begin{pmatrix}6\\3\end{pmatrix}", "0.8888888888888888", r"M_{\odot}^{7}", r"a \ominus b",
+        "all real numbers x such that x is greater than 3", "First quadrant",
         "x\u0304 = 3", "0.3\u0305", r"(-\infty, 1)\cup(1,+\infty)", r"{}_5C_2", r"\frac ab", "5\u03c0", "At 5:00",
         r"\begin{pmatrix} abc + abc & abc - abc \\ abc & abc \end{pmatrix} = \begin{pmatrix} 0 & 0 \end{pmatrix}",
     ],

@@ -89,7 +89,7 @@ _SENSELESS = (
     (re.compile(r"(?<!\\)\\\Z"), "it ends in a backslash"),
     (_CODE, "code stands in it"),
     (re.compile(r"\d{50}"), "a number of fifty digits stands in it"),
-    (re.compile(r"\A(?:We|If|Let|Using|Since|Because|At|Substituting|First)\s+(?:[a-z]{2}|\$)"), "it is prose"),
+    (re.compile(r"\A(?:We|If|Let|Using|Since|Because|At|Substituting)\s+(?:[a-z]{2}|\$)"), "it is prose"),
     (re.compile(r"\\text\s*\d"), "\\text lacks what belongs to it"),
 )
 """What no answer holds, and why."""
@@ -105,7 +105,7 @@ _NO_SYMBOL = re.compile(r"(?<!\\)(?:\\\\)*\\[^A-Za-z\s,;:!()\[\]{}$%&#_|\\/.'\"<
 _ODD = ("Cc", "Cs", "Co", "Cn", "Cf")
 """Categories of characters nobody writes on purpose."""
 _WORD = re.compile(r"[A-Za-z]{3,}")
-_PROSE, _STORY = 4, 7
+_PROSE, _STORY = 4, 9
 """Words from which on a text is prose: without a digit or a command among them, and with."""
 
 
