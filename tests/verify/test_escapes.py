@@ -263,6 +263,18 @@ def test_what_cannot_be_confined_is_not_run(monkeypatch: pytest.MonkeyPatch, int
     assert "no sandbox here" in found.detail
 
 
+@confined
+def test_programs_are_confined_also_where_feints_lies_among_the_packages_they_may_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = str(Path(launchers.__file__).parents[1])
+    readable = [*launchers._readable(), ours]
+    monkeypatch.setattr(launchers, "_readable", lambda: readable)
+    assert confinement.__wrapped__().missing == ""
+    own_file = f"ans = open({launchers.__file__!r}).read()[:3]"
+    assert run_confined(own_file, Limits(seconds=20.0)).value == '"""'
+
+
 def test_another_system_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert "darwin" in confinement.__wrapped__().missing
