@@ -165,14 +165,8 @@ def _ratio_short(figure: Figure, peer: str) -> str:
     ratios = figure.ratios(peer)
     if ratios:
         told = f"{shown(float(f'{Spread.of(ratios).median:.3g}'))} x"
-        verdict = figure.verdict(peer)
-        return (
-            f"**{told}: {peer} is better**"
-            if verdict == "theirs"
-            else f"{told}: neither"
-            if verdict == "even"
-            else told
-        )
+        said = {"theirs": f"**{told}: {peer} is better**", "even": f"{told}: neither"}
+        return said.get(figure.verdict(peer), told)
     return f"**{peer} is better**" if figure.verdict(peer) == "theirs" else ""
 
 

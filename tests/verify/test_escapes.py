@@ -18,9 +18,11 @@ from pathlib import Path
 
 import pytest
 
+from feints.records import Form
 from feints.verify import launchers
 from feints.verify.confined import confinement, run_confined
 from feints.verify.execution import Execution, Failure, Limits
+from feints.verify.executor import Executor
 from feints.verify.interpreter import Interpreter
 
 _spec = importlib.util.spec_from_file_location("escapes", Path(__file__).with_name("escapes.py"))
@@ -234,6 +236,14 @@ def test_a_launcher_ends_with_the_process_that_started_it(tmp_path: Path) -> Non
 
 
 @confined
+def test_no_launcher_outlives_the_executor_that_used_it() -> None:
+    with Executor(LIMITS) as executor:
+        assert executor.run(Form.POT, "import statistics\nans = statistics.median([5, 1, 3])").value == "3"
+        assert launchers.idle_pids()
+    assert launchers.idle_pids() == []
+
+
+@confined
 def test_threads_have_a_launcher_each() -> None:
     with ThreadPoolExecutor(3) as threads:
         programs = [f"total = 0\nfor i in range({n}000):\n  total += i\nans = total" for n in range(1, 13)]
@@ -273,6 +283,7 @@ def test_programs_are_confined_also_where_feints_lies_among_the_packages_they_ma
     assert confinement.__wrapped__().missing == ""
     own_file = f"ans = open({launchers.__file__!r}).read()[:3]"
     assert run_confined(own_file, Limits(seconds=20.0)).value == '"""'
+    launchers.close_idle()
 
 
 def test_another_system_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import Self
 
 from feints.errors import DataError, MissingExtraError
 from feints.records import Form
-from feints.verify import constraints, equations, programs
+from feints.verify import constraints, equations, launchers, programs
 from feints.verify.execution import EXECUTED, Execution, Failure, Limits, failed, value_text
 from feints.verify.interpreter import Interpreter
 from feints.verify.process import START_LIMIT, WorkerProcess
@@ -66,6 +66,7 @@ class Executor:
         if threads is not None:
             threads.shutdown(wait=True)
         self._interpreter.close()
+        launchers.close_idle()
         for _ in range(self.workers):
             worker = self._idle.get()
             if worker is not None:

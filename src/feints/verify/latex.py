@@ -177,16 +177,14 @@ def _without_words(wanted: Target, text: str, said: str) -> str | Finding:
     """`text` with a number or a phrase in words as mathematics; the finding where other words settle it."""
     plain_words = words(text)
     number = read_words(plain_words) if re.fullmatch(r"[A-Za-z][A-Za-z -]{2,}", plain_words) else None
-    if number is not None:
-        return _PHRASES.get(normal(plain_words)) or str(number)
     phrase = _PHRASES.get(normal(plain_words))
-    if phrase is None and (not is_words(text) or _LETTERS.fullmatch(plain_words)):
-        return text
-    if phrase in (None, "\\emptyset"):
-        finding = _words_for_mathematics(wanted, said)
-        if phrase is None or finding.same is False:
-            return finding
-    return phrase or text
+    if number is not None:
+        return phrase or str(number)
+    if phrase is None:
+        bare_words = is_words(text) and not _LETTERS.fullmatch(plain_words)
+        return _words_for_mathematics(wanted, said) if bare_words else text
+    finding = _words_for_mathematics(wanted, said)
+    return finding if phrase == "\\emptyset" and finding.same is False else phrase
 
 
 def _words_for_mathematics(wanted: Target, said: str) -> Finding:

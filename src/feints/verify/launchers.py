@@ -122,7 +122,8 @@ def idle_pids() -> list[int]:
 
 
 @atexit.register
-def _close_all() -> None:
+def close_idle() -> None:
+    """End the launchers that wait; those under way stay, and a further program starts another."""
     while _idle:
         found = _idle.pop()
         if found.owner == os.getpid():

@@ -61,7 +61,7 @@ _DANGLING = re.compile(
     )
 )
 """Signs with nothing between them, after them, or before them; a member of infinity, a multiple of it."""
-_ARGUMENTS = dict.fromkeys(("boxed", "sqrt"), 1) | dict.fromkeys(
+_ARGUMENTS = {"boxed": 1, "sqrt": 1} | dict.fromkeys(
     ("frac", "dfrac", "tfrac", "cfrac", "binom", "dbinom", "tbinom"), 2
 )
 _ARGUMENT = re.compile(
