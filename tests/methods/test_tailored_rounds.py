@@ -119,6 +119,19 @@ def test_replacing_data_learns_from_this_round_alone(run: Run) -> None:
     assert max(row.learnt for row in grown) > max(row.accepted for row in grown)
 
 
+def test_paid_answers_of_all_rounds_are_learnt_beside_own_texts_of_this_one(run: Run) -> None:
+    bench, _ = run(Config(rounds=2, data="paid", own=True))
+    texts = {row.id: row for row in rows(bench, "1_rationales", Rationale)}
+    right = {row.rationale_id for row in rows(bench, "2_verdicts", Verdict) if row.value is Judgement.CORRECT}
+    examples = [*bench.fits[1].lesson.train.rows, *bench.fits[1].lesson.validation.rows]
+    learnt = {texts[e.rationale_id] for e in examples if e.role in (Role.RIGHT, Role.ANCHOR)}
+    rounds = {(row.origin, row.round) for row in learnt}
+    assert rounds >= {(Origin.SELF, 2), (Origin.TAILORED, 1), (Origin.TAILORED, 2)}
+    assert (Origin.SELF, 1) not in rounds
+    paid = {row for row in texts.values() if row.origin is not Origin.SELF and row.id in right}
+    assert {row for row in learnt if row.origin is not Origin.SELF} == paid
+
+
 def test_rounds_go_on_from_the_last_student_or_begin_anew(run: Run, talker: Path) -> None:
     starts = []
     for start in ("continue", "restart"):
@@ -191,7 +204,7 @@ def test_texts_that_cannot_be_judged_are_no_success(
     assert report.outcome == "nothing could be judged" and asked == [] and solver.student == talker
 
 
-@pytest.mark.parametrize("data", ["accumulate", "replace"])
+@pytest.mark.parametrize("data", ["accumulate", "replace", "paid"])
 def test_a_twin_finds_every_round_again_in_the_tables(run: Run, data: Any) -> None:
     """What each round asked and learnt, and which student is the best, from raw rows alone."""
     bench, solver = run(Config(rounds=2, data=data))
@@ -203,8 +216,8 @@ def test_a_twin_finds_every_round_again_in_the_tables(run: Run, data: Any) -> No
     mistakes: set[str] = set()
     students, shares = [bench.student.model], []
     for number in (1, 2):
-        if data == "replace":
-            learnt, mistakes = set(), set()
+        if data != "accumulate":
+            learnt, mistakes = (set() if data == "replace" else learnt), set()
         own = [row for row in texts if row.origin is Origin.SELF and row.round == number]
         judged = [row for row in own if row.problem_id in held and verdict[row.id] is not Judgement.NOT_CHECKED]
         shares.append(sum(verdict[row.id] is Judgement.CORRECT for row in judged) / len(judged))
@@ -275,3 +288,32 @@ def test_edit_inside_a_round_pairs_own_mistakes_with_tailored_rationales(run: Ru
 def test_votes_pass_through(run: Run) -> None:
     _, solver = run(Config(rounds=1), exam=ExamSettings(max_tokens=16, votes=3, temperature=1.0))
     assert solver.samples == 3
+
+
+def test_the_mean_of_the_last_rounds_sits_the_exam_and_is_what_it_says(run: Run, tmp_path: Path) -> None:
+    """Three rounds; the weights returned without problems held back are the mean of the last two, by naive sums."""
+    free = CurateSettings(validation=0.0)
+    bench, solver = run(Config(rounds=3, mean_of=2), tmp_path / "free", curate=free)
+    trained = [load_weights(next(bench.run.path.glob(f"round_{n}/4_student/*/student"))).model for n in (2, 3)]
+    mean = load_weights(solver.student).model.state_dict()
+    for name, value in mean.items():
+        naive = sum(model.state_dict()[name] for model in trained) / 2
+        torch.testing.assert_close(value, naive)
+    assert not all(torch.equal(value, trained[1].state_dict()[name]) for name, value in mean.items())
+    made = (solver.student / "model.safetensors").stat().st_mtime_ns
+    _, same = run(Config(rounds=3, mean_of=2), tmp_path / "free", curate=free)
+    assert same.student == solver.student and (same.student / "model.safetensors").stat().st_mtime_ns == made
+    bench, _ = run(Config(rounds=2, mean_of=2), tmp_path / "held")
+    assert [row.outcome for row in reports(bench)][-1] == "exam of the mean of 2 rounds' weights"
+    assert reports(bench)[-1].held_back_counted == reports(bench)[-2].held_back_counted > 0
+
+
+def test_students_with_layers_of_their_own_have_no_mean(run: Run) -> None:
+    inner = {"name": "nat", "width": 4}
+    with pytest.raises(SettingsError, match=r"set method\.mean_of to 1"):
+        run(Config(rounds=2, mean_of=2, inner=inner), curate=CurateSettings(validation=0.0))
+
+
+def test_a_mean_of_one_round_is_that_round(run: Run) -> None:
+    bench, solver = run(Config(rounds=1, mean_of=3), curate=CurateSettings(validation=0.0))
+    assert "round_1/" in str(solver.student) and not list(bench.run.path.glob("4_student/*mean*"))

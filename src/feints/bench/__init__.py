@@ -239,6 +239,14 @@ class Bench:
         )
         return fitting.fit(self, training)
 
+    def mean(self, students: Sequence[Path], *, name: str = "mean") -> Path:
+        """Folder of a student whose weights are the mean of those of `students`, folders of one architecture.
+
+        Raises:
+            SettingsError: they hold other tensors.
+        """
+        return fitting.mean(self, students, name)
+
     def one_shot(self, student: Path, prompt: Prompt, *, form: Form = Form.COT) -> Solver:
         """A solver that asks the student in a folder once, greedily, or as often as the exam's vote wants."""
         return self.voting(self.shot(student, prompt, form=form))

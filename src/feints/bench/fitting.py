@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +53,20 @@ def fit(bench: Bench, training: Training) -> Path:
     stored = bench.run.folder(
         "4_student", label, _depends(bench, training), make, arm=bench.arm, seed=bench.seed, name=training.name
     )
+    return stored.path / "student"
+
+
+def mean(bench: Bench, students: Sequence[Path], name: str) -> Path:
+    """See `Bench.mean`."""
+
+    def make(folder: Path) -> None:
+        from feints.train.mean import write_mean  # noqa: PLC0415  torch
+
+        write_mean(students, folder / "student")
+
+    label = f"{bench.arm}-{name}-seed{bench.seed}"
+    depends = [TRAINING_VERSION, "mean", *(weights_of(bench, student) for student in students)]
+    stored = bench.run.folder("4_student", label, depends, make, arm=bench.arm, seed=bench.seed, name=name)
     return stored.path / "student"
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _LAST_PART = 4
 FINAL = "final_exam"
 """Folder of the exam of the last student."""
+MEAN = "mean_exam"
+"""Folder of the exam of the mean of the last students."""
 
 
 @dataclass(kw_only=True)
@@ -41,8 +43,8 @@ class Course:
     """Texts for each problem of an exam."""
     temperature: float
     """Of these."""
-    student: Learner = field(init=False)
-    """The student as it stands."""
+    students: list[Learner] = field(init=False)
+    """The untrained one, then that of each round that trained one."""
     best: Learner = field(init=False)
     """The student that did best on the problems held back; the later one of equals."""
     merit: float = -1.0
@@ -51,7 +53,8 @@ class Course:
     """Ledger keys of the teacher's replies so far."""
 
     def __post_init__(self) -> None:
-        self.student = self.best = self.untrained
+        self.students = [self.untrained]
+        self.best = self.untrained
         held = split_by_problem(
             self.bench.problems, validation=self.bench.curate.validation, seed=self.bench.curate.seed
         )
@@ -61,6 +64,11 @@ class Course:
     def untrained(self) -> Path:
         """The student before any training."""
         return Path(self.bench.student.model)
+
+    @property
+    def student(self) -> Learner:
+        """The student as it stands."""
+        return self.students[-1]
 
     @property
     def start(self) -> Path:
@@ -123,18 +131,38 @@ class Course:
         self.paid |= {row.ledger_key for row in rows}
         return teacher_spend(rows)
 
-    def end(self, number: int, **more: int | float) -> Learner:
+    def end(self, number: int, more: Mapping[str, int | float] | None = None, *, mean_of: int = 1) -> Learner:
         """Examine the last student on the problems held back and return the best of all.
 
-        Without such problems it is the last one. `more` fills fields of the `RoundReport`.
+        Without such problems it is the last one. With `mean_of` above 1 the last of all has the mean of the weights
+        that so many last rounds left. `more` fills fields of the `RoundReport`.
+
+        Raises:
+            SettingsError: a mean is wanted of students with layers of their own.
         """
+        self._last_exam(FINAL, number, "exam of the last student on problems held back", more or {})
+        rounds = self.students[1:][-mean_of:]
+        if len(rounds) > 1:
+            self.students.append(self.bench.mean([_plain_weights(student) for student in rounds], name="mean"))
+            self._last_exam(MEAN, number + 1, f"exam of the mean of {len(rounds)} rounds' weights", {})
+        return self.best if self.held_back else self.student
+
+    def _last_exam(self, folder: str, number: int, outcome: str, more: Mapping[str, int | float]) -> None:
         if not self.held_back:
-            return self.student
-        here = replace(self.bench, run=self.bench.run.within(FINAL))
+            return
+        here = replace(self.bench, run=self.bench.run.within(folder))
         sitting = Sitting(verdicts=Counter(), held_back=self._marks(here, number))
         self._note(sitting)
-        write_report(here, sitting.report(number, outcome="exam of the last student on problems held back", **more))
-        return self.best
+        write_report(here, sitting.report(number, outcome=outcome, **more))
+
+
+def _plain_weights(student: Learner) -> Path:
+    if isinstance(student, Path):
+        return student
+    raise SettingsError(
+        "students with layers of their own (nat) have no mean; set method.mean_of to 1, or take another method inside "
+        "the rounds"
+    )
 
 
 def write_report(bench: Bench, report: RoundReport) -> None:

@@ -105,7 +105,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     grown = bench
     for number in range(1, config.rounds + 2):
         here = course.round(number, grown)
-        course.student = inner.train(here, course.untrained, known)
+        course.students.append(inner.train(here, course.untrained, known))
         here.examine(course.solver(here, course.student), f"round_{number}")
         if number > config.rounds:
             break
@@ -127,7 +127,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         write_report(here, report)
         if not growth.added and (config.grow or not growth.paid):
             break
-    last = course.end(number + 1, problems=len(grown.problems), **course.spend(here))
+    last = course.end(number + 1, {"problems": len(grown.problems), **course.spend(here)})
     return course.solver(bench, last)
 
 

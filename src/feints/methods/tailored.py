@@ -22,7 +22,8 @@ prompts do not end in a space, so the seam is the weights of a rationale's first
 imitates only and predicts no prompt. 9) `inner` trains each round's student by another method, to which mistakes are
 wrong rationales; one with layers of its own (nat) begins each round from the untrained student. 10) A step may hold two
 rationales of one problem, each with a trio of its own (the code's sampler keeps them apart). 11) `own` adds the
-student's own right texts (rejection sampling, Yuan et al., 2023).
+student's own right texts (rejection sampling, Yuan et al., 2023). 12) `mean_of` averages the weights of the last rounds
+(model soups, Wortsman et al., 2022).
 
 Control: the teacher answers the same kind of mistakes without seeing them (`feedback: untailored`), at equal calls, or
 equal tokens with `round_tokens`. Other baselines: `reflection: 0`; `feedback: star` (Zelikman et al., 2022: the student
@@ -34,6 +35,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import reduce
 from typing import Any, Literal
 
 from pydantic import Field
@@ -58,6 +60,8 @@ from feints.runs import Stored
 from feints.train.reflection import reflective_loss
 from feints.train.student import Student
 
+Told = list[tuple[str, Stored[Rationale]]]
+"""Replies by label."""
 SEAM = 2
 """Tokens of a rationale that weigh as the prompt does in `as_released` (TAIL-D3)."""
 
@@ -92,9 +96,7 @@ class Config(Settings):
         default="clean",
         description="as_released: mistakes end with the gold answer, prompts are padded, seams weigh less.",
     )
-    rounds: int = Field(
-        default=3, ge=1, description="Most exams and trainings; a round that brings nothing is the last."
-    )
+    rounds: int = Field(default=3, ge=1, description="Most rounds; one that brings nothing is the last.")
     samples: int = Field(default=4, ge=1, description="Texts the student writes for each problem in an exam.")
     temperature: float = Field(default=1.0, gt=0, description="Of the student in its exams.")
     feedback: Literal["tailored", "untailored", "star"] = Field(
@@ -106,20 +108,20 @@ class Config(Settings):
         description="The first round learns plain rationales too; false: the teacher is asked about mistakes alone.",
     )
     own: bool = Field(default=False, description="Learn the student's own right texts too, as star always does.")
-    data: Literal["accumulate", "replace"] = Field(
-        default="accumulate", description="A round learns from all rounds so far, or from its own rationales alone."
+    data: Literal["accumulate", "replace", "paid"] = Field(
+        default="accumulate",
+        description="A round learns from all rounds so far, from its own alone, or from its own and all paid answers.",
     )
     start: Literal["continue", "restart"] = Field(
         default="continue",
         description="A round goes on from the last student, or begins with the untrained one, as it must where `inner` "
         "gives the student layers of its own (nat).",
     )
+    mean_of: int = Field(default=1, ge=1, description="Last rounds whose mean weights the returned student has.")
     prompt_weight: float = Field(default=0.1, ge=0, description="Weight of prompt tokens in imitation.")
     reflection: float = Field(default=0.5, ge=0, description="Lambda, weight of the triplet term; 0: no reflection.")
     margin: float = Field(default=1.0, gt=0, description="Rho of the triplet.")
-    pooling: Literal["last", "mean"] = Field(
-        default="last", description="State of the last token, or mean of the text."
-    )
+    pooling: Literal["last", "mean"] = Field(default="last", description="State of the last token, or the mean of all.")
     round_tokens: int | None = Field(
         default=None,
         ge=1,
@@ -138,6 +140,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     course = Course(bench=bench, prompt=bench.prompt(STUDENT), samples=config.samples, temperature=config.temperature)
     inner = None if config.inner is None else Inner.of(config.inner, methods.find)
     known: Chosen | None = None
+    paid: list[Chosen] = []
     for number in range(1, config.rounds + 1):
         here = course.round(number)
         said, verdicts, sitting = course.exam(here, number)
@@ -151,20 +154,23 @@ def distil(bench: Bench, config: Config) -> Solver:
         if not (config.own or config.feedback == "star"):
             fresh = replace(fresh, piles=replace(fresh.piles, right=()))
         asked = _asked(here, config, course, number, mistakes)
+        answers = []
         for label, told in asked:
             chosen = here.choose(told, here.judge(label, told), unit=f"{label} of round {number}")
-            fresh = fresh.joined(replace(chosen, piles=replace(chosen.piles, wrong=())))
-        known = fresh if known is None or config.data == "replace" else known.joined(fresh)
+            answers.append(replace(chosen, piles=replace(chosen.piles, wrong=())))
+        paid += answers
+        lesson = reduce(Chosen.joined, paid if config.data == "paid" else answers, fresh)
+        known = lesson if known is None or config.data != "accumulate" else known.joined(lesson)
         whole = not any(cut_short(here, told) for _, told in asked)
-        accepted = len(fresh.piles.right)
-        useful = any(row.problem_id not in course.held_back for row in fresh.piles.right)
+        accepted = [row for chosen in (fresh, *answers) for row in chosen.piles.right]
+        useful = any(row.problem_id not in course.held_back for row in accepted)
         if useful:
-            course.student = _train(here, config, course, number, known, inner)
+            course.students.append(_train(here, config, course, number, known, inner))
             here.examine(course.solver(here, course.student), f"round_{number}")
         report = sitting.report(
             number,
             mistakes=len(mistakes),
-            accepted=accepted,
+            accepted=len(accepted),
             learnt=len(known.piles.right) if useful else 0,
             problems=len(bench.problems),
             outcome=outcome_of(useful, whole),
@@ -173,12 +179,10 @@ def distil(bench: Bench, config: Config) -> Solver:
         write_report(here, report)
         if not useful or not whole:
             break
-    return course.solver(bench, course.end(number + 1))
+    return course.solver(bench, course.end(number + 1, mean_of=config.mean_of))
 
 
-def _asked(
-    bench: Bench, config: Config, course: Course, number: int, mistakes: Sequence[Rationale]
-) -> list[tuple[str, Stored[Rationale]]]:
+def _asked(bench: Bench, config: Config, course: Course, number: int, mistakes: Sequence[Rationale]) -> Told:
     """What is said in this round, by label: answers to mistakes, and in the first one plain rationales, if wanted."""
     if config.feedback == "star":
         once = SamplingSettings(
@@ -186,22 +190,18 @@ def _asked(
         )
         hint = bench.prompt(HINT)
         askings = [_about(bench, row, hint) for row in {row.problem_id: row for row in mistakes}.values()]
-        said = bench.ask(
-            "hinted", hint, askings, source=course.student, sampling=once, origin=Origin.SELF, round=number
-        )
-        return [("hinted", said)]
+        how: dict[str, Any] = {"source": course.student, "sampling": once, "origin": Origin.SELF, "round": number}
+        return [("hinted", bench.ask("hinted", hint, askings, **how))]
     first = [("teacher", bench.ask("teacher", TEACHER))] if number == 1 and config.plain else []
     return first + _feedback(bench, config, number, mistakes)
 
 
-def _feedback(
-    bench: Bench, config: Config, number: int, mistakes: Sequence[Rationale]
-) -> list[tuple[str, Stored[Rationale]]]:
+def _feedback(bench: Bench, config: Config, number: int, mistakes: Sequence[Rationale]) -> Told:
     """The teacher's answers to mistakes: all at once, or in parts until the tokens of the round are used up."""
     prompt = bench.prompt(FEEDBACK if config.feedback == "tailored" else UNTAILORED)
     waiting = sorted(mistakes, key=lambda row: unit_interval("feedback", bench.sampling.seed, row.id))
 
-    def ask(label: str, rows: Sequence[Rationale]) -> list[tuple[str, Stored[Rationale]]]:
+    def ask(label: str, rows: Sequence[Rationale]) -> Told:
         return _told(bench, prompt, number, rows, mistakes, label)
 
     if config.round_tokens is None:
@@ -219,7 +219,7 @@ def _told(
     rows: Sequence[Rationale],
     mistakes: Sequence[Rationale],
     label: str,
-) -> list[tuple[str, Stored[Rationale]]]:
+) -> Told:
     """Answers to `rows`, some of all `mistakes`; unseen ones of one problem are told apart by their seeds."""
     turn: dict[str, int] = {}
     if "wrong" not in prompt.slots:

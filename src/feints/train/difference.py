@@ -95,7 +95,7 @@ def _linear_layers(folder: Path) -> dict[str, bool]:
 
 def _tensors(base: Path, student: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Every weight before and after, one at a time."""
-    before, after = _places(base), _places(student)
+    before, after = tensor_places(base), tensor_places(student)
     if set(before) != set(after):
         other = sorted(set(before) ^ set(after))
         raise SettingsError(
@@ -107,7 +107,8 @@ def _tensors(base: Path, student: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
             yield name, one.get_tensor(name), other_.get_tensor(name)
 
 
-def _places(folder: Path) -> dict[str, Path]:
+def tensor_places(folder: Path) -> dict[str, Path]:
+    """The file of each tensor of a student's folder, by name."""
     found: dict[str, Path] = {}
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as tensors:

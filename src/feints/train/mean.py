@@ -1,0 +1,56 @@
+"""The mean of several students' weights as one student (model soups, Wortsman et al., 2022). Torch-side."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from feints.errors import SettingsError
+from feints.train.checkpoint import storage_errors
+from feints.train.difference import tensor_places
+
+
+def write_mean(students: Sequence[Path], folder: Path) -> None:
+    """Write the student whose every weight is the mean, summed in float32, of those in the folders `students`.
+
+    Tokenizer, configuration and names of files are those of the last one. One tensor of each student is in memory at a
+    time, and one file of the mean.
+
+    Raises:
+        SettingsError: the students hold other tensors, or tensors of other shapes.
+        StorageError: the folder cannot be written.
+    """
+    places = [tensor_places(student) for student in students]
+    for student, there in zip(students, places, strict=True):
+        if set(there) != set(places[-1]):
+            other = sorted(set(there) ^ set(places[-1]))[0]
+            raise SettingsError(f"{student} and {students[-1]} have no mean: {other} is in one of them only")
+    with storage_errors("the mean student", folder):
+        shutil.copytree(students[-1], folder)
+        for file in sorted(set(places[-1].values())):
+            names = [name for name, place in places[-1].items() if place == file]
+            tensors = {name: _mean(students, [there[name] for there in places], name) for name in names}
+            save_file(tensors, folder / file.name, metadata={"format": "pt"})
+
+
+def _mean(students: Sequence[Path], files: Sequence[Path], name: str) -> Tensor:
+    first = _read(files[0], name)
+    total = first.float()
+    for student, file in zip(students[1:], files[1:], strict=True):
+        one = _read(file, name)
+        if one.shape != total.shape:
+            here, there = tuple(one.shape), tuple(total.shape)
+            raise SettingsError(f"{student} and {students[0]} have no mean: {name} is {here} here and {there} there")
+        total = total + one
+    return (total / len(students)).to(first.dtype)
+
+
+def _read(file: Path, name: str) -> Tensor:
+    with safe_open(file, framework="pt") as tensors:
+        found: Tensor = tensors.get_tensor(name)
+    return found
