@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 SAME = [
+    ("15", "5!!"),
+    (r"s^2 \le 8r^2", r"8r^2 \ge s^2"),
+    (r"\cos(-x)", r"\cos -x"),
+    ("-1", "2 + -3"),
+    ("x^2", "x^{+2}"),
+    (r"\text{A5}_{11}", "A5_{11}"),
+    (r"\text{A5}_{11}", "A5"),
+    (r"\frac{1}{3}", "frac{1}{3}"),
+    ("20", r"\%20"),
+    ("48", "6!!"),
+    ("2 - x", "-x\\\\ + 2"),
     (r"\emptyset", "no solution"),
     (r"\emptyset", r"\text{no solutions}"),
     ("3", r"3 \pmod{9}"),
@@ -101,6 +112,21 @@ SAME = [
 ]
 
 DIFFERENT = [
+    ("720", "6!!"),
+    (r"s^2 \le 8r^2", r"s^2 \le 3r^2"),
+    (r"s^2 \le 8r^2", r"s^2 \ge 8r^2"),
+    ("x + y < 3", "x + y > 3"),
+    (r"\frac{1}{2}", r"\frac{110}{8,234,567.84}"),
+    (r"8:34 \text{ p.m.}", "x"),
+    ("1", "2 + -3"),
+    (r"\text{A5}_{11}", "A51"),
+    ("14x^2", "14!!x^2"),
+    ("(-4, -4)", "-4"),
+    ("-4", "(-4, -4)"),
+    ("19", "d_i > e_i"),
+    (r"8:34 \text{ p.m.}", "28"),
+    (r"\begin{pmatrix} 15 \\ 10 \end{pmatrix}", r"\frac{15}{\|\mathbf{w}\|^2} (3w_1 + 2w_2) \mathbf{w}"),
+    (r"\begin{pmatrix} 1 & 2 \end{pmatrix}", r"\begin{pmatrix} 2 & 3=4 \end{pmatrix}"),
     ("(1, 2)", r"\text{no solutions}"),
     (r"\sin^2 t", r"\cos^2 t"),
     ("4", r"2 \sqrt{3} (\cos 80^\circ + 1)"),

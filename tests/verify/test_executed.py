@@ -112,6 +112,10 @@ FAILURES = [
     (Form.SAT, "n = 2\nn = 3\nans = 2 ** n\nsolve(ans)", Failure.UNSATISFIABLE),
     (Form.SAT, "n > 2\nans = 2 ** n\nsolve(ans)", Failure.NOT_RUN),
     (Form.SAT, "n = 10 ** 9\nans = 2 ** n\nsolve(ans)", Failure.NOT_RUN),
+    (Form.SAT, "a = b ^ c\nans > 3\nsolve(ans)", Failure.AMBIGUOUS),
+    (Form.SAT, "a = b ^ c\nans > 3\nans < 2\nsolve(ans)", Failure.UNSATISFIABLE),
+    (Form.SAT, "a = b ^ c\nans = 3\nsolve(ans)", Failure.NOT_RUN),
+    (Form.SAT, "a = b ^ c\nans = d\nd > a\nsolve(ans)", Failure.NOT_RUN),
     (Form.SAT, "n = 0\nans = 1 / n\nsolve(ans)", Failure.UNSATISFIABLE),
 ]
 

@@ -77,6 +77,22 @@ def test_without_proof_one_checker_does_not_make_a_negative() -> None:
     assert rational.same is False
 
 
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        (r"$20\%$., I hope it is correct.", r"$20\%$"),
+        ("$x = 3$.Since we divide", "$x = 3$"),
+        ("$x = 3$, as wanted", "$x = 3$"),
+        ("$5$, or 6", "$5$, or 6"),
+        ("$5$, or $6$.", "$5$, or $6$"),
+        ("$5$ km", "$5$ km"),
+        ("Therefore, $x = 3$.", "$x = 3$"),
+    ],
+)
+def test_words_behind_a_formula_that_state_nothing_are_not_the_answer(text: str, stated: str) -> None:
+    assert latex.statement(text, conclusion=False) == stated
+
+
 def test_what_neither_checker_can_read_is_not_checked(pool: CheckerPool) -> None:
     verdict = pool.check(problem("2017"), r"The answer is $2 \cdot 3 \dotsm 2016 \cdot 2017$.")
     assert verdict.value is Judgement.NOT_CHECKED

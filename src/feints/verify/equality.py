@@ -10,7 +10,7 @@ from feints.verify import regions
 from feints.verify.forms import is_assignment, values
 from feints.verify.nodes import Node, UnboundedError, negative, number, positional
 from feints.verify.numeric import real_value, same_value
-from feints.verify.polynomials import Polynomial, equal, exact, multiply, proportional
+from feints.verify.polynomials import Polynomial, equal, exact, multiply, opposed, proportional
 
 
 class Outcome(IntEnum):
@@ -28,6 +28,7 @@ EQUAL, UNKNOWN, UNLIKE, DIFFERENT = Outcome.EQUAL, Outcome.UNKNOWN, Outcome.UNLI
 _COLLECTIONS = ("list", "set", "tuple")
 _FLOAT_DIGITS = 7
 """From this many decimals on, a written decimal is taken for a rounded one, as for numbers."""
+_ORDERS = {"<", ">", "\\leq", "\\geq", "\\neq"}
 _MIRROR = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq"}
 
 
@@ -64,7 +65,7 @@ def _by_zero(node: Node) -> bool:
 
 def _scalars(gold: Node, said: Node) -> Outcome:
     if "text" in (gold.op, said.op):
-        return EQUAL if gold == said else DIFFERENT if gold.op == said.op else UNLIKE
+        return EQUAL if gold == said else DIFFERENT if gold.op == said.op else _timed(gold, said)
     if "base" in (gold.op, said.op):
         return _based(gold, said)
     one, other = exact(gold), exact(said)
@@ -77,6 +78,12 @@ def _scalars(gold: Node, said: Node) -> Outcome:
         return EQUAL if _rounded(gold, said, one.constant, other.constant) else DIFFERENT
     same = same_value(gold, said)
     return UNKNOWN if same is None else EQUAL if same else UNLIKE
+
+
+def _timed(gold: Node, said: Node) -> Outcome:
+    """A time of day and something else: a number may be a full hour, a ratio a time without its half."""
+    time, other = (gold, said) if gold.op == "text" else (said, gold)
+    return UNLIKE if other.op == "div" or (other.op == "num" and ":00" in time.name) else DIFFERENT
 
 
 def _rounded(gold: Node, said: Node, one: Fraction | None, other: Fraction | None) -> bool:
@@ -96,12 +103,22 @@ def _based(gold: Node, said: Node) -> Outcome:
     based, other = (gold, said) if gold.op == "base" else (said, gold)
     if other.op == "num" and other.name:
         return EQUAL if _digits(other.name) == _digits(based.name) else DIFFERENT
+    if _written(other):
+        return EQUAL if _written(other) == based.name else DIFFERENT
     plain, value = exact(other), exact(based)
     if plain is None or plain.constant is None or value is None:
         return UNLIKE
     if _has(other, "base"):
         return EQUAL if plain.constant == value.constant else DIFFERENT
     return EQUAL if str(plain.constant) == based.name else DIFFERENT
+
+
+def _written(node: Node) -> str:
+    """Digits and capitals in a row, as A51 is read: a product of names and numbers; nothing for anything else."""
+    if node.op == "mul":
+        parts = [_written(child) for child in node.args]
+        return "".join(parts) if all(parts) else ""
+    return node.name if node.op == "num" or (node.op == "sym" and node.name.isalnum() and node.name.isupper()) else ""
 
 
 def _digits(written: str) -> str:
@@ -138,6 +155,8 @@ def _has(node: Node, op: str) -> bool:
 def _collections(gold: Node, said: Node) -> Outcome:
     if gold.op not in _COLLECTIONS or said.op not in _COLLECTIONS:
         alone, items = (said, gold.args) if gold.op in _COLLECTIONS else (gold, said.args)
+        if "tuple" in (gold.op, said.op):
+            return DIFFERENT  # no number is a point
         zero = alone.op == "num" and not alone.value and not items  # "none" for how many
         return UNKNOWN if zero or (items and all(compare(i, alone) is EQUAL for i in items)) else DIFFERENT
     if gold.op == "tuple":
@@ -178,6 +197,8 @@ def _relation_and_value(gold: Node, said: Node) -> Outcome:
         return min(compare(one, two) for one, two in pairs)
     if regions.is_region(relation) and (regions.is_region(other) or other.op in ("tuple", "sym", "list")):
         return _regions(gold, said)
+    if set(relation.name.split()) <= _ORDERS and all(compare(other, side) is DIFFERENT for side in relation.args):
+        return DIFFERENT  # an inequality that does not even name the value
     return UNLIKE
 
 
@@ -240,7 +261,9 @@ def _two_sided(gold: Node, said: Node) -> Outcome:
     if one is not None and two is not None:
         if proportional(one, two, positive=positive):
             return EQUAL
-        return UNKNOWN if positive or _bottomed(left) or _bottomed(right) else DIFFERENT
+        if _bottomed(left) or _bottomed(right):
+            return UNKNOWN
+        return DIFFERENT if not positive or opposed(one, two) else UNKNOWN
     ratio = Node("div", (left, right))
     constant = _constant_ratio(ratio, gold, said)
     return UNKNOWN if constant is None or (positive and constant) else EQUAL if constant else UNLIKE

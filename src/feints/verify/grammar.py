@@ -25,7 +25,7 @@ _FUNCTIONS = {
 _LETTERS = (
     *("alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa"),
     *("lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma"),
-    *("Delta", "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell", "hbar", "triangle"),
+    *("Delta", "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell", "hbar", "triangle", "aleph"),
 )
 _GREEK = frozenset(f"\\{name}" for name in _LETTERS)
 _CLOSING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
@@ -82,12 +82,18 @@ class _Reader:
         if self.depth > MAX_DEPTH:
             raise UnreadableError("nested too deeply")
         sign = self.take() if self.peek() in _ADDITIVE else "+"
-        total = _signed(sign, None, self.product())
+        total = _signed(sign, None, self.signed_product())
         while self.peek() in _ADDITIVE:
             sign = self.take()
-            total = _signed(sign, total, self.product())
+            total = _signed(sign, total, self.signed_product())
         self.depth -= 1
         return total
+
+    def signed_product(self) -> Node:
+        """A product behind a sign, which may have one of its own: 2 + -3."""
+        if self.peek() in ("+", "-"):
+            return _signed(self.take(), None, self.product())
+        return self.product()
 
     def product(self) -> Node:
         result = self.factor()
@@ -131,7 +137,8 @@ class _Reader:
                 node = Node("pow", (node, self.exponent()))
             elif token == "!":
                 self.take()
-                node = Node("fact", (node,))
+                twice = self.peek() == "!" and bool(self.take())
+                node = Node("fact", (node,), name="!!" if twice else "!")
             elif token == "\\degree":
                 self.take()
                 node = Node("degree", (node,))
@@ -144,9 +151,8 @@ class _Reader:
                 return node
 
     def exponent(self) -> Node:
-        if self.peek() == "-":
-            self.take()
-            return negative(self.exponent())
+        if self.peek() in ("+", "-"):
+            return _signed(self.take(), None, self.exponent())
         if self.peek() == "{":
             return self.group()
         return self.primary()
@@ -187,7 +193,10 @@ class _Reader:
     def argument(self) -> Node:
         """Of a fraction: a group or one character, as TeX reads it."""
         if self.peek() == "{":
-            return self.group()
+            inner = self.group()
+            if inner.op == "set":
+                raise UnreadableError("several values where one belongs")
+            return inner
         token = self.peek()
         if re.fullmatch(r"\d{2,}", token):
             self.tokens[self.at : self.at + 1] = [token[0], token[1:]]
@@ -307,11 +316,9 @@ class _Reader:
             return self.function(_FUNCTIONS[token])
         if token in _GREEK:
             return Node("sym", name=token)
-        if token == "\\aleph":
-            return Node("sym", name=token)
         if token in ("\\angle", "\\overleftrightarrow", "\\overarc", "\\widehat"):
             return Node("sym", name=token + self.capitals())
-        if token in ("\\emptyset",):
+        if token == "\\emptyset":
             return Node("set")
         if token in ("\\bar", "\\overline", "\\hat", "\\mathbb"):
             return Node("sym", name=token + self.script())
@@ -354,7 +361,7 @@ class _Reader:
             if self.peek() in ("!", "\\degree"):
                 inner = self.postfix(inner)
         else:
-            inner = self.factor()
+            inner = self.signed_factor()
             while not _ends(self.peek()) and self.peek() not in (*_ADDITIVE, "\\cdot", "*"):
                 if self.peek() in _FUNCTIONS or self.peek() in ("(", "|"):
                     break

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from feints.verify.terms import Tree
 
-_MAX_EXPONENT, _MAX_BITS = 400, 20_000
-"""Largest exponent and longest number that is worked out."""
+MAX_EXPONENT, MAX_BITS = 10_000, 50_000
+"""Largest exponent and longest number that is worked out: more would fill the machine first."""
 
 
 def known_values(relations: Sequence[Tree]) -> dict[str, Fraction]:
@@ -43,7 +43,7 @@ def value_of(tree: Tree, known: Mapping[str, Fraction]) -> Fraction | None:
         return None
     values = [part for part in parts if part is not None]
     found = _applied(str(head), values)
-    return found if found is None or max(abs(found.numerator), found.denominator).bit_length() <= _MAX_BITS else None
+    return found if found is None or max(abs(found.numerator), found.denominator).bit_length() <= MAX_BITS else None
 
 
 def _applied(sign: str, values: list[Fraction]) -> Fraction | None:
@@ -62,5 +62,5 @@ def _applied(sign: str, values: list[Fraction]) -> Fraction | None:
 def raised(base: Fraction, exponent: Fraction) -> Fraction | None:
     """`base` to a whole `exponent` where that is of moderate length, and not a power of zero below one."""
     bits = max(abs(base.numerator), base.denominator).bit_length()
-    whole = exponent.denominator == 1 and abs(exponent) <= _MAX_EXPONENT and bits * abs(exponent) <= _MAX_BITS
+    whole = exponent.denominator == 1 and abs(exponent) <= MAX_EXPONENT and bits * abs(exponent) <= MAX_BITS
     return base**exponent.numerator if whole and (base or exponent > 0) else None

@@ -12,6 +12,7 @@ from feints.verify.factored import as_factored
 from feints.verify.findings import Finding
 from feints.verify.forms import is_time, read
 from feints.verify.nodes import Node, UnboundedError, UnreadableError
+from feints.verify.pieces import differ
 from feints.verify.quantities import plain, read_numbers
 from feints.verify.tex import clean, has_thousands, is_words, without_units, words
 from feints.verify.wording import normal
@@ -23,6 +24,8 @@ SHORT = 400
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _SENTENCE = re.compile(r"(?<=[\w})\]%$!\"])(?<!\b[A-Z])\.\s+(?=[A-Z\\\"])|\n\s*\n")
 _VERB = re.compile(r"\b(?:is|are|equals|was|be)\b\s*:?(?=.*[\d$\\])", re.DOTALL)
+_AFTERWARDS = re.compile(r"\s*(?:[.,;]\s*|[A-Z][a-z]+\s)[^\d\\]*\Z")
+"""Words behind a formula that begin anew and state nothing."""
 _CONNECTORS = re.compile(r"\s*(?:,|;|and|or|\s|\.)*\s*")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}")
 _LABEL = re.compile(r"\(?\s*(?:\\text\s*\{|\\textbf\s*\{|\\mathrm\s*\{)?\s*\(?([A-Z])\)?\s*\}?\s*\)?")
@@ -106,7 +109,10 @@ def statement(text: str, *, conclusion: bool) -> str:
     verbs = [m.end() for m in _VERB.finditer(text) if not any(start < m.start() < end for start, end in runs)]
     if verbs and _PROSE.search(text[: verbs[-1]]):
         return statement(text[verbs[-1] :].strip(), conclusion=conclusion)
-    if len(runs) == 1 and not _PROSE.search(text[: runs[0][0]]) and len(_PROSE.findall(outside)) <= 3:
+    alone = len(runs) == 1 and not _PROSE.search(text[: runs[0][0]])
+    if alone and _AFTERWARDS.match(text, runs[0][1]):
+        return text[: runs[0][1]]
+    if alone and len(_PROSE.findall(outside)) <= 3:
         return _SENTENCE.split(text.strip(), maxsplit=1)[0]
     start, end = runs[-1] if conclusion else runs[0]
     return text[start:end]
@@ -170,6 +176,8 @@ def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding
         return Finding(False, said, CHECKER, "different by exact arithmetic")
     if best is Outcome.UNLIKE:
         return Finding(None, said, CHECKER, "different to sixty digits", "different")
+    if wanted.forms and all(differ(form, each) for form in wanted.forms for each in readings(wanted.bare, text)):
+        return Finding(False, said, CHECKER, "one of its parts is different by exact arithmetic")
     return Finding(None, said, CHECKER, "not in our grammar", "unread")
 
 

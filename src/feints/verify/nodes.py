@@ -26,7 +26,7 @@ class Node:
     value: Fraction = Fraction(0)
     """Of a num."""
     name: str = ""
-    """Symbol, function or constant; the two brackets of an interval; the digits of a base number."""
+    """Symbol, function or constant; ! or !! of a fact; the two brackets of an interval; the digits of a base number."""
     decimals: int = 0
     """Digits after the point of a num, as written."""
 

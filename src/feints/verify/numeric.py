@@ -133,7 +133,8 @@ def evaluate(node: Node, values: Mapping[str, str], context: Any, *, degrees: bo
     if op == "pow":
         return _power(args[0], args[1], context)
     if op == "fact":
-        return _bounded(args[0], 30, context) and context.factorial(args[0])
+        _bounded(args[0], 30, context)
+        return context.fac2(args[0]) if node.name == "!!" else context.factorial(args[0])
     return _function(node.name, args, context)
 
 

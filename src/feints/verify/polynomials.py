@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import comb, factorial, gcd, lcm
+from itertools import product
+from math import comb, factorial, gcd, lcm, prod
 
 from feints.verify.nodes import Node, UnboundedError, positional
 
@@ -35,6 +36,8 @@ class Ratio:
 
 
 _ONE: Polynomial = {(): Fraction(1)}
+_GRID = tuple(Fraction(n, 3) for n in (1, 2, 4, 5, 7, 8, 11, 16, 25, 40, 77, 200))
+"""Where two inequalities are held against each other; their unknowns may be lengths, so no number below 0 is tried."""
 
 
 def exact(node: Node) -> Ratio | None:
@@ -56,6 +59,21 @@ def proportional(one: Polynomial, other: Polynomial, *, positive: bool = False) 
         return not one and not other
     ratios = {other[monomial] / one[monomial] for monomial in one}
     return len(ratios) == 1 and (not positive or ratios.pop() > 0)
+
+
+def opposed(one: Polynomial, other: Polynomial) -> bool:
+    """Whether at some point of a small grid one polynomial is negative and the other positive: a proof that `one < 0`
+    and `other < 0` (or `<= 0`) hold for different numbers.
+    """
+    names = sorted({name for monomial in (*one, *other) for name, _ in monomial})
+    if not names or len(names) > 3 or "i" in names:
+        return False
+    points = ({n: v for n, v in zip(names, values, strict=True)} for values in product(_GRID, repeat=len(names)))
+    return any(_value(one, point) * _value(other, point) < 0 for point in points)
+
+
+def _value(polynomial: Polynomial, point: dict[str, Fraction]) -> Fraction:
+    return sum((c * prod(point[name] ** power for name, power in m) for m, c in polynomial.items()), Fraction(0))
 
 
 def multiply(one: Polynomial, other: Polynomial) -> Polynomial:
@@ -130,7 +148,8 @@ def _ratio(node: Node) -> Ratio:
     if node.op == "pow":
         return _power(_ratio(node.args[0]), _ratio(node.args[1]).constant)
     if node.op == "fact":
-        return Ratio({(): Fraction(factorial(_whole(node.args[0], 3000)))}, _ONE)
+        whole = _whole(node.args[0], 3000)
+        return Ratio({(): Fraction(prod(range(whole, 1, -2)) if node.name == "!!" else factorial(whole))}, _ONE)
     if node.op == "fn":
         return _function(node)
     raise UnboundedError

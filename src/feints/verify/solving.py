@@ -12,15 +12,13 @@ from functools import reduce
 from typing import Any
 
 from feints.verify.execution import Failure
-from feints.verify.known_values import known_values, raised, value_of
-from feints.verify.terms import Tree
+from feints.verify.known_values import MAX_BITS, MAX_EXPONENT, known_values, raised, value_of
+from feints.verify.terms import Tree, names
 from feints.verify.worker import limit_memory
 
 _SIGNS = ("+", "-", "*", "/", "^")
 _MAX_PRODUCT = 8
 """Most factors of a power of what is not known: more are beyond Z3."""
-_MAX_EXPONENT, _MAX_BITS = 10_000, 50_000
-"""Largest exponent and longest known number: nothing beyond is worked out, it would fill the machine first."""
 
 
 class SolvingError(Exception):
@@ -121,12 +119,12 @@ def _bounded(term: Any, known: dict[Any, Any], sympy: Any) -> Any:
 
 
 def _refuse_large(base: Any, exponent: Any) -> None:
-    if exponent.is_Rational and abs(exponent) > _MAX_EXPONENT and base not in (-1, 0, 1):
+    if exponent.is_Rational and abs(exponent) > MAX_EXPONENT and base not in (-1, 0, 1):
         raise SolvingError(Failure.MEMORY, "a power is too large to be worked out")
 
 
 def _short(value: Any, sympy: Any) -> Any:
-    if any(max(abs(one.p), one.q).bit_length() > _MAX_BITS for one in value.atoms(sympy.Rational)):
+    if any(max(abs(one.p), one.q).bit_length() > MAX_BITS for one in value.atoms(sympy.Rational)):
         raise SolvingError(Failure.MEMORY, "a number is too long to be worked out")
     return value
 
@@ -198,13 +196,23 @@ def _figures(value: Any, sympy: Any) -> str:
 
 
 def constraints(message: dict[str, Any]) -> dict[str, str]:
-    """The one value the target can have: found, forbidden, and looked for once more (SatLM)."""
+    """The one value the target can have: found, forbidden, and looked for once more (SatLM).
+
+    A constraint that Z3 cannot be given is left out where no name connects it with the target, however indirectly:
+    it cannot make a target known that the rest leave open, but the answer of the rest alone is none either.
+    """
     z3 = importlib.import_module("z3")
     solver = z3.Solver()
     solver.set("timeout", int(1000 * message["seconds"]))
     build = _Constraints(z3, message, solver)
+    refused: list[SolvingError] = []
     for relation in message["relations"]:
-        solver.add(build.condition(relation))
+        try:
+            solver.add(build.condition(relation))
+        except SolvingError as error:
+            if names(relation) & _concerned(message):
+                raise
+            refused.append(error)
     target = build.term(message["target"])
     _require(z3, solver, solver.check(), Failure.UNSATISFIABLE, "no numbers satisfy all constraints")
     value = solver.model().eval(target, model_completion=True)
@@ -215,7 +223,18 @@ def constraints(message: dict[str, Any]) -> dict[str, str]:
         raise SolvingError(Failure.AMBIGUOUS, f"the target may be {_shown(value)} or {_shown(other)}")
     if found == z3.unknown:
         _require(z3, solver, found, Failure.AMBIGUOUS, "")
+    if refused:
+        raise refused[0]
     return {"value": _shown(value)}
+
+
+def _concerned(message: dict[str, Any]) -> set[str]:
+    """Names that the target depends on, as far as constraints connect them."""
+    found: set[str] = names(message["target"])
+    groups = [names(relation) for relation in message["relations"]]
+    while any(group & found and not group <= found for group in groups):
+        found = found.union(*(group for group in groups if group & found))
+    return found
 
 
 def _require(z3: Any, solver: Any, found: Any, failure: Failure, detail: str) -> None:

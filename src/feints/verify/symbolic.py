@@ -36,23 +36,13 @@ def second_opinion(gold: str, answer: str, evidence: str) -> Finding:
     """
     broken = malformed(answer) or malformed(clean(answer))
     no_answer = Finding(None, None, CHECKER, f"what is stated is not well formed: {broken}")
-    if broken and evidence == "unread" and (len(answer) > _LONG or _POWERS.search(answer)):
+    if broken and (len(answer) > _LONG or _POWERS.search(answer)):
         return no_answer
     wanted = _parsed(target(gold).bare)
     if not wanted:
         cannot = Finding(None, answer, CHECKER, "math-verify cannot read the gold answer either")
         return no_answer if broken else cannot
-    equal, read = False, False
-    for reading in readings(target(gold).bare, clean(answer)):
-        said = _parsed(reading)
-        if not said:
-            continue
-        read = True
-        if verify(wanted, said, timeout_seconds=None):
-            equal = True
-            if _differ(wanted, said):
-                equal = False
-            break
+    equal, read = _compared(wanted, readings(target(gold).bare, clean(answer)))
     if broken and not equal and (evidence == "unread" or not read):
         return no_answer
     if not read:
@@ -64,6 +54,20 @@ def second_opinion(gold: str, answer: str, evidence: str) -> Finding:
     if evidence == "different":
         return Finding(False, answer, CHECKER, "different by our checker and by math-verify")
     return Finding(None, answer, CHECKER, "only one checker could read it, and says different")
+
+
+def _compared(wanted: list[Any], found: list[str]) -> tuple[bool, bool]:
+    """Whether one of the readings is the gold answer for math-verify, and whether it could read any."""
+    read = False
+    for reading in found:
+        said = _parsed(reading)
+        try:
+            if said and verify(wanted, said, timeout_seconds=None):
+                return not _differ(wanted, said), True
+        except TypeError:  # sympy could not order two values: it did not read them
+            continue
+        read = read or bool(said)
+    return False, read
 
 
 def _parsed(text: str) -> list[Any]:
@@ -78,11 +82,11 @@ def _parsed(text: str) -> list[Any]:
 
 
 def _readable(text: str) -> str:
-    """What math-verify cannot read said otherwise: degrees, powers of functions, empty groups.
+    """What math-verify cannot read said otherwise: degrees, powers of functions, empty groups, a letter, per cent.
 
     Outside of functions the sign of degrees is a mere unit.
     """
-    text = re.sub(r"(?<!\\)\{\s*\}", "", text)
+    text = re.sub(r"(?<!\\)\{\s*\}|(?<=[})])\s*\\?%", "", text).replace("\\aleph", "\\alpha ")
     if not _FUNCTION.search(text):
         return text.replace("\\degree", " ")
     text = _DEGREES.sub(r"\\frac{\1 \\pi}{180}", text)

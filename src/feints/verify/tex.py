@@ -33,7 +33,7 @@ _SYNONYMS = [
     (re.compile(r"\\(?:simeq|sim|thickapprox)(?![A-Za-z])"), r"\\approx "),
     (re.compile(r"\\(?:times|ast|bullet)(?![A-Za-z])"), r"\\cdot "),
     (re.compile(r"\\div(?![A-Za-z])"), "/"),
-    (re.compile(r"\\(?:lvert|rvert|vert|mid)(?![A-Za-z])"), "|"),
+    (re.compile(r"\\(?:[lr]?[vV]ert|mid)(?![A-Za-z])|(?<!\\)\\\|"), "|"),
     (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"),
     (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
     (re.compile(r"\\(?:ldots|cdots|dots|dotsc|dotsb|dotsm)(?![A-Za-z])|\.\.\.|…"), r"\\dots "),
@@ -54,14 +54,16 @@ _SYNONYMS = [
     (re.compile(r"\\(?:arctan|tan\^\{-1\}|tan\^-1)(?![A-Za-z])"), r"\\arctan "),
 ]
 _FONT = re.compile(
-    r"\\(?:mathrm|mathbf|mathit|mathsf|mathcal|boldsymbol|bm|operatorname|rm|bf|overrightarrow|vec|underline)"
+    r"\\(?:mathrm|mathbf|mathit|mathsf|mathtt|mathcal|boldsymbol|bm|operatorname|rm|bf|overrightarrow|vec|underline)"
     r"\s*(?:\{([^{}]*)\}|(?=[A-Za-z\d]))"
 )
-_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|textup|mbox|hbox)\s*(?:\{([^{}]*)\}|\s([A-Za-z]))")
-_BOX_AND_POWER = re.compile(_TEXT.pattern + r"(?:\s*\^\s*\{?\d\}?)?")
+TEXT_BOX = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|textup|mbox|hbox)\s*(?:\{([^{}]*)\}|\s([A-Za-z]))")
+_BOX_AND_POWER = re.compile(TEXT_BOX.pattern + r"(?:\s*\^\s*\{?\d\}?)?")
 _LAST_WORD = re.compile(r"(?<![\\A-Za-z])(?P<word>[A-Za-z][A-Za-z.'-]*)\s*(?P<power>\^\s*(?:[23]|\{\s*[23]\s*\}))?\s*$")
 _DIGIT = re.compile(r"(?![0-9])\d")
 """A decimal digit of another script, or as wide as a letter of it."""
+_BASED = re.compile(r"\\(?:text|mathrm)\s*\{\s*(\w+)\s*\}(?=\s*_)")
+"""A numeral in a text box before its base."""
 _MODULUS = re.compile(r"(?<=\d)\s*(?:\\pmod\s*(?:\{\s*\d+\s*\}|\d)|\(\s*\\?mod\s*\d+\s*\))\s*\Z")
 """What a remainder is a remainder of."""
 _JOINED = re.compile(r"[-+*^=(\[]\s*\Z")
@@ -73,7 +75,9 @@ _UNITS = frozenset(
         *("ml", "mi", "yd", "usd", "cents", "cent", "units", "unit", "dollars", "dollar", "sq", "pm", "am"),
     )
 )
-_NAMED = re.compile(r"(?<![\\A-Za-z])(sqrt|sin|cos|tan|cot|sec|csc|ln|log|pi|infinity|infty|exp|cup)(?![A-Za-z])")
+_NAMED = re.compile(
+    r"(?<![\\A-Za-z])(frac(?=\s*\{)|sqrt|sin|cos|tan|cot|sec|csc|ln|log|pi|infinity|infty|exp|cup)(?![A-Za-z])"
+)
 _ORDINAL = re.compile(r"(?<=\d)\s*\^?\s*\{?\s*(?:\\(?:text|textsuperscript|mathrm)\s*\{)?(?:th|st|nd|rd)\b\}{0,2}")
 _ROW_SPACE = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:ex|em|pt|mm|cm|in)\s*\]")
 _PERIOD = re.compile(r"(?<![\d.])(\d+\.\d*?)(\d{1,3}?)\2+\s*(?:\\(?:ldots|dots|cdots|dotsc)|\.\.\.|…)")
@@ -90,6 +94,7 @@ def clean(text: str) -> str:
         text = _DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), text)
     if "\\begin" not in text:
         text = re.sub(r"^\s*\\\\(?=\\[A-Za-z])", "", text)
+        text = re.sub(r"\\\\(?=\s*[-+*/=])", " ", text)
         text = re.sub(r"\\\\(?=[A-Za-z%$])", r"\\", text)
     text = re.sub(r"\\begin\{(?:align|equation|gather)\*?\}|\\end\{(?:align|equation|gather)\*?\}|(?<!\\)&=", " ", text)
     text = _ORDINAL.sub("", _ROW_SPACE.sub(r"\\\\", text))
@@ -105,7 +110,8 @@ def clean(text: str) -> str:
         text, changed = _FONT.subn(lambda m: m[1] or "", text)
         if not changed:
             break
-    text = text.replace("\\%", "%").replace("€", "").replace("£", "")
+    text = _BASED.sub(r"\1", text)
+    text = re.sub(r"^\s*%\s*", "", text.replace("\\%", "%")).replace("€", "").replace("£", "")
     text = _NAMED.sub(lambda m: "\\" + {"infinity": "infty"}.get(m[1], m[1]) + " ", text)
     text = re.sub(r"(?<=[\w)}])\s*\*\*\s*(?=[\w({])", "^", text).replace("**", " ")
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
@@ -167,14 +173,14 @@ def _at(text: str, at: int, sign: str) -> bool:
 def words(text: str) -> str:
     """`text` without its text boxes' braces: what a reader sees as words."""
     for _ in range(2):
-        text = _TEXT.sub(lambda m: f" {m[1] if m[1] is not None else m[2]} ", text)
+        text = TEXT_BOX.sub(lambda m: f" {m[1] if m[1] is not None else m[2]} ", text)
     return re.sub(r"\s+", " ", text).strip()
 
 
 def is_words(text: str) -> bool:
     """Whether a cleaned answer is words and not mathematics: a text box alone, or letters that form a word."""
     inner = text.strip("() ")
-    if _TEXT.fullmatch(inner) is not None:
+    if TEXT_BOX.fullmatch(inner) is not None:
         return not re.fullmatch(r"[\d.,/\s]*", words(inner))
     return re.fullmatch(r"[A-Za-z][A-Za-z'\-]{3,}(?: [A-Za-z'\-]+)*", inner) is not None
 

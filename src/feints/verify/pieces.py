@@ -1,0 +1,55 @@
+"""Answers of several parts, one of which cannot be read: another part that is exactly different settles the whole."""
+
+from __future__ import annotations
+
+import re
+
+from feints.verify.equality import Outcome, compare
+from feints.verify.forms import read
+from feints.verify.nodes import Node, UnboundedError, UnreadableError
+from feints.verify.polynomials import exact
+from feints.verify.tex import split
+
+_MATRIX = re.compile(r"\\begin\s*\{([a-zA-Z]?matrix)\}(.*)\\end\s*\{\1\}", re.DOTALL)
+_BRACKETS = re.compile(r"[(\[](.*)[)\]]", re.DOTALL)
+
+
+def differ(gold: Node, said: str) -> bool:
+    """Whether a cleaned answer that is unreadable as a whole has a part that the gold answer has otherwise.
+
+    A point, an interval and a matrix are compared place by place, where they have as many places; a list that goes on
+    in dots is no single number.
+    """
+    if gold.op == "matrix":
+        return _matrix_differs([list(row.args) for row in gold.args], said)
+    if gold.op in ("tuple", "interval"):
+        inner = _BRACKETS.fullmatch(said)
+        return inner is not None and _places_differ(list(gold.args), _parts(inner[1], ","))
+    value = exact(gold)
+    parts = _parts(said, ",")
+    return value is not None and value.constant is not None and len(parts) > 2 and "\\dots" in parts
+
+
+def _matrix_differs(gold: list[list[Node]], said: str) -> bool:
+    inner = _MATRIX.fullmatch(said)
+    if inner is None:
+        return False
+    rows = [_parts(row, "&") for row in _parts(inner[2], "\\\\") if row]
+    if len(rows) != len(gold):
+        return False
+    return any(_places_differ(one, other) for one, other in zip(gold, rows, strict=True))
+
+
+def _parts(text: str, sign: str) -> list[str]:
+    return [part for _, part in split(text, (sign,))]
+
+
+def _places_differ(gold: list[Node], said: list[str]) -> bool:
+    return len(gold) == len(said) and any(_differs(one, other) for one, other in zip(gold, said, strict=True))
+
+
+def _differs(gold: Node, said: str) -> bool:
+    try:
+        return compare(gold, read(said, thousands=False)) is Outcome.DIFFERENT
+    except (UnreadableError, UnboundedError, RecursionError):
+        return False
