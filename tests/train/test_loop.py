@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from feints.errors import StorageError, StudentError
 from feints.train.loop import fit
@@ -197,6 +198,28 @@ def test_the_best_epoch_is_kept(make_student, make_examples, tmp_path):
         show_progress=False,
     )
     assert rest.validation[0]["loss"] == pytest.approx(min(losses), rel=1e-4)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_the_mean_of_the_last_epochs_is_kept_also_after_a_crash(lora, make_student, make_examples, tmp_path):
+    examples = make_examples(make_student("llama"), 10)
+    settings = SETTINGS.model_copy(update={"average_epochs": 2})
+
+    def run(folder, settings, on_step=None):
+        student = make_student("llama", lora=lora)
+        fit(student, examples, weighted_nll(), settings, folder, on_step=on_step, show_progress=False)
+        return dict(student.model.named_parameters())
+
+    last, mean = run(tmp_path / "last", SETTINGS), run(tmp_path / "mean", settings)
+    second, third = (load_file(tmp_path / "mean" / f"epoch-{n}.safetensors") for n in (2, 3))
+    for name, value in third.items():
+        assert torch.equal(value, last[name])
+        torch.testing.assert_close(mean[name].detach(), (second[name] + value) / 2)
+    assert any(not torch.equal(second[name], value) for name, value in third.items())
+    with pytest.raises(_KilledError):
+        run(tmp_path / "killed", settings, _kill_at(8))
+    for again in (run(tmp_path / "killed", settings), run(tmp_path / "mean", settings)):
+        _assert_equal(mean, again)
 
 
 def test_max_steps_runs_over_epochs_and_sets_the_schedule(make_student, make_examples, tmp_path):

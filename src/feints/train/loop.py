@@ -36,6 +36,7 @@ from feints.train.checkpoint import (
 )
 from feints.train.head import inner_model
 from feints.train.losses import Loss
+from feints.train.mean import mean_tensors
 from feints.train.metrics import FitResult, MetricsFile, StepReport, Sums, TrainProgress, readable
 from feints.train.optimizer import make_optimizer
 from feints.train.rows import Layout, Rows
@@ -45,7 +46,7 @@ from feints.train.student import Student
 from feints.train.trackers import make_accelerator
 
 METRICS_FILE = "metrics.jsonl"
-BEST_FILE = "best.safetensors"
+BEST_FILE, EPOCH_FILE = "best.safetensors", "epoch-{}.safetensors"
 
 
 def fit(
@@ -330,6 +331,14 @@ class _Run:
             self._validate(self.validation)
         progress.epoch += 1
         progress.step_in_epoch = 0
+        if progress.epoch in self.settings.averaged(len(self.epochs)):
+            self._keep(EPOCH_FILE.format(progress.epoch))
+
+    def _keep(self, file: str) -> None:
+        """Write the weights as they stand; every rank takes part."""
+        state = trainable_state(self._held)
+        if self._main:
+            save_tensors(state, self.folder / file)
 
     def _validate(self, batcher: Batcher) -> None:
         """Examine the student on held-out examples, and keep its weights when they are the best so far."""
@@ -343,9 +352,7 @@ class _Run:
         score = {"loss": -record["loss"], "right": record.get("logprob_right", -record["loss"]), "last": math.inf}
         if progress.best_score is None or score[self.settings.best] >= progress.best_score:
             progress.best_score, progress.best_epoch = score[self.settings.best], progress.epoch + 1
-            state = trainable_state(self._held)
-            if self._main:
-                save_tensors(state, self.folder / BEST_FILE)
+            self._keep(BEST_FILE)
 
     def _checkpoint(self, *, force: bool) -> None:
         settings, progress = self.settings, self.progress
@@ -380,7 +387,9 @@ class _Run:
 
     def _take_best(self) -> None:
         """Leave the kept weights in the student."""
-        if self.progress.best_epoch is not None:
+        if averaged := self.settings.averaged(len(self.epochs)):
+            load_trainable_state(self._held, mean_tensors([self.folder / EPOCH_FILE.format(n) for n in averaged]))
+        elif self.progress.best_epoch is not None:
             load_trainable_state(self._held, load_tensors(self.folder / BEST_FILE))
         if self._skeleton is not None:
             self.student.model = gathered(self._held, self._skeleton)

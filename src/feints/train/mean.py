@@ -15,6 +15,13 @@ from feints.train.checkpoint import storage_errors
 from feints.train.difference import tensor_places
 
 
+def mean_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of the tensors of several files, summed in float32; each file holds the same names."""
+    with safe_open(files[-1], framework="pt") as tensors:
+        names = list(tensors.keys())
+    return {name: _mean(files, files, name) for name in names}
+
+
 def write_mean(students: Sequence[Path], folder: Path) -> None:
     """Write the student whose every weight is the mean, summed in float32, of those in the folders `students`.
 

@@ -83,6 +83,8 @@ class TrainSettings(BaseModel):
     """Precision of the arithmetic; sums, losses and the optimiser stay in float32."""
     best: Literal["loss", "right", "last"] = "loss"
     """Which epoch is kept where there are validation examples: least loss, most probable right targets, or the last."""
+    average_epochs: int = Field(default=1, ge=1)
+    """The kept weights are the mean of those after so many last epochs, whatever `best` says; 1 for no mean."""
     seed: int = Field(default=0, ge=0)
     """Of data order and dropout."""
     log_steps: int = Field(default=10, ge=1)
@@ -106,6 +108,11 @@ class TrainSettings(BaseModel):
         if self.batch_tokens is not None:
             return {"batch_tokens": self.batch_tokens}
         return {"batch_examples": self.batch_examples or 32}
+
+    def averaged(self, epochs: int) -> range:
+        """Of so many epochs, counted from 1, those whose weights are averaged; none where it would be one."""
+        count = min(self.average_epochs, epochs)
+        return range(epochs - count + 1, epochs + 1) if count > 1 else range(0)
 
     def rate(self, step: int, steps: int, epoch: int) -> float:
         """Learning rate of step `step` (from 0) of `steps`, in epoch `epoch` (from 0)."""
