@@ -35,7 +35,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import reduce
 from typing import Any, Literal
 
 from pydantic import Field
@@ -108,9 +107,8 @@ class Config(Settings):
         description="The first round learns plain rationales too; false: the teacher is asked about mistakes alone.",
     )
     own: bool = Field(default=False, description="Learn the student's own right texts too, as star always does.")
-    data: Literal["accumulate", "replace", "paid"] = Field(
-        default="accumulate",
-        description="A round learns from all rounds so far, from its own alone, or from its own and all paid answers.",
+    data: Literal["accumulate", "replace"] = Field(
+        default="accumulate", description="A round learns from all rounds so far, or from its own rationales alone."
     )
     start: Literal["continue", "restart"] = Field(
         default="continue",
@@ -140,7 +138,6 @@ def distil(bench: Bench, config: Config) -> Solver:
     course = Course(bench=bench, prompt=bench.prompt(STUDENT), samples=config.samples, temperature=config.temperature)
     inner = None if config.inner is None else Inner.of(config.inner, methods.find)
     known: Chosen | None = None
-    paid: list[Chosen] = []
     for number in range(1, config.rounds + 1):
         here = course.round(number)
         said, verdicts, sitting = course.exam(here, number)
@@ -154,23 +151,20 @@ def distil(bench: Bench, config: Config) -> Solver:
         if not (config.own or config.feedback == "star"):
             fresh = replace(fresh, piles=replace(fresh.piles, right=()))
         asked = _asked(here, config, course, number, mistakes)
-        answers = []
         for label, told in asked:
             chosen = here.choose(told, here.judge(label, told), unit=f"{label} of round {number}")
-            answers.append(replace(chosen, piles=replace(chosen.piles, wrong=())))
-        paid += answers
-        lesson = reduce(Chosen.joined, paid if config.data == "paid" else answers, fresh)
-        known = lesson if known is None or config.data != "accumulate" else known.joined(lesson)
+            fresh = fresh.joined(replace(chosen, piles=replace(chosen.piles, wrong=())))
+        known = fresh if known is None or config.data == "replace" else known.joined(fresh)
         whole = not any(cut_short(here, told) for _, told in asked)
-        accepted = [row for chosen in (fresh, *answers) for row in chosen.piles.right]
-        useful = any(row.problem_id not in course.held_back for row in accepted)
+        accepted = len(fresh.piles.right)
+        useful = any(row.problem_id not in course.held_back for row in fresh.piles.right)
         if useful:
             course.students.append(_train(here, config, course, number, known, inner))
             here.examine(course.solver(here, course.student), f"round_{number}")
         report = sitting.report(
             number,
             mistakes=len(mistakes),
-            accepted=len(accepted),
+            accepted=accepted,
             learnt=len(known.piles.right) if useful else 0,
             problems=len(bench.problems),
             outcome=outcome_of(useful, whole),
