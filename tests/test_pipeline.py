@@ -292,7 +292,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> type[Settings]:
         distil=distil,
         control=lambda config: None,
         arm=lambda config: (f"toy{config.further}", "a toy"),
-        further_requests=lambda config, sampled: config.further * sampled,
+        asks=lambda config, sampled: methods.Asks(config.further * sampled),
     )
     monkeypatch.setattr(methods, "_added", lambda: {"toy": SimpleNamespace(load=lambda: method)})
     return Config
@@ -318,6 +318,10 @@ def test_baselines_stand_beside_the_method_and_its_control(do: Do, toy: type[Set
         "and at most 144 further requests by toy3",
         "and at most 192 further requests by toy4",
     ]
+    alone = "method={name: tailored, plain: false, rounds: 2, samples: 1, round_tokens: 50, inner: {name: plain_cot}}"
+    said = plan_recipe(load_recipe(small_recipe, [alone]), folder)
+    assert not any(line.startswith("requests:") for line in said), "the plain question is never asked"
+    assert said[-2].startswith("at most 96 further requests, 100 tokens in all, by tailored")
     with pytest.raises(SettingsError, match="two arms of this run are called 'answer_only'"):
         do("baselines=[{name: plain_cot, target: answer}]")
     with pytest.raises(SettingsError, match="furthr: unknown key; did you mean further") as mistakes:

@@ -270,19 +270,29 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
         pairs = requests_for(problems.train, prompt, sampling.sampling(), samples=most, seed=sampling.seed)
         price = recipe.teacher.prices.get(recipe.teacher.model)
         found = plan([request for _, request in pairs], teacher.identity, ledger, price)
-        return [*problems.notices, f"teacher: {teacher.identity}", *found.lines(), *_further(recipe, len(pairs))]
+        asked = _asked(recipe, len(pairs))
+        plainly = found.lines() if any(one.plain for one in asked.values()) or not asked else []
+        return [*problems.notices, f"teacher: {teacher.identity}", *plainly, *_further(asked, bool(plainly))]
 
 
-def _further(recipe: Recipe, sampled: int) -> list[str]:
-    """What methods ask after the first `sampled` requests, at most; each says so itself, in `further_requests`."""
+def _asked(recipe: Recipe, sampled: int) -> dict[str, methods.Asks]:
+    """What every arm asks; nothing where the files of methods cannot be read."""
     if find_spec("torch") is None:
-        return []  # the settings of a method are known only where its file can be read
-    counted = [
-        (arm.name, arm.method.further_requests(arm.config, sampled))
+        return {}
+    return {
+        arm.name: arm.method.asks(arm.config, sampled) if isinstance(arm.method, methods.Planned) else methods.Asks()
         for arm in arms_of(recipe)
-        if isinstance(arm.method, methods.Planned)
-    ]
-    return [f"and at most {requests:,} further requests by {name}" for name, requests in counted if requests]
+    }
+
+
+def _further(asked: Mapping[str, methods.Asks], plainly: bool) -> list[str]:
+    """What is asked besides the plain question, in lines."""
+    lines = []
+    for name, one in asked.items():
+        bound = "" if one.tokens is None else f", {one.tokens:,} tokens in all,"
+        if one.further:
+            lines.append(f"{'and ' if plainly else ''}at most {one.further:,} further requests{bound} by {name}")
+    return lines or ([] if plainly else ["no request"])
 
 
 def sample_recipe(recipe: Recipe, out: Path, console: Console) -> list[str]:

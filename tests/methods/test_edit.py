@@ -149,9 +149,9 @@ def test_nothing_is_asked_that_is_not_needed_and_the_plan_covers_it(
     assert labels(bench) == asked
     tables = {name: table(bench, "1_rationales", name, Rationale) for name in asked}
     further = sum(len(rows) for name, rows in tables.items() if name != "teacher")
-    assert further <= edit.further_requests(config, len(tables["teacher"]))
+    assert further <= edit.asks(config, len(tables["teacher"])).further
     if asked == {"teacher"}:
-        assert edit.further_requests(config, len(tables["teacher"])) == 0
+        assert edit.asks(config, len(tables["teacher"])).further == 0
 
 
 def test_sampled_pairs_are_a_source_of_their_own(edited: Edited) -> None:

@@ -99,7 +99,7 @@ def test_scott_reads_a_wrong_rationale_and_learns_its_answer(
     sampled = {row.problem_id for row in rows.values() if row.origin is Origin.SAMPLED
                and verdicts[row.id] is Judgement.WRONG}  # fmt: skip
     assert not sampled & {row.problem_id for row in asked}, "natural ones cost nothing, so they come first"
-    assert len(asked) <= multi_task.further_requests(Config(variant="scott"), len(bench.problems) * bench.sampling.n)
+    assert len(asked) <= multi_task.asks(Config(variant="scott"), len(bench.problems) * bench.sampling.n).further
 
 
 def test_the_control_learns_the_task_that_is_examined() -> None:

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from tests.methods.rounds_bench import DATA, Config, Run, gold, reports, rows
 
+from feints import methods
 from feints.curate.examples import answer_text
 from feints.curate.leak import remove_leaks
 from feints.errors import SettingsError
 from feints.generate.prompt import Prompt
 from feints.lab import world
-from feints.methods import tailored
+from feints.methods import asc, tailored
 from feints.records import (
     AnswerKind,
     Choice,
@@ -263,5 +264,16 @@ def test_the_names_of_arms_tell_them_apart() -> None:
     assert len({tailored.arm(config)[0] for config in configs}) == len(configs)
     assert tailored.control(Config()) == Config(feedback="untailored")
     assert tailored.control(Config(feedback="star")) is None
-    assert tailored.further_requests(Config(rounds=2, samples=3), 50) == 300
-    assert tailored.further_requests(Config(feedback="star"), 50) == 0
+    assert tailored.asks(Config(rounds=2, samples=3), 50).further == 300
+    assert tailored.asks(Config(feedback="star"), 50).further == 0
+    bounded = tailored.asks(Config(rounds=2, samples=3, round_tokens=900, plain=False), 50)
+    assert bounded == methods.Asks(further=300, tokens=1800, plain=False)
+    assert tailored.asks(Config(), 50).tokens is None and tailored.asks(Config(), 50).plain
+
+
+def test_a_vote_over_rounds_asks_what_they_ask() -> None:
+    inner = {"name": "tailored", "rounds": 2, "samples": 3, "round_tokens": 900, "plain": False}
+    alone = asc.asks(asc.Config(inner=inner, teacher=False), 50)
+    assert alone == methods.Asks(further=300, tokens=1800, plain=False)
+    assert asc.asks(asc.Config(inner=inner), 50).plain, "the ranker learns the teacher's rationales too"
+    assert asc.asks(asc.Config(inner={"name": "plain_cot"}, teacher=False), 50) == methods.Asks()

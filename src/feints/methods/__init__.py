@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -44,12 +45,24 @@ class Method(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """What a method asks of the teacher at most."""
+
+    further: int = 0
+    """Requests besides the plain question about every problem."""
+    tokens: int | None = None
+    """Tokens of these, sent and received, where something bounds them."""
+    plain: bool = True
+    """Whether the plain question is asked at all."""
+
+
 @runtime_checkable
 class Planned(Method, Protocol):
-    """A method that says what it will ask of the teacher besides the first sampling."""
+    """A method that asks the teacher something else than the plain question about every problem."""
 
-    def further_requests(self, config: Any, sampled: int, /) -> int:
-        """The most requests after the first `sampled` ones."""
+    def asks(self, config: Any, sampled: int, /) -> Asks:
+        """What it asks at most, the plain question being `sampled` requests."""
         ...
 
 

@@ -32,6 +32,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from feints import methods
 from feints.bench import Bench, dual
 from feints.config import Settings
 from feints.curate.choice import Chosen
@@ -162,13 +163,13 @@ def arm(config: Config) -> tuple[str, str]:
     return "_".join([name, *changed]), words
 
 
-def further_requests(config: Config, sampled: int) -> int:
+def asks(config: Config, sampled: int) -> methods.Asks:
     """Most calls of the teacher after the first `sampled` ones: a chain is mended or corrupted, a pair labelled."""
     paired = config.sources if config.second != "none" else "sampled"
     again = config.first in MENDING or paired != "sampled"
     labels = config.pattern != "any" and config.second != "none"
     drawn_again = 2 if config.first == "repeated+rectified" else config.first == "repeated"  # and its wrong ones mended
-    return sampled * (again + labels + drawn_again)
+    return methods.Asks(sampled * (again + labels + drawn_again))
 
 
 # ------------------------------------------------------------------------------------------------------- dual chains

@@ -22,6 +22,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from feints import methods
 from feints.bench import Bench
 from feints.config import UnreleasedSettings
 from feints.curate.choice import Chosen
@@ -109,10 +110,10 @@ def arm(config: Config) -> tuple[str, str]:
     return f"etd_one_form_{ORDERS[config.order][0]}", "as many examples, all of one form"
 
 
-def further_requests(config: Config, sampled: int) -> int:
+def asks(config: Config, sampled: int) -> methods.Asks:
     """Two more forms are asked for, whatever is learnt."""
     del config
-    return 2 * sampled
+    return methods.Asks(2 * sampled)
 
 
 def _as_many(rows: Sequence[Rationale], form: Form, held_back: frozenset[str]) -> tuple[Rationale, ...]:

@@ -283,12 +283,12 @@ def control(config: Config) -> Config | None:
     return config.model_copy(update={"grow": False}) if config.grow else None
 
 
-def further_requests(config: Config, sampled: int) -> int:
+def asks(config: Config, sampled: int) -> methods.Asks:
     """Most calls of the teacher after the first `sampled` ones: without a bound the set can double each round."""
     if config.round_calls is not None:
-        return config.rounds * config.round_calls
+        return methods.Asks(config.rounds * config.round_calls)
     doublings: int = 2**config.rounds - 1
-    return doublings * (2 + config.attempts) * sampled
+    return methods.Asks(doublings * (2 + config.attempts) * sampled)
 
 
 def arm(config: Config) -> tuple[str, str]:

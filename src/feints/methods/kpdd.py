@@ -29,6 +29,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from feints import methods
 from feints.bench import Bench
 from feints.config import UnreleasedSettings
 from feints.curate.choice import Chosen
@@ -169,9 +170,9 @@ def arm(config: Config) -> tuple[str, str]:
     return name, f"core question and information before the solution, by {who}"
 
 
-def further_requests(config: Config, sampled: int) -> int:
+def asks(config: Config, sampled: int) -> methods.Asks:
     """Chained calls ask for core question and information first, once each."""
-    return 2 * sampled if config.calls == "chained" else 0
+    return methods.Asks(2 * sampled if config.calls == "chained" else 0)
 
 
 # ------------------------------------------------------------------------------------------------ the teacher's part

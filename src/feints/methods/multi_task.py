@@ -27,6 +27,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from feints import methods
 from feints.bench import Bench, dual
 from feints.config import Settings
 from feints.curate.choice import Chosen
@@ -96,9 +97,9 @@ def arm(config: Config) -> tuple[str, str]:
     return (config.variant if usual else f"{config.variant}_share_{config.share:g}".replace(".", "_")), words
 
 
-def further_requests(config: Config, sampled: int) -> int:
+def asks(config: Config, sampled: int) -> methods.Asks:
     """Most calls of the teacher after the first `sampled` ones, for the plan."""
-    return sampled if config.variant == "scott" else 0
+    return methods.Asks(sampled if config.variant == "scott" else 0)
 
 
 # ------------------------------------------------------------------------------------------------------------- tasks

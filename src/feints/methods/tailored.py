@@ -273,9 +273,12 @@ def control(config: Config) -> Config | None:
     return config.model_copy(update={"feedback": "untailored"}) if config.feedback == "tailored" else None
 
 
-def further_requests(config: Config, sampled: int) -> int:
+def asks(config: Config, sampled: int) -> methods.Asks:
     """Most calls of the teacher after the first `sampled` ones: every text of every exam may be a mistake."""
-    return 0 if config.feedback == "star" else config.rounds * config.samples * sampled
+    if config.feedback == "star":
+        return methods.Asks(plain=config.plain)
+    tokens = None if config.round_tokens is None else config.rounds * config.round_tokens
+    return methods.Asks(config.rounds * config.samples * sampled, tokens, config.plain)
 
 
 def arm(config: Config) -> tuple[str, str]:
