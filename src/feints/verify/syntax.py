@@ -43,11 +43,12 @@ _NOTHING = {
 }
 """What may stand anywhere."""
 _NO_ARGUMENT = _CLOSE | _NOTHING | {"and", "or"}
+_NO_SCRIPT = _CLOSE | _RELATIONS | (_JOINING - {"*"}) | {"", ",", ";", "^", "_", "&"}
 _LETTERS = re.compile(r"\w+\Z")
 _KNOWN_SIGNS = re.compile(
-    "[\u00a1-\u00bf\u00d7\u00f7\u2010-\u205e\u2190-\u22ff\u2308-\u230b\u27c0-\u27ef\u3000-\u303f\uff01-\uff65]"
+    "[\u00a1-\u00bf\u00d7\u00f7\u2010-\u205e\u2190-\u22ff\u2308-\u230b\u25a0-\u25ff\u27c0-\u27ef\u3000-\u303f\uff01-\uff65]"
 )
-_SHAPES = "°△▲□■○◯"
+"""Signs beyond ASCII: operators, arrows, shapes, dashes and quotes, points as wide as a letter."""
 _LONGEST = 4000
 
 
@@ -93,10 +94,8 @@ class _Reader:
     def __init__(self, tokens: list[str]) -> None:
         self.tokens = [re.sub(r"\s+", "", token) for token in tokens]
         self.at = 0
-        last = len(tokens) - 1
-        self.stops = {
-            at for at, token in enumerate(tokens) if re.fullmatch(r"\.\s+", token) or (at == last and token == ".")
-        }
+        ended = [*tokens[:-1], f"{tokens[-1]} "] if tokens else []
+        self.stops = {at for at, token in enumerate(ended) if re.fullmatch(r"\.\s+", token)}
         self.matrices = 0
 
     def peek(self) -> str:
@@ -188,7 +187,7 @@ class _Reader:
 
     def foreign(self, token: str, here: _Here) -> _Here:
         """A sign beyond ASCII: quotes and points of other scripts part, signs of mathematics may be anything."""
-        if not _KNOWN_SIGNS.match(token) and token not in _SHAPES and unicodedata.category(token)[0] in "SP":
+        if not _KNOWN_SIGNS.match(token) and unicodedata.category(token)[0] in "SP":
             raise _DisorderError(f"{ascii(token)} is no sign of mathematics")
         if unicodedata.category(token)[0] == "P":
             return here if here is not VALUE else NOTHING
@@ -222,13 +221,7 @@ class _Reader:
             if _LETTERS.match(self.peek()) or self.peek()[:1] in (".", "\\", "{"):
                 self.step(self.take(), SIGN)
             return VALUE
-        if (
-            not token
-            or token in _CLOSE
-            or token in _RELATIONS
-            or token in _JOINING - {"*"}
-            or token in (",", ";", "^", "_", "&")
-        ):
+        if token in _NO_SCRIPT:
             raise _DisorderError("a power or an index is missing")
         if token not in _AFTER and token not in ("*", "'"):
             self.step(token, NOTHING)
