@@ -322,6 +322,8 @@ def test_baselines_stand_beside_the_method_and_its_control(do: Do, toy: type[Set
     said = plan_recipe(load_recipe(small_recipe, [alone]), folder)
     assert not any(line.startswith("requests:") for line in said), "the plain question is never asked"
     assert said[-2].startswith("at most 96 further requests, 100 tokens in all, by tailored")
+    with pytest.raises(SettingsError, match="would pay for replies that nothing learns from"):
+        sample_recipe(load_recipe(small_recipe, [alone]), folder, Console(file=io.StringIO()))
     with pytest.raises(SettingsError, match="two arms of this run are called 'answer_only'"):
         do("baselines=[{name: plain_cot, target: answer}]")
     with pytest.raises(SettingsError, match="furthr: unknown key; did you mean further") as mistakes:

@@ -299,7 +299,16 @@ def sample_recipe(recipe: Recipe, out: Path, console: Console) -> list[str]:
     """Sample the first round and judge it, and say what came of it, in lines; needs no torch.
 
     The tables are those a run of the same recipe makes first, so that a run in the same folder goes on from here.
+
+    Raises:
+        SettingsError: no arm asks the plain question, so that what is sampled would be paid for nothing.
     """
+    asked = _asked(recipe, 0)
+    if asked and not any(one.plain for one in asked.values()):
+        raise SettingsError(
+            f"no arm of this recipe asks about every problem ({', '.join(asked)}), so sampling first would pay for "
+            "replies that nothing learns from; let `feints run` ask what it needs"
+        )
     run = open_run(out)
     problems = load_problems(recipe, run)
     with open_ledger(recipe, out) as ledger, CheckerPool() as pool:
