@@ -94,8 +94,18 @@ def test_words_behind_a_formula_that_state_nothing_are_not_the_answer(text: str,
 
 
 def test_what_neither_checker_can_read_is_not_checked(pool: CheckerPool) -> None:
-    verdict = pool.check(problem("2017"), r"The answer is $2 \cdot 3 \dotsm 2016 \cdot 2017$.")
+    verdict = pool.check(problem("2017"), r"The answer is $\gcd(2017, 4034)$.")
     assert verdict.value is Judgement.NOT_CHECKED
+
+
+@pytest.mark.parametrize(
+    "said", [r"2 \cdot 3 \dotsm 2016 \cdot 2017", r"\frac{1}{2} + \frac{1}{4} + \dotsb", r"0.785\ldots"]
+)
+def test_what_goes_on_in_dots_names_no_value(pool: CheckerPool, said: str) -> None:
+    verdict = pool.check(problem(r"\frac{\pi}{4}"), f"The answer is ${said}$.", finish=Finish.STOP)
+    assert verdict.value is Judgement.NO_ANSWER and "names no value" in verdict.reason
+    with_dots = pool.check(problem(r"1, 2, 3, \dots"), r"The answer is $2, 3, 4, \dots$.", finish=Finish.STOP)
+    assert with_dots.value is Judgement.NOT_CHECKED
 
 
 RATIONALS = st.fractions(min_value=-(10**6), max_value=10**6, max_denominator=10**4)

@@ -110,7 +110,7 @@ def test_a_broken_answer_that_nobody_reads_is_no_answer_and_an_unusual_one_not_c
     with CheckerPool(workers=1) as pool:
         broken = pool.check(problem(r"\frac{1}{4}"), r"So \boxed{\frac{1}{4:sqr", finish=Finish.STOP)
         garbled = pool.check(problem(r"\frac{1}{4}"), r"The answer is $\fraf{1}{8} \cdotx$.", finish=Finish.STOP)
-        unusual = pool.check(problem("2017"), r"The answer is $2 \cdot 3 \dotsm 2016 \cdot 2017$.", finish=Finish.STOP)
+        unusual = pool.check(problem("2017"), r"The answer is $\gcd(2017, 4034)$.", finish=Finish.STOP)
     assert broken.value is Judgement.NO_ANSWER
     assert (garbled.value, garbled.extracted) == (Judgement.NO_ANSWER, None)
     assert "well formed" in garbled.reason

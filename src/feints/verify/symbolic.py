@@ -16,6 +16,8 @@ from feints.verify.wellformed import malformed
 
 CHECKER = "math-verify"
 _DIGITS = 50
+_DOTS = "\\dots"
+"""A sum, product or decimal that goes on, after `clean`."""
 _LONG = 80
 """Characters from which on math-verify is not asked about a text that is broken: it may take for ever."""
 _POWERS = re.compile(r"\^[^^]*\^[^^]*\^")
@@ -45,6 +47,8 @@ def second_opinion(gold: str, answer: str, evidence: str) -> Finding:
     equal, read = _compared(wanted, readings(target(gold).bare, clean(answer)))
     if broken and not equal and (evidence == "unread" or not read):
         return no_answer
+    if not read and _DOTS in clean(answer) and _DOTS not in clean(gold):
+        return Finding(None, None, CHECKER, "what is stated goes on in dots and names no value")
     if not read:
         return Finding(None, answer, CHECKER, "math-verify cannot read the answer either")
     if equal and evidence == "different":
