@@ -116,6 +116,14 @@ FAILURES = [
     (Form.SAT, "a = b ^ c\nans > 3\nans < 2\nsolve(ans)", Failure.UNSATISFIABLE),
     (Form.SAT, "a = b ^ c\nans = 3\nsolve(ans)", Failure.NOT_RUN),
     (Form.SAT, "a = b ^ c\nans = d\nd > a\nsolve(ans)", Failure.NOT_RUN),
+    (Form.SAT, "a = 3\nans = a + 2 * growth ^ years\nsolve(ans)", Failure.AMBIGUOUS),
+    (Form.SAT, "a = 3\nans = 5 - 2 ^ 2 ^ years / a\nsolve(ans)", Failure.AMBIGUOUS),
+    (Form.SAT, "years = Int('years')\nans = 2 ^ years\nsolve(ans)", Failure.NOT_RUN),
+    (Form.SAT, "ans = 1 ^ years\nsolve(ans)", Failure.NOT_RUN),
+    (Form.SAT, "ans = 2 ^ (0 * years)\nsolve(ans)", Failure.NOT_RUN),
+    (Form.SAT, "ans = b * 2 ^ years\nb > 1\nsolve(ans)", Failure.NOT_RUN),
+    (Form.SAT, "ans = 2 ^ years\nyears > 1\nsolve(ans)", Failure.NOT_RUN),
+    (Form.SAT, "ans = 2 ^ years\nans < 3\nsolve(ans)", Failure.NOT_RUN),
     (Form.SAT, "n = 0\nans = 1 / n\nsolve(ans)", Failure.UNSATISFIABLE),
 ]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from feints.verify.execution import Failure
 from feints.verify.known_values import MAX_BITS, MAX_EXPONENT, known_values, raised, value_of
+from feints.verify.left_open import left_open
 from feints.verify.terms import Tree, names
 from feints.verify.worker import limit_memory
 
@@ -211,6 +212,7 @@ def constraints(message: dict[str, Any]) -> dict[str, str]:
             solver.add(build.condition(relation))
         except SolvingError as error:
             if names(relation) & _concerned(message):
+                _refuse_open(message)
                 raise
             refused.append(error)
     target = build.term(message["target"])
@@ -226,6 +228,12 @@ def constraints(message: dict[str, Any]) -> dict[str, str]:
     if refused:
         raise refused[0]
     return {"value": _shown(value)}
+
+
+def _refuse_open(message: dict[str, Any]) -> None:
+    undefined = left_open(message["relations"], message["target"])
+    if undefined and not message["integers"]:  # whole numbers may leave one value of many
+        raise SolvingError(Failure.AMBIGUOUS, f"nothing is said of {', '.join(sorted(undefined))}") from None
 
 
 def _concerned(message: dict[str, Any]) -> set[str]:
