@@ -277,3 +277,4 @@ def test_a_vote_over_rounds_asks_what_they_ask() -> None:
     assert alone == methods.Asks(further=300, tokens=1800, plain=False)
     assert asc.asks(asc.Config(inner=inner), 50).plain, "the ranker learns the teacher's rationales too"
     assert asc.asks(asc.Config(inner={"name": "plain_cot"}, teacher=False), 50) == methods.Asks()
+    assert not asc.asks(asc.Config(student_run="elsewhere", slope=0), 50).plain, "without a ranker nothing is learnt"

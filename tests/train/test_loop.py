@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from feints.errors import StorageError, StudentError
-from feints.train.loop import fit
+from feints.train.loop import _Run, fit
 from feints.train.losses import token_nll, weighted_nll
 from feints.train.settings import TrainSettings
 from feints.train.student import Student, StudentSettings
@@ -220,6 +220,38 @@ def test_the_mean_of_the_last_epochs_is_kept_also_after_a_crash(lora, make_stude
         run(tmp_path / "killed", settings, _kill_at(8))
     for again in (run(tmp_path / "killed", settings), run(tmp_path / "mean", settings)):
         _assert_equal(mean, again)
+
+
+@pytest.mark.parametrize("average_epochs", [1, 2])
+def test_killed_behind_the_last_step_the_last_epoch_still_ends(
+    average_epochs, make_student, make_examples, tmp_path, monkeypatch
+):
+    """Its checkpoint is written before the epoch is validated and kept."""
+    examples = make_examples(make_student("llama"), 12)
+    settings = SETTINGS.model_copy(update={"average_epochs": average_epochs, "checkpoint_steps": 1})
+
+    def run(folder):
+        student = make_student("llama")
+        result = fit(
+            student, examples[:8], weighted_nll(), settings, folder, validation=examples[8:], show_progress=False
+        )
+        return result, _weights(student)
+
+    def killed(self):
+        if self.progress.step == self.steps:
+            raise _KilledError
+        end(self)
+
+    whole, weights = run(tmp_path / "whole")
+    end = _Run._end_epoch
+    monkeypatch.setattr(_Run, "_end_epoch", killed)
+    with pytest.raises(_KilledError):
+        run(tmp_path / "killed")
+    monkeypatch.setattr(_Run, "_end_epoch", end)
+    again, found = run(tmp_path / "killed")
+    assert (again.best_epoch, again.validation) == (whole.best_epoch, whole.validation)
+    assert len(again.validation) == 3 and (again.best_epoch is None) is (average_epochs == 2)
+    _assert_equal(weights, found)
 
 
 def test_max_steps_runs_over_epochs_and_sets_the_schedule(make_student, make_examples, tmp_path):

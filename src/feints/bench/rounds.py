@@ -83,6 +83,14 @@ class Course:
         """A bench (that of the whole run unless given) for one round: what it makes lies in a folder of its own."""
         return replace(bench or self.bench, run=self.bench.run.within(f"round_{number}"), sampled={})
 
+    def graduate(self, student: Learner, *, mean_of: int = 1) -> None:
+        """Go on with the student a round has trained.
+
+        Raises:
+            SettingsError: a mean is wanted at the end, and this one has layers of its own.
+        """
+        self.students.append(student if mean_of == 1 else _plain_weights(student))
+
     def exam(self, bench: Bench, number: int) -> tuple[Stored[Rationale], Stored[Verdict], Sitting]:
         """The student's texts for the problems it may learn from, judged and counted; the best student is noted.
 
@@ -136,9 +144,6 @@ class Course:
 
         Without such problems it is the last one. With `mean_of` above 1 the last of all has the mean of the weights
         that so many last rounds left. `more` fills fields of the `RoundReport`.
-
-        Raises:
-            SettingsError: a mean is wanted of students with layers of their own.
         """
         self._last_exam(FINAL, number, "exam of the last student on problems held back", more or {})
         rounds = self.students[1:][-mean_of:]
@@ -157,6 +162,11 @@ class Course:
 
 
 def _plain_weights(student: Learner) -> Path:
+    """The folder of a student that is nothing but weights.
+
+    Raises:
+        SettingsError: it has layers of its own.
+    """
     if isinstance(student, Path):
         return student
     raise SettingsError(

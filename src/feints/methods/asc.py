@@ -104,7 +104,7 @@ def distil(bench: Bench, config: Config) -> Solver:
 def asks(config: Config, sampled: int) -> methods.Asks:
     """What `inner` asks; a ranker that learns the teacher's rationales wants them in any case."""
     if config.student_run is not None:
-        return methods.Asks(plain=config.teacher)
+        return methods.Asks(plain=config.teacher and config.slope > 0)
     inner = Inner.of(config.inner, methods.find)
     asked = inner.method.asks(inner.config, sampled) if isinstance(inner.method, methods.Planned) else methods.Asks()
     return replace(asked, plain=asked.plain or (config.teacher and config.slope > 0))

@@ -105,7 +105,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     grown = bench
     for number in range(1, config.rounds + 2):
         here = course.round(number, grown)
-        course.students.append(inner.train(here, course.untrained, known))
+        course.graduate(inner.train(here, course.untrained, known))
         here.examine(course.solver(here, course.student), f"round_{number}")
         if number > config.rounds:
             break

@@ -115,7 +115,7 @@ class Config(Settings):
         description="A round goes on from the last student, or begins with the untrained one, as it must where `inner` "
         "gives the student layers of its own (nat).",
     )
-    mean_of: int = Field(default=1, ge=1, description="Last rounds whose mean weights the returned student has.")
+    mean_of: int = Field(default=1, ge=1, description="Last rounds whose mean weights are one more student to return.")
     prompt_weight: float = Field(default=0.1, ge=0, description="Weight of prompt tokens in imitation.")
     reflection: float = Field(default=0.5, ge=0, description="Lambda, weight of the triplet term; 0: no reflection.")
     margin: float = Field(default=1.0, gt=0, description="Rho of the triplet.")
@@ -159,7 +159,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         accepted = len(fresh.piles.right)
         useful = any(row.problem_id not in course.held_back for row in fresh.piles.right)
         if useful:
-            course.students.append(_train(here, config, course, number, known, inner))
+            course.graduate(_train(here, config, course, number, known, inner), mean_of=config.mean_of)
             here.examine(course.solver(here, course.student), f"round_{number}")
         report = sitting.report(
             number,

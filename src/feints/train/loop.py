@@ -194,7 +194,7 @@ class _Run:
         self.metrics = MetricsFile(self.folder / METRICS_FILE, progress.metrics_bytes) if self._main else None
         began, before = time.monotonic(), progress.seconds
         with TrainProgress(self.steps, progress.step, show=show) as bar:
-            while progress.step < self.steps:
+            while progress.epoch < len(self.epochs):
                 plan = self._epoch(progress.epoch)
                 last = self.epochs[progress.epoch]
                 while progress.step_in_epoch < last:
@@ -210,7 +210,7 @@ class _Run:
         return FitResult(
             steps=progress.step,
             epochs=len(self.epochs),
-            best_epoch=progress.best_epoch,
+            best_epoch=None if self.settings.averaged(len(self.epochs)) else progress.best_epoch,
             loss=progress.last_loss,
             validation=tuple(progress.validation),
             tokens=progress.tokens,

@@ -6,20 +6,29 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from feints.errors import SettingsError
+from feints.errors import SettingsError, StorageError
 from feints.train.checkpoint import storage_errors
 from feints.train.difference import tensor_places
 
 
 def mean_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
-    """The mean of the tensors of several files, summed in float32; each file holds the same names."""
-    with safe_open(files[-1], framework="pt") as tensors:
-        names = list(tensors.keys())
-    return {name: _mean(files, files, name) for name in names}
+    """The mean of the tensors of several files, summed in float32; each file holds the same names.
+
+    Raises:
+        StorageError: a file is missing or damaged.
+    """
+    try:
+        with safe_open(files[-1], framework="pt") as tensors:
+            names = list(tensors.keys())
+        return {name: _mean(files, files, name) for name in names}
+    except (OSError, SafetensorError) as error:
+        raise StorageError(
+            f"weights to be averaged cannot be read ({error}); remove the folder to train again"
+        ) from error
 
 
 def write_mean(students: Sequence[Path], folder: Path) -> None:

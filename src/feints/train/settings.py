@@ -84,7 +84,8 @@ class TrainSettings(BaseModel):
     best: Literal["loss", "right", "last"] = "loss"
     """Which epoch is kept where there are validation examples: least loss, most probable right targets, or the last."""
     average_epochs: int = Field(default=1, ge=1)
-    """The kept weights are the mean of those after so many last epochs, whatever `best` says; 1 for no mean."""
+    """The kept weights are the mean of those after so many last epochs (of LoRA, of either factor), whatever `best`
+    says; 1 for no mean."""
     seed: int = Field(default=0, ge=0)
     """Of data order and dropout."""
     log_steps: int = Field(default=10, ge=1)

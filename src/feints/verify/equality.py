@@ -81,9 +81,10 @@ def _scalars(gold: Node, said: Node) -> Outcome:
 
 
 def _timed(gold: Node, said: Node) -> Outcome:
-    """A time of day and something else: a number may be a full hour, a ratio a time without its half."""
+    """A time of day and something else: a number may be a full hour, a decimal or a ratio a time without its half."""
     time, other = (gold, said) if gold.op == "text" else (said, gold)
-    return UNLIKE if other.op == "div" or (other.op == "num" and ":00" in time.name) else DIFFERENT
+    dotted = other.op == "num" and other.name.replace(".", ":") in time.name
+    return UNLIKE if other.op == "div" or dotted or (other.op == "num" and ":00" in time.name) else DIFFERENT
 
 
 def _rounded(gold: Node, said: Node, one: Fraction | None, other: Fraction | None) -> bool:
@@ -114,11 +115,9 @@ def _based(gold: Node, said: Node) -> Outcome:
 
 
 def _written(node: Node) -> str:
-    """Digits and capitals in a row, as A51 is read: a product of names and numbers; nothing for anything else."""
-    if node.op == "mul":
-        parts = [_written(child) for child in node.args]
-        return "".join(parts) if all(parts) else ""
-    return node.name if node.op == "num" or (node.op == "sym" and node.name.isalnum() and node.name.isupper()) else ""
+    """The numeral that A51 or 51 is, written without a base; nothing for anything else."""
+    letters = node.op in ("mul", "sym") and node.name.isalnum() and node.name.isupper()
+    return node.name if node.op == "num" or letters else ""
 
 
 def _digits(written: str) -> str:
@@ -155,15 +154,21 @@ def _has(node: Node, op: str) -> bool:
 def _collections(gold: Node, said: Node) -> Outcome:
     if gold.op not in _COLLECTIONS or said.op not in _COLLECTIONS:
         alone, items = (said, gold.args) if gold.op in _COLLECTIONS else (gold, said.args)
-        if "tuple" in (gold.op, said.op):
-            return DIFFERENT  # no number is a point
-        zero = alone.op == "num" and not alone.value and not items  # "none" for how many
-        return UNKNOWN if zero or (items and all(compare(i, alone) is EQUAL for i in items)) else DIFFERENT
+        if "tuple" in (gold.op, said.op):  # no number is a point, but 0 may be a vector, and a part may have been lost
+            if _is_zero(alone):
+                return UNKNOWN
+            return UNLIKE if any(compare(i, alone) is EQUAL for i in items) else DIFFERENT
+        none = _is_zero(alone) and not items  # "none" for how many
+        return UNKNOWN if none or (items and all(compare(i, alone) is EQUAL for i in items)) else DIFFERENT
     if gold.op == "tuple":
         return UNLIKE if said.op == "set" else _ordered(gold.args, said.args)
     if gold.op == "set" and said.op == "tuple":
         return UNLIKE
     return _unordered(gold.args, said.args)
+
+
+def _is_zero(node: Node) -> bool:
+    return node.op == "num" and not node.value
 
 
 def _ordered(gold: Sequence[Node], said: Sequence[Node]) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from feints.verify.grammar import parse
 from feints.verify.nodes import Node, UnreadableError, number, symbols
@@ -12,12 +13,14 @@ MAX_ITEMS = 40
 """Items of a list; a longer one is no answer."""
 _ALTERNATIVES = (",", "and", "or", "\\text{and}", "\\text{or}")
 _BASE = re.compile(r"\(?([0-9A-Z]*\d[0-9A-Z]*(?:\.[0-9A-Z]+)?|[A-Z]\d*)\)?\s*_\s*\{?\s*(\d{1,2})\s*\}?")
+_NUMERAL = re.compile(r"(?=.*\d)[0-9A-Z]*[A-Z][0-9A-Z]*")
+"""A numeral of a base above ten, its base left out: a product of letters and numbers to whoever does not know."""
 _BUILT = re.compile(r"\\\{\s*[A-Za-z]\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?[|:]\s*(.+?)\s*\\\}")
 _TIME = re.compile(r"(\d{1,2}):(\d{2})(?:\s*([ap])\.?\s*m\.?)?", re.IGNORECASE)
 _NAME = re.compile(
     r"(?:[A-Za-z]|\\[a-z]{2,9})(?:_\s*\{?\w+\}?)?'*"
     r"|(?:[A-Za-z]|\\[a-z]{2,9})(?:_\s*\{?\w+\}?)?(?:\^\{-1\})?'*\s*\([^()=]{0,30}\)"
-    r"|\([A-Za-z](?:_\w)?(?:,\s*[A-Za-z](?:_\w)?)*\)|[A-Z]{2,4}|\[[A-Z]{3,5}\]|\|[A-Z]{1,2}\||m?\s*\\angle\s*[A-Z]{1,3}"
+    r"|\([A-Za-z](?:_\w)?(?:,\s*[A-Za-z](?:_\w)?)*\)|[A-Z]{2,4}|\[[A-Z]{3,5}\]|\|[A-Z]{1,2}\||\\\|[^|=]{1,40}\\\||m?\s*\\angle\s*[A-Z]{1,3}"
     r"|\\(?:bar|hat|overline)\s*\{?\s*\w+\s*\}?|\\(?:sin|cos|tan)\s*\(?\s*(?:[A-Za-z]|\\[a-z]+)\s*\)?"
 )
 
@@ -75,7 +78,7 @@ def _single(text: str) -> Node:
         return _items(built[1])
     pieces = split(text, RELATIONS)
     if len(pieces) == 1:
-        return parse(text)
+        return replace(parse(text), name=text) if _NUMERAL.fullmatch(text) else parse(text)
     sides = [_side(part, last=at == len(pieces) - 1) for at, (_, part) in enumerate(pieces)]
     return Node("rel", tuple(sides), name=" ".join(sign for sign, _ in pieces[1:]))
 

@@ -105,7 +105,7 @@ class _Reader:
             elif token == "/" or (token == ":" and _plain(result)):
                 self.take()
                 result = Node("div", (result, self.signed_factor()))
-            elif _ends(token) or token in _ADDITIVE or (token == "|" and self.bars):
+            elif _ends(token) or token in _ADDITIVE or (token in ("|", "\\|") and self.bars):
                 return result
             else:
                 result = self.juxtaposed(result)

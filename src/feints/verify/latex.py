@@ -24,7 +24,7 @@ SHORT = 400
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _SENTENCE = re.compile(r"(?<=[\w})\]%$!\"])(?<!\b[A-Z])\.\s+(?=[A-Z\\\"])|\n\s*\n")
 _VERB = re.compile(r"\b(?:is|are|equals|was|be)\b\s*:?(?=.*[\d$\\])", re.DOTALL)
-_AFTERWARDS = re.compile(r"\s*(?:[.,;]\s*|[A-Z][a-z]+\s)[^\d\\]*\Z")
+_AFTERWARDS = re.compile(r"\s*(?:[.,;]\s*|[A-Z][a-z]+\s)(?!\s*(?:or|and|but)\b)[^\d\\]*\Z")
 """Words behind a formula that begin anew and state nothing."""
 _CONNECTORS = re.compile(r"\s*(?:,|;|and|or|\s|\.)*\s*")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}")
@@ -176,7 +176,11 @@ def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding
         return Finding(False, said, CHECKER, "different by exact arithmetic")
     if best is Outcome.UNLIKE:
         return Finding(None, said, CHECKER, "different to sixty digits", "different")
-    if wanted.forms and all(differ(form, each) for form in wanted.forms for each in readings(wanted.bare, text)):
+    if (
+        wanted.forms
+        and "%" not in wanted.text
+        and all(differ(form, each) for form in wanted.forms for each in readings(wanted.bare, text))
+    ):
         return Finding(False, said, CHECKER, "one of its parts is different by exact arithmetic")
     return Finding(None, said, CHECKER, "not in our grammar", "unread")
 

@@ -36,6 +36,8 @@ class Ratio:
 
 
 _ONE: Polynomial = {(): Fraction(1)}
+_STEEP, _MANY = 12, 24
+"""Largest power, and most terms of two polynomials, that are held against each other point by point."""
 _GRID = tuple(Fraction(n, 3) for n in (1, 2, 4, 5, 7, 8, 11, 16, 25, 40, 77, 200))
 """Where two inequalities are held against each other; their unknowns may be lengths, so no number below 0 is tried."""
 
@@ -65,10 +67,12 @@ def opposed(one: Polynomial, other: Polynomial) -> bool:
     """Whether at some point of a small grid one polynomial is negative and the other positive: a proof that `one < 0`
     and `other < 0` (or `<= 0`) hold for different numbers.
     """
-    names = sorted({name for monomial in (*one, *other) for name, _ in monomial})
-    if not names or len(names) > 3 or "i" in names:
-        return False
-    points = ({n: v for n, v in zip(names, values, strict=True)} for values in product(_GRID, repeat=len(names)))
+    names, others = ({name for monomial in side for name, _ in monomial} for side in (one, other))
+    steep = any(power > _STEEP for monomial in (*one, *other) for _, power in monomial)
+    plain = all(len(name) == 1 and name.isalpha() and name not in "ei" for name in names)
+    if names != others or not plain or not 0 < len(names) <= 3 or steep or len(one) + len(other) > _MANY:
+        return False  # f(x), AB, x_1 and another letter may be the same thing in other words
+    points = (dict(zip(names, values, strict=True)) for values in product(_GRID, repeat=len(names)))
     return any(_value(one, point) * _value(other, point) < 0 for point in points)
 
 

@@ -31,22 +31,27 @@ _FUNCTIONS = {
 }
 _TAKES = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1, "\\overline": 1, "\\bar": 1, "\\hat": 1, "\\mathbb": 1}
 """Commands and how many values belong to them."""
-_MATES = {"(": ")", "[": "]", "]": "["}
+_INFINITE = {"\\infty": 0, "\\pi": 0}
+_MATES = {"(": ")", "[": "]"}
 _MATES |= {"\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
-_HALF_OPEN = {"(": "]", "[": ")", "]": ")"}
+_HALF_OPEN = {"(": "]", "[": ")"}
+_INTERVAL = re.compile(r"[(\[\]]([^()\[\];,]*[;,][^()\[\];,]*)[)\[\]]")
+"""An interval however its ends are written: [0, 1[ as well as [0, 1)."""
+_BETWEEN_BRACKETS = re.compile(r"[^()\[\]]+")
 _CLOSE = {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil"}
-_AFTER = {"!", "%", "\\degree", "\\prime", "\\circ"}
+_AFTER = {"!", "%", "\\degree", "\\prime"}
 """What follows a value and leaves one."""
 _NOTHING = {
-    *("\\to", "\\rightarrow", "\\Rightarrow", "\\implies", "\\therefore"),
+    *("\\circ", "\\to", "\\rightarrow", "\\Rightarrow", "\\implies", "\\therefore"),
     *("'", '"', "`", "?", "|", "\\|", "\\mid", "\\quad", "\\qquad", "\\hline", "\\not", "\\left", "\\right"),
 }
 """What may stand anywhere."""
+_MARKS = _SIGNS | _AFTER | {"*", "'", "\\circ"}
 _NO_ARGUMENT = _CLOSE | _NOTHING | {"and", "or"}
 _NO_SCRIPT = _CLOSE | _RELATIONS | (_JOINING - {"*"}) | {"", ",", ";", "^", "_", "&"}
 _LETTERS = re.compile(r"\w+\Z")
 _KNOWN_SIGNS = re.compile(
-    "[\u00a1-\u00bf\u00d7\u00f7\u2010-\u205e\u2190-\u22ff\u2308-\u230b\u25a0-\u25ff\u27c0-\u27ef\u3000-\u303f\uff01-\uff65]"
+    "[\u00a1-\u00bf\u00d7\u00f7\u2010-\u205e\u2100-\u214f\u2190-\u22ff\u2308-\u230b\u25a0-\u25ff\u27c0-\u27ef\u3000-\u303f\uff01-\uff65]"
 )
 """Signs beyond ASCII: operators, arrows, shapes, dashes and quotes, points as wide as a letter."""
 _LONGEST = 4000
@@ -71,8 +76,8 @@ class _DisorderError(Exception):
 
 def disorder(text: str) -> str:
     """Where a value is missing in a cleaned answer, or nothing where the signs are in order."""
-    boxes = TEXT_BOX.sub(lambda box: f" {(box[1] or '').strip()} " if _joins(box[1]) else " \\mbox ", text)
-    boxes = re.sub(r"(?<=\d)\{\s*([.,:])\s*\}(?=\d)", r"\1", boxes)
+    boxes = re.sub(r"(?<=\d)\{\s*([.,:])\s*\}(?=\d)", r"\1", TEXT_BOX.sub(_plain_box, text))
+    boxes = _INTERVAL.sub(r"(\1)", boxes)
     if len(boxes) > _LONGEST:
         return ""
     try:
@@ -84,8 +89,10 @@ def disorder(text: str) -> str:
     return "" if parts or not boxes.strip() else "there is no value in it"
 
 
-def _joins(box: str | None) -> bool:
-    return (box or "").strip().lower() in ("and", "or", ",")
+def _plain_box(box: re.Match[str]) -> str:
+    """A text box as a value, with the brackets in it; as itself where it joins values."""
+    words = (box[1] or box[2] or "").strip()
+    return f" {words} " if words.lower() in ("and", "or", ",") else _BETWEEN_BRACKETS.sub(r" \\mbox ", words or "-")
 
 
 class _Reader:
@@ -133,13 +140,14 @@ class _Reader:
             if here is SIGN and self.tokens[max(0, self.at - 3) : self.at - 1].count(token) == 2:
                 raise _DisorderError(f"{token!r} stands there three times")
             return SIGN
+        if token in _RELATIONS and here is NOTHING and self.tokens[max(0, self.at - 2)] == "(":
+            return SIGN  # (\\approx 1.73)
         if token in _JOINING or token in _RELATIONS:
             return self.wanted(token, here, SIGN)
         if token in (",", ";"):
             return self.wanted(token, here, NOTHING)
         if token in ("^", "_"):
-            self.wanted(token, here, VALUE)
-            return self.script()
+            return self.script() if here is NOTHING else self.wanted(token, here, self.script())
         if token in _AFTER:
             return VALUE if token == "%" and here is NOTHING else self.wanted(token, here, VALUE)
         if token in ("&", "\\\\", ":", ".") or token.lower() in ("and", "or"):
@@ -170,7 +178,7 @@ class _Reader:
             self.read("}")
         elif token.startswith("\\begin"):
             self.matrix(token)
-        elif token in _MATES and not (token == "]" and here is VALUE):
+        elif token in _MATES:
             self.bracket(token)
         elif token in _CLOSE or token.startswith("\\end"):
             raise _DisorderError("its brackets do not match")
@@ -187,18 +195,19 @@ class _Reader:
 
     def foreign(self, token: str, here: _Here) -> _Here:
         """A sign beyond ASCII: quotes and points of other scripts part, signs of mathematics may be anything."""
-        if not _KNOWN_SIGNS.match(token) and unicodedata.category(token)[0] in "SP":
+        kind = unicodedata.category(token)
+        if not _KNOWN_SIGNS.match(token) and kind[0] in "SP" and kind != "Sc":
             raise _DisorderError(f"{ascii(token)} is no sign of mathematics")
-        if unicodedata.category(token)[0] == "P":
+        if kind[0] == "P":
             return here if here is not VALUE else NOTHING
-        return VALUE
+        return here if kind == "Sc" else VALUE
 
     def bracket(self, opening: str) -> None:
         ends = (_MATES[opening], *([_HALF_OPEN[opening]] if opening in _HALF_OPEN else []))
         end, parts = self.read(*ends)
         if not parts and opening != "\\{":
             raise _DisorderError(f"nothing stands between {opening!r} and {end!r}")
-        if (end != _MATES[opening] or opening == "]") and parts < 2:
+        if end != _MATES[opening] and parts < 2:
             raise _DisorderError("its brackets do not match")
 
     def matrix(self, opening: str) -> None:
@@ -212,13 +221,11 @@ class _Reader:
         """A power or an index, behind its sign."""
         token = self.take()
         if token == "{":
-            if self.peek() in _SIGNS | _AFTER | {"*", "'"} and self.tokens[self.at + 1 : self.at + 2] == ["}"]:
-                self.at += 2
-            elif not self.read("}")[1]:
-                raise _DisorderError("a power or an index is empty")
+            self.script_group()
             return VALUE
         if token in _SIGNS:
-            if _LETTERS.match(self.peek()) or self.peek()[:1] in (".", "\\", "{"):
+            following = self.peek()
+            if _LETTERS.match(following) or following[:1] in (".", "{") or following in _TAKES | _INFINITE:
                 self.step(self.take(), SIGN)
             return VALUE
         if token in _NO_SCRIPT:
@@ -226,6 +233,17 @@ class _Reader:
         if token not in _AFTER and token not in ("*", "'"):
             self.step(token, NOTHING)
         return VALUE
+
+    def script_group(self) -> None:
+        """A group as a power or an index: marks alone, a number with its sign behind it (2+), or values."""
+        rest = self.tokens[self.at :]
+        group = rest[: rest.index("}")] if "}" in rest else rest
+        if group and all(token in _MARKS for token in group):
+            self.at += len(group) + 1
+        elif len(group) == 2 and _LETTERS.match(group[0]) and group[1] in _SIGNS:
+            self.at += 3
+        elif not self.read("}")[1]:
+            raise _DisorderError("a power or an index is empty")
 
     def arguments(self, name: str) -> None:
         """What belongs to a command: groups, or single signs as TeX reads them."""

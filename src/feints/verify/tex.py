@@ -33,7 +33,8 @@ _SYNONYMS = [
     (re.compile(r"\\(?:simeq|sim|thickapprox)(?![A-Za-z])"), r"\\approx "),
     (re.compile(r"\\(?:times|ast|bullet)(?![A-Za-z])"), r"\\cdot "),
     (re.compile(r"\\div(?![A-Za-z])"), "/"),
-    (re.compile(r"\\(?:[lr]?[vV]ert|mid)(?![A-Za-z])|(?<!\\)\\\|"), "|"),
+    (re.compile(r"\\(?:[lr]?vert|mid)(?![A-Za-z])"), "|"),
+    (re.compile(r"\\[lr]?Vert(?![A-Za-z])"), r"\\|"),
     (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"),
     (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
     (re.compile(r"\\(?:ldots|cdots|dots|dotsc|dotsb|dotsm)(?![A-Za-z])|\.\.\.|…"), r"\\dots "),
@@ -62,6 +63,7 @@ _BOX_AND_POWER = re.compile(TEXT_BOX.pattern + r"(?:\s*\^\s*\{?\d\}?)?")
 _LAST_WORD = re.compile(r"(?<![\\A-Za-z])(?P<word>[A-Za-z][A-Za-z.'-]*)\s*(?P<power>\^\s*(?:[23]|\{\s*[23]\s*\}))?\s*$")
 _DIGIT = re.compile(r"(?![0-9])\d")
 """A decimal digit of another script, or as wide as a letter of it."""
+_CHOOSE = re.compile(r"\{\s*([^{}]+?)\s*\\choose\s*([^{}]+?)\s*\}")
 _BASED = re.compile(r"\\(?:text|mathrm)\s*\{\s*(\w+)\s*\}(?=\s*_)")
 """A numeral in a text box before its base."""
 _MODULUS = re.compile(r"(?<=\d)\s*(?:\\pmod\s*(?:\{\s*\d+\s*\}|\d)|\(\s*\\?mod\s*\d+\s*\))\s*\Z")
@@ -94,7 +96,7 @@ def clean(text: str) -> str:
         text = _DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), text)
     if "\\begin" not in text:
         text = re.sub(r"^\s*\\\\(?=\\[A-Za-z])", "", text)
-        text = re.sub(r"\\\\(?=\s*[-+*/=])", " ", text)
+        text = re.sub(r"\\\\(?=\s*(?:[*/=]|\+\s))", " ", text)
         text = re.sub(r"\\\\(?=[A-Za-z%$])", r"\\", text)
     text = re.sub(r"\\begin\{(?:align|equation|gather)\*?\}|\\end\{(?:align|equation|gather)\*?\}|(?<!\\)&=", " ", text)
     text = _ORDINAL.sub("", _ROW_SPACE.sub(r"\\\\", text))
@@ -104,13 +106,15 @@ def clean(text: str) -> str:
     text = re.sub(r"=(?:\s*=)+", "=", text)
     text = _PERIOD.sub(r"\1\\overline{\2}", text)
     text = re.sub(r"\\(?:boxed|fbox)\s*", "", text).replace('\\"', " ")
+    text = re.sub(r"\\left\s*\\\{(.*)\\right\s*\.", r"\1", text, flags=re.DOTALL)
+    text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
     for pattern, plain in _SYNONYMS:
         text = pattern.sub(plain, text)
     for _ in range(3):
         text, changed = _FONT.subn(lambda m: m[1] or "", text)
         if not changed:
             break
-    text = _BASED.sub(r"\1", text)
+    text = _BASED.sub(r"\1", re.sub(r"(?:\\text\s*)?\{\s*:\s*\}", ":", text))
     text = re.sub(r"^\s*%\s*", "", text.replace("\\%", "%")).replace("€", "").replace("£", "")
     text = _NAMED.sub(lambda m: "\\" + {"infinity": "infty"}.get(m[1], m[1]) + " ", text)
     text = re.sub(r"(?<=[\w)}])\s*\*\*\s*(?=[\w({])", "^", text).replace("**", " ")
