@@ -124,6 +124,7 @@ DIFFERENT = [
     ("(-4, -4)", "-4"),
     ("-4", "(-4, -4)"),
     ("19", "d_i > e_i"),
+    (r"(0, \frac{1}{4})", "0"),
     (r"8:34 \text{ p.m.}", "28"),
     (r"\begin{pmatrix} 15 \\ 10 \end{pmatrix}", r"\frac{15}{\|\mathbf{w}\|^2} (3w_1 + 2w_2) \mathbf{w}"),
     (r"\begin{pmatrix} 1 & 2 \end{pmatrix}", r"\begin{pmatrix} 2 & 3=4 \end{pmatrix}"),

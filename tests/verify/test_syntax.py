@@ -58,7 +58,7 @@ def test_a_missing_value_is_named(text: str, why: str) -> None:
         r"\begin{cases} x & x > 0 \\ & x < 0 \end{cases}", r"\begin{array}{c|c} 1 & 2 \\ \hline 3 & 4 \end{array}",
         r"128{,}778{.}24", r"]-\infty;-2]\cup[3;+\infty[", r"x \in ]0, 1]", r"\mathbb{R}^+ \cup \{0\}", "₹5", "5₩",
         r"24\pi \text{ (about } 75.4)", r"\frac{1}{^{10}C_3}", "Ca^{2+}", r"y^{\prime\prime}", r"f^{\circ n}", "20℃",
-        r"\sqrt3 (\approx 1.7)",
+        r"\sqrt3 (\approx 1.7)", r"\sqrt[4]{6} a, -\sqrt[4]{6} b, \sqrt[n]{2}", "[f(1), g(2))",
         "(3,)", "5。", "\uff083\uff0c4\uff09", "2 x. So 3", r"30\circ", "5 (%)", r"x \not= 3", "-(-3)", "a.m.", "3:2",
         r"\langle 1, 2 \rangle", r"\lfloor x \rfloor", "n!!", "∛8 → 2", "a ≅ b", r"\text{A} \cup \text{B}",
     ],

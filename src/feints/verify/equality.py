@@ -155,7 +155,7 @@ def _collections(gold: Node, said: Node) -> Outcome:
     if gold.op not in _COLLECTIONS or said.op not in _COLLECTIONS:
         alone, items = (said, gold.args) if gold.op in _COLLECTIONS else (gold, said.args)
         if "tuple" in (gold.op, said.op):  # no number is a point, but 0 may be a vector, and a part may have been lost
-            if _is_zero(alone):
+            if _is_zero(alone) and all(map(_is_zero, items)):
                 return UNKNOWN
             return UNLIKE if any(compare(i, alone) is EQUAL for i in items) else DIFFERENT
         none = _is_zero(alone) and not items  # "none" for how many

@@ -35,7 +35,8 @@ _INFINITE = {"\\infty": 0, "\\pi": 0}
 _MATES = {"(": ")", "[": "]"}
 _MATES |= {"\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 _HALF_OPEN = {"(": "]", "[": ")"}
-_INTERVAL = re.compile(r"[(\[\]]([^()\[\];,]*[;,][^()\[\];,]*)[)\[\]]")
+_ROOT_INDEX = re.compile(r"\\sqrt\s*\[[^\[\]]+\]")
+_INTERVAL = re.compile(r"(?<![\d})])[(\[\]]([^()\[\];,]*[;,][^()\[\];,]*)[)\[\]]")
 """An interval however its ends are written: [0, 1[ as well as [0, 1)."""
 _BETWEEN_BRACKETS = re.compile(r"[^()\[\]]+")
 _CLOSE = {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil"}
@@ -77,7 +78,7 @@ class _DisorderError(Exception):
 def disorder(text: str) -> str:
     """Where a value is missing in a cleaned answer, or nothing where the signs are in order."""
     boxes = re.sub(r"(?<=\d)\{\s*([.,:])\s*\}(?=\d)", r"\1", TEXT_BOX.sub(_plain_box, text))
-    boxes = _INTERVAL.sub(r"(\1)", boxes)
+    boxes = _INTERVAL.sub(r"(\1)", _ROOT_INDEX.sub(r"\\sqrt", boxes))
     if len(boxes) > _LONGEST:
         return ""
     try:
@@ -247,9 +248,6 @@ class _Reader:
 
     def arguments(self, name: str) -> None:
         """What belongs to a command: groups, or single signs as TeX reads them."""
-        if name == "\\sqrt" and self.peek() == "[":
-            self.take()
-            self.read("]")
         for _ in range(_TAKES[name]):
             token = self.take()
             if token == "{":
