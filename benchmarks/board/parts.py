@@ -104,7 +104,7 @@ PARTS: tuple[Part, ...] = (
         peers=("transformers",),
         steps=(("sampling.py", "--prompts", "250", "--samples", "4", "--rounds", "3"),),
         covers=("src/feints/generate/decode.py", "src/feints/generate/lanes.py", "benchmarks/sampling.py"),
-        minutes=12,
+        minutes=43,
         notes=(
             "One process, one model, both sides in turn: `generate` in batches as an examination loop written in ten "
             "lines, and the continuous batching of transformers, under the same limits on the same prompts.",
