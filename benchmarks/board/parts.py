@@ -105,6 +105,7 @@ PARTS: tuple[Part, ...] = (
         steps=(("sampling.py", "--prompts", "250", "--samples", "4", "--rounds", "3"),),
         covers=("src/feints/generate/decode.py", "src/feints/generate/lanes.py", "benchmarks/sampling.py"),
         minutes=43,
+        shown=("greedy, 100 tokens each, 1,000 texts, texts", "sampled, uneven lengths, 1,000 texts, texts"),
         notes=(
             "One process, one model, both sides in turn: `generate` in batches as an examination loop written in ten "
             "lines, and the continuous batching of transformers, under the same limits on the same prompts.",
