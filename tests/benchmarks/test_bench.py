@@ -76,9 +76,9 @@ def test_the_page_says_where_a_peer_is_better_and_why_a_side_has_no_figure(board
     lost = board.figures.Figure(
         what="sampling", unit="s", better="less", sides=sides, remarks={"hung": "had not finished after 9 s"}
     )
-    results = {"sampling": record(board, lost)}
+    results = {"fuzz": record(board, lost)}
     page = board.page.page(results)
-    assert "- Sampling a student: transformers in sampling, 2 beside 4.50 s." in page
+    assert "- Mutated answers: transformers in sampling, 2 beside 4.50 s." in page
     assert "| sampling, s | 4.50 (4 to 5) | transformers | 2 | 0.45 (0.40 to 0.50) x | **transformers** |" in page
     assert "had not finished after 9 s" in page
     assert "torch 2, trl 1.16 (trl)" not in page and "trl (trl) 1.16" in page
