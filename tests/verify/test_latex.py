@@ -111,6 +111,12 @@ def test_another_notation_of_a_right_answer_is_never_wrong(pool: CheckerPool, go
     assert verdict.value in (Judgement.CORRECT, Judgement.NOT_CHECKED), verdict.reason
 
 
+@pytest.mark.parametrize("said", [r"\text{ cm}^2", r"\mbox{m} \text{s}"])
+def test_units_alone_have_no_part_that_differs(said: str) -> None:
+    finding = latex.compare("5", said, "", conclusion=False)
+    assert (finding.same, finding.evidence) == (None, "unread")
+
+
 def test_a_product_is_no_numeral(pool: CheckerPool) -> None:
     for gold, said in (("210_3", r"2 \cdot 10"), ("A51_{16}", r"A5 \cdot 1"), ("12_5", r"1 \cdot 2")):
         assert pool.check(problem(gold), rf"So \boxed{{{said}}}.", finish=Finish.STOP).value is not Judgement.CORRECT

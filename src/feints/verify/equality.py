@@ -104,20 +104,14 @@ def _based(gold: Node, said: Node) -> Outcome:
     based, other = (gold, said) if gold.op == "base" else (said, gold)
     if other.op == "num" and other.name:
         return EQUAL if _digits(other.name) == _digits(based.name) else DIFFERENT
-    if _written(other):
-        return EQUAL if _written(other) == based.name else DIFFERENT
+    if other.op in ("mul", "sym") and other.name.isalnum() and other.name.isupper():  # A51, its base left out
+        return EQUAL if other.name == based.name else DIFFERENT
     plain, value = exact(other), exact(based)
     if plain is None or plain.constant is None or value is None:
         return UNLIKE
     if _has(other, "base"):
         return EQUAL if plain.constant == value.constant else DIFFERENT
     return EQUAL if str(plain.constant) == based.name else DIFFERENT
-
-
-def _written(node: Node) -> str:
-    """The numeral that A51 or 51 is, written without a base; nothing for anything else."""
-    letters = node.op in ("mul", "sym") and node.name.isalnum() and node.name.isupper()
-    return node.name if node.op == "num" or letters else ""
 
 
 def _digits(written: str) -> str:

@@ -160,7 +160,8 @@ def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding
     if isinstance(unworded, Finding):
         return unworded
     text, best, form = unworded, None, None
-    for reading in readings(wanted.bare, text):
+    read_as = readings(wanted.bare, text)
+    for reading in read_as:
         if _squeezed(reading) == _squeezed(wanted.bare):
             return Finding(True, said, CHECKER, "the same but for units")
         for candidate in _forms(reading):
@@ -176,11 +177,8 @@ def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding
         return Finding(False, said, CHECKER, "different by exact arithmetic")
     if best is Outcome.UNLIKE:
         return Finding(None, said, CHECKER, "different to sixty digits", "different")
-    if (
-        wanted.forms
-        and "%" not in wanted.text
-        and all(differ(form, each) for form in wanted.forms for each in readings(wanted.bare, text))
-    ):
+    apart = bool(wanted.forms and read_as) and "%" not in wanted.text
+    if apart and all(differ(form, reading) for form in wanted.forms for reading in read_as):
         return Finding(False, said, CHECKER, "one of its parts is different by exact arithmetic")
     return Finding(None, said, CHECKER, "not in our grammar", "unread")
 

@@ -31,7 +31,8 @@ _FUNCTIONS = {
 }
 _TAKES = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1, "\\overline": 1, "\\bar": 1, "\\hat": 1, "\\mathbb": 1}
 """Commands and how many values belong to them."""
-_INFINITE = {"\\infty": 0, "\\pi": 0}
+_SIGNED = {"\\infty", "\\pi", *_TAKES}
+"""Commands that may follow a sign in a power."""
 _MATES = {"(": ")", "[": "]"}
 _MATES |= {"\\{": "\\}", "\\langle": "\\rangle", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 _HALF_OPEN = {"(": "]", "[": ")"}
@@ -142,7 +143,7 @@ class _Reader:
                 raise _DisorderError(f"{token!r} stands there three times")
             return SIGN
         if token in _RELATIONS and here is NOTHING and self.tokens[max(0, self.at - 2)] == "(":
-            return SIGN  # (\\approx 1.73)
+            return SIGN  # a value in brackets that says what another one is about
         if token in _JOINING or token in _RELATIONS:
             return self.wanted(token, here, SIGN)
         if token in (",", ";"):
@@ -226,7 +227,7 @@ class _Reader:
             return VALUE
         if token in _SIGNS:
             following = self.peek()
-            if _LETTERS.match(following) or following[:1] in (".", "{") or following in _TAKES | _INFINITE:
+            if _LETTERS.match(following) or following[:1] in (".", "{") or following in _SIGNED:
                 self.step(self.take(), SIGN)
             return VALUE
         if token in _NO_SCRIPT:
