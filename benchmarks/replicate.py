@@ -23,7 +23,7 @@ from feints.records import Answer, Judgement, Problem
 from lab_errors import label
 from replication import page
 from replication.claims import claims, needed_arms
-from replication.jobs import REGIMES, ROOT, SEEDS, Job, groups
+from replication.jobs import REGIMES, ROOT, Job, groups
 from replication.planning import Plan, make_plan
 from replication.results import RECORDED, collect
 
@@ -42,7 +42,9 @@ def main() -> None:
     parser.add_argument("what", choices=("plan", "run", "tables", "job"))
     parser.add_argument("--part", nargs="*", default=[], help="groups or claims; all unless given")
     parser.add_argument("--regimes", nargs="*", default=list(REGIMES), choices=REGIMES)
-    parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
+    parser.add_argument(
+        "--seeds", nargs="*", type=int, help="counted from a group's first; all it is to have unless given"
+    )
     parser.add_argument("--hours", type=float, default=8.0, help="arms that do not fit are dropped")
     parser.add_argument(
         "--workers", type=int, default=max(1, (os.cpu_count() or 2)), help="jobs at a time, one core each"

@@ -1,8 +1,9 @@
 """Claims of the papers: what must be larger than what; judged by a rule that was fixed before anything was run.
 
-The rule. Every pair of a claim is compared on the claim's deciding set over all recorded seeds, which must be five or
-more. The interval is the 95 % bootstrap over training seeds and problems together (`stats.seed_bootstrap`). A pair
-holds when the whole interval is above 0 and fails when it is below. A claim is *reproduced* when all its pairs hold,
+The rule. Every pair of a claim is compared on the claim's deciding set over all recorded seeds, which must be as many
+as its groups are to have (five unless groups.yaml says otherwise), so that no verdict is read off halfway. The
+interval is the 95 % bootstrap over training seeds and problems together (`stats.seed_bootstrap`). A pair holds when
+the whole interval is above 0 and fails when it is below. A claim is *reproduced* when all its pairs hold,
 *contradicted* when one fails, *inconclusive* otherwise, *not run* while arms or seeds are missing. A claim that the
 lab decides by the way it was written is *by construction* whatever the figures say.
 """
@@ -19,10 +20,9 @@ from pydantic import Field
 
 from feints.config import Settings
 from feints.evaluate.stats import Interval, overlap, seed_bootstrap
-from replication.jobs import HERE
+from replication.jobs import HERE, seeds_of
 from replication.results import flags_of, load
 
-ENOUGH_SEEDS = 5
 Verdict = Literal["reproduced", "contradicted", "inconclusive", "not run", "by construction"]
 
 
@@ -91,7 +91,8 @@ def verdict(claim: Claim, findings: Sequence[Finding | None]) -> Verdict:
     """The rule above, over the findings on the deciding set."""
     if claim.by_construction:
         return "by construction"
-    known = [finding for finding in findings if finding is not None and finding.seeds >= ENOUGH_SEEDS]
+    enough = max(len(seeds_of(group)) for group, _ in needed_arms(claim))
+    known = [finding for finding in findings if finding is not None and finding.seeds >= enough]
     if len(known) < len(findings):
         return "not run"
     if all(finding.side > 0 for finding in known):

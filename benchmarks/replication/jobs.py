@@ -19,7 +19,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RUNS = ROOT / "runs" / "replication"
 REGIMES = ("systematic", "slips")
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = 5
+"""Training seeds of a group for which groups.yaml says no other number."""
 SETS = ("task.test=1000", "task.longer=1000", "task.unseen=1000")
 
 
@@ -43,7 +44,10 @@ class Job:
 
     def overrides(self) -> list[str]:
         """What is set on top of the group's recipe."""
-        return [*SETS, *groups()[self.group]["set"], f"lab.mistakes.regime={self.regime}", f"seeds=[{self.seed}]"]
+        own = groups()[self.group]["set"]
+        set_there = {set_of(override) for override in own}
+        common = [override for override in SETS if set_of(override) not in set_there]
+        return [*common, *own, f"lab.mistakes.regime={self.regime}", f"seeds=[{self.seed}]"]
 
     def command(self, taken: Collection[str]) -> str:
         """The same run by hand, with exams on the sets `taken`."""
@@ -88,10 +92,11 @@ def groups() -> dict[str, dict]:
     return yaml.safe_load((HERE / "groups.yaml").read_text(encoding="utf-8"))
 
 
-def seeds_of(group: str, seeds: Sequence[int]) -> list[int]:
-    """Training seeds of a group: `first_seed` and on where groups.yaml names one."""
-    first = groups()[group].get("first_seed", 0)
-    return [first + seed for seed in seeds]
+def seeds_of(group: str, seeds: Sequence[int] | None = None) -> list[int]:
+    """Training seeds of a group, all it is to have unless some are named: `first_seed` and on where there is one."""
+    said = groups()[group]
+    wanted = range(said.get("seeds", SEEDS)) if seeds is None else seeds
+    return [said.get("first_seed", 0) + seed for seed in wanted]
 
 
 @cache

@@ -172,7 +172,7 @@ def commands() -> str:
         seeds = [row for regime in REGIMES for one in _recorded(group, regime) for row in one["seeds"].values()]
         commits = ", ".join(sorted({row["commit"][:7] for row in seeds})) or "not run"
         machines = ", ".join(sorted({row["machine"] for row in seeds}))
-        job = Job(group, "systematic", *seeds_of(group, [0]))
+        job = Job(group, "systematic", seeds_of(group)[0])
         command = job.command(job.sets())
         rows.append([group, f"`{command}`", commits, machines, str(len(seeds))])
     return _table(["Group", "Command (first seed, systematic)", "Commits", "Machines", "Arms x seeds"], rows)

@@ -37,17 +37,21 @@ class Plan:
 
 
 def make_plan(
-    wanted: dict[str, list[str]], regimes: Sequence[str], seeds: Sequence[int], hours: float, workers: int
+    wanted: dict[str, list[str]], regimes: Sequence[str], seeds: Sequence[int] | None, hours: float, workers: int
 ) -> Plan:
-    """Arms of earlier claims first, the first regime before the second; whole arms are dropped, with all seeds."""
+    """Arms of earlier claims first, the first regime before the second; whole arms are dropped, with all seeds.
+
+    `seeds` are counted from a group's first; None takes all that each group is to have.
+    """
     room = hours * 3600 * workers
     kept: dict[tuple[str, str], list[str]] = {}
     dropped, recorded, spent = [], 0, 0.0
     for regime in regimes:
         for group, arms in wanted.items():
             for arm in arms:
-                missing = [seed for seed in seeds_of(group, seeds) if not _recorded(Job(group, regime, seed), arm)]
-                recorded += len(seeds) - len(missing)
+                asked = seeds_of(group, seeds)
+                missing = [seed for seed in asked if not _recorded(Job(group, regime, seed), arm)]
+                recorded += len(asked) - len(missing)
                 cost = len(missing) * cost_of(group, arm)
                 if missing and spent + cost > room:
                     dropped.append(f"{regime}/{group}/{arm}")

@@ -78,6 +78,19 @@ def test_fewer_than_five_seeds_or_a_missing_arm_judge_nothing(claims: ModuleType
         assert claims.verdict(own, claims.find(own, "systematic", "test")) == "not run"
 
 
+def test_a_group_that_is_to_have_more_seeds_is_judged_by_all_of_them(
+    claims: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from replication import jobs
+
+    monkeypatch.setitem(jobs.groups()["tdg"], "seeds", 6)
+    own = claim(claims, ("a", "b"))
+    for seeds, said in ((5, "not run"), (6, "reproduced")):
+        recorded("a", [right(0.6, seed) for seed in range(seeds)])
+        recorded("b", [right(0.4, 10 + seed) for seed in range(seeds)])
+        assert claims.verdict(own, claims.find(own, "systematic", "test")) == said
+
+
 def test_one_failing_pair_contradicts_a_claim_of_several(claims: ModuleType) -> None:
     for arm, share in (("a", 0.6), ("b", 0.4), ("c", 0.8)):
         recorded(arm, [right(share, seed) for seed in range(5)])
@@ -137,11 +150,13 @@ def test_a_group_with_seeds_of_its_own_is_run_with_these(claims: ModuleType) -> 
 
     plan = make_plan({"cohobate": ["asc_own-tailored"], "tdg": ["nat"]}, ["slips"], [0, 2], 100.0, 1)
     assert [(job.group, job.seed) for job, _ in plan.jobs] == [
-        ("cohobate", 20),
-        ("cohobate", 22),
+        ("cohobate", 30),
+        ("cohobate", 32),
         ("tdg", 0),
         ("tdg", 2),
     ]
+    whole = make_plan({"cohobate": ["asc_own-tailored"], "tdg": ["nat"]}, ["slips"], None, 100.0, 1)
+    assert [job.seed for job, _ in whole.jobs] == [*range(30, 40), *range(5)]
 
 
 def test_every_claim_names_arms_that_its_group_has() -> None:
