@@ -314,14 +314,17 @@ def test_baselines_stand_beside_the_method_and_its_control(do: Do, toy: type[Set
     ]  # fmt: skip
     assert solve_one(folder, "Two and two?", "toy4", 0) == solve_one(folder, "Two and two?", "plain_cot", 0)
     lines = plan_recipe(load_recipe(small_recipe, [two]), folder)
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         "and at most 144 further requests by toy3",
         "and at most 192 further requests by toy4",
+        "what several ask alike is sent once",
     ]
     alone = "method={name: tailored, plain: false, rounds: 2, samples: 1, round_tokens: 50, inner: {name: plain_cot}}"
     said = plan_recipe(load_recipe(small_recipe, [alone]), folder)
     assert not any(line.startswith("requests:") for line in said), "the plain question is never asked"
-    assert said[-2].startswith("at most 96 further requests, 100 tokens in all, by tailored")
+    assert said[-3].startswith("at most 96 requests, 100 tokens in all, by tailored")
+    programs = plan_recipe(load_recipe(small_recipe, ["method={name: potd}"]), folder)
+    assert programs[-3:-1] == ["at most 48 requests by potd", "at most 48 requests by potd_answer_only"]
     with pytest.raises(SettingsError, match="would pay for replies that nothing learns from"):
         sample_recipe(load_recipe(small_recipe, [alone]), folder, Console(file=io.StringIO()))
     with pytest.raises(SettingsError, match="two arms of this run are called 'answer_only'"):

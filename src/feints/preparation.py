@@ -279,10 +279,7 @@ def _asked(recipe: Recipe, sampled: int) -> dict[str, methods.Asks]:
     """What every arm asks; nothing where the files of methods cannot be read."""
     if find_spec("torch") is None:
         return {}
-    return {
-        arm.name: arm.method.asks(arm.config, sampled) if isinstance(arm.method, methods.Planned) else methods.Asks()
-        for arm in arms_of(recipe)
-    }
+    return {arm.name: methods.asked(arm.method, arm.config, sampled) for arm in arms_of(recipe)}
 
 
 def _further(asked: Mapping[str, methods.Asks], plainly: bool) -> list[str]:
@@ -291,7 +288,10 @@ def _further(asked: Mapping[str, methods.Asks], plainly: bool) -> list[str]:
     for name, one in asked.items():
         bound = "" if one.tokens is None else f", {one.tokens:,} tokens in all,"
         if one.further:
-            lines.append(f"{'and ' if plainly else ''}at most {one.further:,} further requests{bound} by {name}")
+            begin = ("and at most", "further requests") if plainly else ("at most", "requests")
+            lines.append(f"{begin[0]} {one.further:,} {begin[1]}{bound} by {name}")
+    if len(lines) > 1:
+        lines.append("what several ask alike is sent once")
     return lines or ([] if plainly else ["no request"])
 
 

@@ -178,6 +178,7 @@ def test_a_text_that_could_not_be_judged_shrinks_the_whole() -> None:
 def test_a_plan_names_the_most_that_growing_may_ask() -> None:
     assert fdd.asks(Config(rounds=2, round_calls=40), 100).further == 80
     assert fdd.asks(Config(rounds=2, attempts=5), 100).further == 3 * 7 * 100
+    assert fdd.asks(Config(rounds=2, round_calls=40, inner={"name": "edit"}), 100).further > 80
 
 
 # ------------------------------------------------------------------------------------------------- reading variants

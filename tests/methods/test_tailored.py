@@ -268,6 +268,8 @@ def test_the_names_of_arms_tell_them_apart() -> None:
     assert tailored.asks(Config(feedback="star"), 50).further == 0
     bounded = tailored.asks(Config(rounds=2, samples=3, round_tokens=900, plain=False), 50)
     assert bounded == methods.Asks(further=300, tokens=1800, plain=False)
+    mending = tailored.asks(Config(rounds=2, samples=3, round_tokens=900, inner={"name": "edit"}), 50)
+    assert mending.further > 300 and mending.tokens is None, "what `inner` asks lies outside the bound of a round"
     assert tailored.asks(Config(), 50).tokens is None and tailored.asks(Config(), 50).plain
 
 

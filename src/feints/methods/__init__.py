@@ -66,6 +66,11 @@ class Planned(Method, Protocol):
         ...
 
 
+def asked(method: Method, config: Any, sampled: int) -> Asks:
+    """What a method asks at most: the plain question alone where its file says nothing else."""
+    return method.asks(config, sampled) if isinstance(method, Planned) else Asks()
+
+
 def names() -> list[str]:
     """Every method by name: the files of this folder and what other packages add."""
     return sorted({*_own(), *_added()})

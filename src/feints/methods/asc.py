@@ -106,7 +106,7 @@ def asks(config: Config, sampled: int) -> methods.Asks:
     if config.student_run is not None:
         return methods.Asks(plain=config.teacher and config.slope > 0)
     inner = Inner.of(config.inner, methods.find)
-    asked = inner.method.asks(inner.config, sampled) if isinstance(inner.method, methods.Planned) else methods.Asks()
+    asked = methods.asked(inner.method, inner.config, sampled)
     return replace(asked, plain=asked.plain or (config.teacher and config.slope > 0))
 
 

@@ -61,9 +61,7 @@ class Config(Settings):
     """Settings of feedback-driven distillation."""
 
     rounds: int = Field(default=2, ge=1, description="Times the set grows; one more training follows the last.")
-    grow: bool = Field(
-        default=True, description="Whether new problems are made; the control asks about the given ones."
-    )
+    grow: bool = Field(default=True, description="Whether problems are made; the control asks about the given ones.")
     samples: int = Field(default=4, ge=1, description="Texts the student writes for each problem in an exam.")
     temperature: float = Field(default=1.0, gt=0, description="Of the student in its exams.")
     easy_from: float = Field(
@@ -285,14 +283,17 @@ def control(config: Config) -> Config | None:
 
 def asks(config: Config, sampled: int) -> methods.Asks:
     """Most calls of the teacher after the first `sampled` ones: without a bound the set can double each round."""
-    if config.round_calls is not None:
-        return methods.Asks(config.rounds * config.round_calls)
-    doublings: int = 2**config.rounds - 1
-    return methods.Asks(doublings * (2 + config.attempts) * sampled)
+    largest: int = 2**config.rounds * sampled
+    inner = Inner.of(config.inner, methods.find)
+    inside = (config.rounds + 1) * methods.asked(inner.method, inner.config, largest).further
+    unbound = (2 + config.attempts) * (largest - sampled)
+    return methods.Asks(inside + (config.rounds * config.round_calls if config.round_calls else unbound))
 
 
 def arm(config: Config) -> tuple[str, str]:
     """Name and explanation for tables."""
-    by = "" if config.inner.get("name") == "plain_cot" else f", trained by {config.inner.get('name')}"
-    name = ("fdd" if config.grow else "static") + (f"-{config.inner.get('name')}" if by else "")
-    return name, ("new problems where it is strong and weak" if config.grow else "the given problems asked again") + by
+    trainer = config.inner["name"]
+    own, by = ("", "") if trainer == "plain_cot" else (f"-{trainer}", f", trained by {trainer}")
+    if config.grow:
+        return f"fdd{own}", f"new problems where it is strong and weak{by}"
+    return f"static{own}", f"the given problems asked again{by}"

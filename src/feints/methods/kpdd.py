@@ -171,8 +171,8 @@ def arm(config: Config) -> tuple[str, str]:
 
 
 def asks(config: Config, sampled: int) -> methods.Asks:
-    """Chained calls ask for core question and information first, once each."""
-    return methods.Asks(2 * sampled if config.calls == "chained" else 0)
+    """A question of its own; chained calls ask for core question and information first."""
+    return methods.Asks(sampled if config.calls == "one" else 3 * sampled, plain=False)
 
 
 # ------------------------------------------------------------------------------------------------ the teacher's part

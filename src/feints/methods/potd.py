@@ -22,6 +22,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from feints import methods
 from feints.bench import Bench
 from feints.config import UnreleasedSettings
 from feints.curate.examples import Built, answer_only_examples, build_examples
@@ -95,6 +96,11 @@ def distil(bench: Bench, config: Config) -> Solver:
 def control(config: Config) -> Config | None:
     """Answer-only fine-tuning; None for the control itself."""
     return config.model_copy(update={"target": "answer"}) if config.target == "rationale" else None
+
+
+def asks(config: Config, sampled: int) -> methods.Asks:
+    """Words are asked for by the plain question, every other form by its own."""
+    return methods.Asks() if config.form == "cot" else methods.Asks(sampled, plain=False)
 
 
 def arm(config: Config) -> tuple[str, str]:

@@ -274,11 +274,13 @@ def control(config: Config) -> Config | None:
 
 
 def asks(config: Config, sampled: int) -> methods.Asks:
-    """Most calls of the teacher after the first `sampled` ones: every text of every exam may be a mistake."""
-    if config.feedback == "star":
-        return methods.Asks(plain=config.plain)
-    tokens = None if config.round_tokens is None else config.rounds * config.round_tokens
-    return methods.Asks(config.rounds * config.samples * sampled, tokens, config.plain)
+    """Most calls after the first `sampled` ones: every text of an exam may be a mistake, and `inner` may ask of it."""
+    texts = config.samples * sampled
+    inner = None if config.inner is None else Inner.of(config.inner, methods.find)
+    further = 0 if inner is None else methods.asked(inner.method, inner.config, texts).further
+    answered = 0 if config.feedback == "star" else texts
+    bound = None if further or not answered or config.round_tokens is None else config.rounds * config.round_tokens
+    return methods.Asks(config.rounds * (answered + further), bound, config.plain)
 
 
 def arm(config: Config) -> tuple[str, str]:
