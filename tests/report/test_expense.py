@@ -55,6 +55,17 @@ def test_what_arms_share_counts_for_each_of_them(tmp_path: Path) -> None:
     assert [rows[arm, 0].own_tokens for arm in "ab"] == [0, 100]
 
 
+def test_a_text_that_a_later_round_learns_again_was_paid_once(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.describe(teacher="teacher")
+    used = run.used_by("a", 0)
+    first, own, later = said("1", "teacher", 7), said("2", "student", 100), said("3", "teacher", 9)
+    used.within("round_1").table("1_rationales", "teacher", Rationale, ["first"], lambda: [first, own])
+    used.within("round_2").table("1_rationales", "round", Rationale, ["again"], lambda: [first, own, later])
+    (row,) = expenses(run)
+    assert (row.requests, row.prompt_tokens, row.completion_tokens, row.own_tokens) == (2, 20, 16, 100)
+
+
 def test_a_rerun_notes_the_same(tmp_path: Path) -> None:
     first = [(row.arm, row.seed, row.target_tokens) for row in expenses(made(tmp_path / "run"))]
     run = RunFolder(tmp_path / "run")

@@ -19,17 +19,17 @@ def expenses(run: RunFolder) -> tuple[Expense, ...]:
     """One row per arm and training seed, in the order they were made.
 
     What several arms share (the teacher's first answers, a first stage) counts for each of them in full: a row says
-    what the arm would have taken alone.
+    what the arm would have taken alone. A text that stands in several tables of an arm, as what is learnt again in a
+    later round does, was written once and counts once.
     """
-    teacher = str(run.manifest["teacher"])
-    written: dict[Path, tuple[int, int, int, int]] = {}
+    texts = _Texts(str(run.manifest["teacher"]))
     found: dict[tuple[str, int], dict[str, float]] = {}
     for stage in STAGES:
         for path, entry in run.outputs(stage):
             for arm, seed in entry.get("used_by", ()):
                 row = found.setdefault((arm, seed), dict.fromkeys(_FIELDS, 0))
                 row["seconds"] += entry.get("seconds", 0.0)
-                for name, amount in _amounts(stage, path, teacher, written):
+                for name, amount in texts.new(arm, seed, path) if stage == STAGES[0] else _training(stage, path):
                     row[name] += amount
     return tuple(Expense(arm=arm, seed=seed, **_whole(row)) for (arm, seed), row in found.items())
 
@@ -52,27 +52,38 @@ def _whole(row: dict[str, float]) -> dict[str, Any]:
     return {name: value if name.endswith("seconds") else int(value) for name, value in row.items()}
 
 
-def _amounts(
-    stage: str, path: Path, teacher: str, written: dict[Path, tuple[int, int, int, int]]
-) -> Iterator[tuple[str, float]]:
-    """What one output adds to the row of an arm that used it."""
-    if stage == "1_rationales":
-        if path not in written:
-            written[path] = _written(path, teacher)
-        yield from zip(("requests", "prompt_tokens", "completion_tokens", "own_tokens"), written[path], strict=True)
-    elif stage == "4_student" and (last := _last_line(path / "training" / "metrics.jsonl")):
+class _Texts:
+    """Tables of rationales, each read once, and which of their texts an arm has been counted for."""
+
+    def __init__(self, teacher: str) -> None:
+        self._teacher = teacher
+        self._read: dict[Path, list[tuple[str, dict[str, int]]]] = {}
+        self._counted: dict[tuple[str, int], set[str]] = {}
+
+    def new(self, arm: str, seed: int, path: Path) -> Iterator[tuple[str, float]]:
+        """What the texts of this table add that stood in no earlier table of this arm and seed."""
+        if path not in self._read:
+            self._read[path] = [(row.ledger_key or row.id, self._took(row)) for row in read_table(path, Rationale)]
+        counted = self._counted.setdefault((arm, seed), set())
+        for key, took in self._read[path]:
+            if key not in counted:
+                counted.add(key)
+                yield from took.items()
+
+    def _took(self, row: Rationale) -> dict[str, int]:
+        """A request and its tokens, sent and received; of a student's text the tokens it wrote."""
+        if row.author != self._teacher:
+            return {"own_tokens": row.completion_tokens}
+        return {"requests": 1, "prompt_tokens": row.prompt_tokens, "completion_tokens": row.completion_tokens}
+
+
+def _training(stage: str, path: Path) -> Iterator[tuple[str, float]]:
+    """What training one student adds to the row of an arm that used it."""
+    if stage == "4_student" and (last := _last_line(path / "training" / "metrics.jsonl")):
         yield "steps", last["step"]
         yield "target_tokens", last.get("target_tokens", 0)
         yield "passes", last.get("passes", 0)
         yield "training_seconds", last["seconds"]
-
-
-def _written(path: Path, teacher: str) -> tuple[int, int, int, int]:
-    """Requests, tokens sent and received of the teacher; tokens students wrote."""
-    rows = read_table(path, Rationale)
-    paid = [row for row in rows if row.author == teacher]
-    own = sum(row.completion_tokens for row in rows if row.author != teacher)
-    return len(paid), sum(r.prompt_tokens for r in paid), sum(r.completion_tokens for r in paid), own
 
 
 def _last_line(metrics: Path) -> dict[str, Any] | None:
