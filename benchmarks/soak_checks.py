@@ -29,9 +29,10 @@ def digests(folder: Path, pattern: str) -> dict[str, str]:
 
 
 def outputs(folder: Path) -> dict[str, Any]:
-    """The manifest's outputs, without the time each took."""
+    """The manifest's outputs, without the time each took and what was paid in vain."""
     found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["outputs"]
-    return {name: {key: value for key, value in entry.items() if key != "seconds"} for name, entry in found.items()}
+    left = {"seconds", "unanswered"}
+    return {name: {key: entry[key] for key in entry.keys() - left} for name, entry in found.items()}
 
 
 def require_same(calm: Path, hurt: Path) -> dict[str, int]:

@@ -104,9 +104,10 @@ def masked(text: str) -> str:
 
 
 def outputs(folder: Path) -> dict[str, Any]:
-    """The manifest's outputs, without the time each took."""
+    """The manifest's outputs, without the time each took and what was paid in vain."""
     found: dict[str, Any] = json.loads((folder / "manifest.json").read_text())["outputs"]
-    return {name: {key: value for key, value in entry.items() if key != "seconds"} for name, entry in found.items()}
+    left = {"seconds", "unanswered"}
+    return {name: {key: entry[key] for key in entry.keys() - left} for name, entry in found.items()}
 
 
 def digests(folder: Path, pattern: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -89,6 +90,8 @@ def test_killed_in_every_stage_of_every_round_under_faults(
     assert stats["answered_again"] <= 8, "more was paid twice than was in flight"
     assert kill.replies(hurt.out.parent / "ledger.sqlite") == kill.replies(calm.out.parent / "ledger.sqlite")
     assert kill.outputs(hurt.out) == kill.outputs(calm.out)
+    noted = json.loads((hurt.out / "manifest.json").read_text())["outputs"].values()
+    assert sum(entry.get("unanswered", [0])[0] for entry in noted) > 0, "what faults and kills cost in vain is told"
     for pattern in ("**/1_rationales/*", "**/2_verdicts/*", "**/3_*/*", "**/5_answers/*", "**/6_report/*.parquet"):
         tables = kill.digests(calm.out, pattern)
         assert tables and kill.digests(hurt.out, pattern) == tables, pattern
@@ -101,10 +104,11 @@ def test_killed_in_every_stage_of_every_round_under_faults(
 def test_what_a_killed_run_left_half_written_is_cleared_in_every_folder(tmp_path: Path) -> None:
     from feints.preparation import open_run
 
-    open_run(tmp_path / "run")
+    with open_run(tmp_path / "run"):
+        pass
     for place in (".", "1_rationales", "round_1/2_verdicts", "final_exam/1_rationales", "round_1/round_2/3_dropped"):
         folder = tmp_path / "run" / place
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".exam-1.parquet.20e7.partial").write_bytes(b"half")
-    open_run(tmp_path / "run")
-    assert not list((tmp_path / "run").rglob("*.partial"))
+    with open_run(tmp_path / "run"):
+        assert not list((tmp_path / "run").rglob("*.partial"))

@@ -196,6 +196,19 @@ def test_the_manifest_names_the_current_outputs_only(tmp_path: Path) -> None:
     assert entry["rows"] == 2 and entry["depends"] == [2]
 
 
+def test_how_long_an_output_took_outlives_a_rerun_that_is_killed(tmp_path: Path) -> None:
+    def done(*numbers: int) -> RunFolder:
+        run = RunFolder(tmp_path / "run")
+        run.start()
+        for number in numbers:
+            run.table("0_problems", f"set{number}", Problem, [number], lambda: [PROBLEM])
+        return run
+
+    took = [entry["seconds"] for _, entry in done(1, 2).outputs("0_problems")]
+    done(1)  # and killed
+    assert [entry["seconds"] for _, entry in done(1, 2).outputs("0_problems")] == took
+
+
 def test_a_folder_of_another_version_or_kind_is_refused(tmp_path: Path) -> None:
     RunFolder(tmp_path / "run")
     manifest = tmp_path / "run/manifest.json"

@@ -157,7 +157,7 @@ def _arm_row(found: dict) -> list[str]:
 
     return [
         *cells,
-        mean("prompt_tokens", "completion_tokens"),
+        mean("prompt_tokens", "completion_tokens", "unanswered_tokens"),
         mean("steps"),
         mean("target_tokens"),
         mean("passes"),

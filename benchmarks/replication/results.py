@@ -130,4 +130,4 @@ def accuracy(found: dict[str, Any], of: str) -> Interval | None:
 def mean_expense(found: dict[str, Any], *names: str) -> float | None:
     """Mean over the seeds of the sum of what is named; None where it is not known."""
     took = [row["expense"] for row in found["seeds"].values() if row["expense"]]
-    return float(np.mean([sum(one[name] for name in names) for one in took])) if took else None
+    return float(np.mean([sum(one.get(name, 0) for name in names) for one in took])) if took else None

@@ -39,7 +39,13 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
     Raises:
         FeintsError: anything a user can mend, in one sentence.
     """
-    run = open_run(out)
+    with open_run(out) as run:
+        return _run(recipe, run, console)
+
+
+def _run(recipe: Recipe, run: RunFolder, console: Console) -> Path:
+    """What `run_recipe` does once the run folder is ours."""
+    out = run.path
     write_whole(out / "recipe.yaml", recipe_text(recipe))
     problems = load_problems(recipe, run)
     for notice in problems.notices:
@@ -55,6 +61,7 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
         recipe=recipe.model_dump(mode="json"),
         seeds=list(recipe.seeds),
         arms=arms,
+        profile=profile_of(recipe),
         sets=list(problems.tests),
         teacher=bench.teacher.identity,
         data=problems.about,
@@ -66,6 +73,14 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
     page = out / "6_report" / "index.html"
     write_whole(page, render_page(contents))
     return page
+
+
+def profile_of(recipe: Recipe) -> str:
+    """The profile of the method, and which arms have another one, for the head of the report."""
+    profiles = {arm.name: str(getattr(arm.config, "profile", "clean")) for arm in arms_of(recipe)}
+    first = next(iter(profiles.values()))
+    others = [f"{profile} in {name}" for name, profile in profiles.items() if profile != first]
+    return ", ".join([first, *others])
 
 
 def distil_and_examine(recipe: Recipe, bench: Bench, problems: ProblemSets) -> list[dict[str, str]]:

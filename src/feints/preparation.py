@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -17,9 +18,11 @@ from rich.console import Console
 from feints import methods, tasks
 from feints.bench import Bench
 from feints.bench.serving import Serving
+from feints.config import Settings
 from feints.curate.funnel import Funnel
 from feints.curate.leak import Decontaminated, remove_leaks
 from feints.errors import MissingExtraError, SettingsError, UnknownNameError
+from feints.generate.guard import alone
 from feints.generate.ledger import Ledger
 from feints.generate.opening import check_prices, open_source
 from feints.generate.plan import plan
@@ -56,22 +59,26 @@ class ProblemSets:
     """Source, licence, citation and canary of the data, for model cards."""
 
 
-def open_run(out: Path) -> RunFolder:
-    """The run folder, begun anew: it counts as unfinished until its facts are described again.
+@contextmanager
+def open_run(out: Path) -> Iterator[RunFolder]:
+    """The run folder, begun anew and this process's alone: it counts as unfinished until its facts are described again.
 
     Raises:
-        SettingsError: `out` is a file.
+        SettingsError: `out` is a file, or another process writes this run.
         DataError, VersionError: it is no run folder, or one of another version.
     """
     if out.exists() and not out.is_dir():
         raise SettingsError(f"{out} is a file, and a run needs a folder; choose another --out")
     run = RunFolder(out)
-    run.start()
-    run.manifest.pop("arms", None)
-    for left in out.rglob(".*.partial"):  # a killed run could not clear them away
-        if left.is_file():
-            left.unlink()
-    return run
+    with alone(out / ".writing") as is_ours:
+        if not is_ours:
+            raise SettingsError(f"another process writes the run in {out}; let it end, or choose another --out")
+        run.start()
+        run.manifest.pop("arms", None)
+        for left in out.rglob(".*.partial"):  # a killed run could not clear them away
+            if left.is_file():
+                left.unlink()
+        yield run
 
 
 def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
@@ -247,6 +254,8 @@ def arms_of(recipe: Recipe) -> list[PlannedArm]:
         if config is None:
             continue
         name, explanation = file.arm(config)
+        if name in arms and arms[name].method is file:
+            name += _unlike(arms[name].config, config)
         if name in arms or name == UNTRAINED:
             raise SettingsError(
                 f"two arms of this run are called {name!r}; take the one out of baselines, or give it a setting that "
@@ -254,6 +263,13 @@ def arms_of(recipe: Recipe) -> list[PlannedArm]:
             )
         arms[name] = PlannedArm(name=name, role=role, explanation=explanation, method=file, config=config)
     return list(arms.values())
+
+
+def _unlike(first: Settings, second: Settings) -> str:
+    """The settings of the second that differ from the first's, as the end of a name: two arms of a method have one."""
+    there, here = first.model_dump(mode="json"), second.model_dump(mode="json")
+    said = "".join(f"_{name}_{value}" for name, value in here.items() if value != there.get(name, value))
+    return re.sub(r"[^\w.-]+", "_", said)
 
 
 def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
@@ -309,9 +325,8 @@ def sample_recipe(recipe: Recipe, out: Path, console: Console) -> list[str]:
             f"no arm of this recipe asks about every problem ({', '.join(asked)}), so sampling first would pay for "
             "replies that nothing learns from; let `feints run` ask what it needs"
         )
-    run = open_run(out)
-    problems = load_problems(recipe, run)
-    with open_ledger(recipe, out) as ledger, CheckerPool() as pool:
+    with open_run(out) as run, open_ledger(recipe, out) as ledger, CheckerPool() as pool:
+        problems = load_problems(recipe, run)
         bench = open_bench(recipe, run, problems, ledger, pool, console)
         rationales = bench.ask("teacher", TEACHER)
         verdicts = bench.judge("teacher", rationales)

@@ -80,7 +80,6 @@ class RunFolder:
         self.path = path
         self._within = Path()
         self._user: list[object] = []
-        self._earlier: dict[str, dict[str, Any]] = {}
         manifest = path / "manifest.json"
         if manifest.exists():
             self._manifest = _read_manifest(manifest)
@@ -199,8 +198,11 @@ class RunFolder:
         return {(entry["arm"], entry["seed"]): path for path, entry in made if entry.get("solver")}
 
     def start(self) -> None:
-        """Forget which outputs are current (never the outputs): a run notes anew those it uses."""
-        self._earlier = dict(self._manifest["outputs"])
+        """Forget which outputs are current (never the outputs): a run notes anew those it uses.
+
+        What is known of those before (how long they took) stays in the manifest, whatever becomes of this run.
+        """
+        self._manifest["earlier"] = {**self._manifest.get("earlier", {}), **self._manifest["outputs"]}
         self._manifest["outputs"] = {}
 
     def _place(self, stage: str, label: str, address: str, suffix: str) -> Path:
@@ -222,7 +224,7 @@ class RunFolder:
         if noted is not None and noted["address"] == address and noted["label"] != label:
             entry = {**noted, "used_by": users}  # the arm that made it keeps it
         else:
-            known = noted or self._earlier.get(name, {})  # how long it took is known from when it was made
+            known = noted or self._manifest.get("earlier", {}).pop(name, {})
             if self._within.parts:
                 facts["within"] = self._within.as_posix()
             entry = {"label": label, "address": address, "depends": list(depends), **known, **facts, "used_by": users}

@@ -129,6 +129,14 @@ def test_refusals_beyond_patience_end_sampling(serve: Serve) -> None:
     assert hammered.stats()["calls"] < 20
 
 
+def test_calls_that_wait_for_a_slot_are_not_sent_after_a_fault_for_good(serve: Serve) -> None:
+    server = serve("--revoke", "12", "--latency", "0.2")
+    two_slots = {"concurrency_start": 2, "concurrency_ceiling": 2}
+    with pytest.raises(SourceError, match="401"):
+        complete_all(teacher(server.address, **two_slots), questions(12))
+    assert server.stats()["outcomes"] == {"500": 12, "401": 1} or server.stats()["outcomes"]["401"] == 2
+
+
 def test_garbage_is_asked_again_then_kept_and_marked(serve: Serve) -> None:
     server = serve("--fail", "garbage=1")
     source = teacher(server.address, malformed_attempts=3)

@@ -190,6 +190,17 @@ def test_the_reserve_lets_a_paid_reply_land_when_the_disk_fills_up(tmp_path: Pat
         assert ledger.full
 
 
+def test_the_reserve_of_a_killed_process_is_cleared_and_that_of_a_living_one_stays(tmp_path: Path) -> None:
+    (tmp_path / "l-reserve-dead").write_bytes(b"room")
+    with Ledger(tmp_path / "l") as first, Ledger(tmp_path / "l") as second:
+        first.claim([claim("a")])
+        (held,) = tmp_path.glob("l-reserve-*")
+        assert not held.name.endswith("dead")
+        second.claim([claim("b")])
+        assert len({held, *tmp_path.glob("l-reserve-*")}) == 2 and held.exists()
+    assert not list(tmp_path.glob("l-reserve-*"))
+
+
 def test_damage_is_named(tmp_path: Path) -> None:
     with Ledger(tmp_path / "l") as ledger:
         ledger.claim([claim("a")])

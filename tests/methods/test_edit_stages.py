@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from tests.methods.edit_bench import Edited, stage, table
 
 from feints.curate.keysteps import key_steps
@@ -20,8 +21,11 @@ from feints.generate.source import Sampling
 from feints.generate.weights import load_weights
 from feints.methods import edit
 from feints.records import Example, Origin, Rationale, Role
+from feints.train.batch import Batcher
+from feints.train.rows import Layout
 
 pytestmark = pytest.mark.slow
+LAYOUT = Layout(rows="padded", micro_tokens=4096, seq2seq=False, pad_id=0)
 
 
 def logits(model: Any, ids: Sequence[int]) -> torch.Tensor:
@@ -111,6 +115,28 @@ def test_the_control_sees_the_same_examples_and_steps(edited: Edited, usual: Any
     assert len(set(steps)) == 1
     assert edit.control(control) is None
     assert edit.control(edit.Config(second="none")) is None
+
+
+@pytest.mark.parametrize("zero", [{"alpha": 0.0}, {"beta": 0.0}])
+def test_a_side_that_weighs_nothing_changes_no_step(edited: Edited, usual: Any, zero: dict[str, float]) -> None:
+    bench = edited(edit.Config(**zero), lora=True)
+    steps = [
+        [len(units) for units in Batcher(b.fits[1].lesson.train.rows, LAYOUT).epoch(0, seed=0, batch_examples=8)]
+        for b in (bench, usual)
+    ]
+    assert steps[0] == steps[1] and max(steps[0]) == 4, "a step of 8 examples is 4 pairs"
+    fitted = bench.fits[1]
+    batcher = Batcher(fitted.lesson.train.rows, LAYOUT)
+    step = batcher.whole()
+    terms = fitted.loss(fitted.learner().model, batcher.batch(step.micro[0]), step.counts)
+    assert set(terms) == ({"wrong"} if "alpha" in zero else {"right"})
+
+
+def test_settings_that_leave_nothing_to_learn_are_refused() -> None:
+    for nothing in ({"alpha": 0.0, "beta": 0.0}, {"alpha": 0.0, "push": False}):
+        with pytest.raises(ValidationError, match="nothing to learn"):
+            edit.Config(**nothing)
+        edit.Config(**nothing, second="none")
 
 
 def _metrics(bench: Any) -> list[Path]:

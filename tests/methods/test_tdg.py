@@ -175,8 +175,10 @@ def test_nce_takes_the_nat_of_the_same_run_or_of_another(here: Any) -> None:
         second = nce.distil(bench, nce.Config(nat_run=path))
         assert set(students(bench)) == {"nce"}
     assert second.identity == first.identity
-    with here("third", seed=5) as bench, pytest.raises(DataError, match="no NAT of training seed 5"):
+    with here("third", seed=5) as bench, pytest.raises(DataError, match="no arm nat of training seed 5"):
         nce.distil(bench, nce.Config(nat_run=path))
+    with here("fourth") as bench, pytest.raises(DataError, match="no arm nat_released of training seed 0"):
+        nce.distil(bench, nce.Config(nat_run=path, profile="as_released"))
 
 
 def test_stored_weights_stand_with_the_examples(here: Any) -> None:

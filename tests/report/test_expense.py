@@ -66,6 +66,15 @@ def test_a_text_that_a_later_round_learns_again_was_paid_once(tmp_path: Path) ->
     assert (row.requests, row.prompt_tokens, row.completion_tokens, row.own_tokens) == (2, 20, 16, 100)
 
 
+def test_attempts_that_brought_nothing_usable_were_paid_too(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.describe(teacher="teacher")
+    used, replies = run.used_by("a", 0), [said("1", "teacher", 7)]
+    used.table("1_rationales", "teacher", Rationale, ["said"], lambda: replies, unanswered=[3, 40, 0.1])
+    (row,) = expenses(run)
+    assert (row.requests, row.prompt_tokens, row.completion_tokens, row.teacher_tokens) == (4, 10, 7, 57)
+
+
 def test_a_rerun_notes_the_same(tmp_path: Path) -> None:
     first = [(row.arm, row.seed, row.target_tokens) for row in expenses(made(tmp_path / "run"))]
     run = RunFolder(tmp_path / "run")

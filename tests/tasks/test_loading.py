@@ -183,6 +183,19 @@ def test_the_bbh_split_has_the_sizes_of_the_paper():
     assert len(bbh.SUB_TASKS) == 27
 
 
+def test_bbh_files_given_by_role_keep_it_and_further_sets_come_from_anywhere(tmp_path):
+    def written(role, dataset, count):
+        row = {"dataset": dataset, "split": "test", "options": None, "answer": "1", "answer_type": "number"}
+        rows = [{**row, "id": f"{role}/{i}", "question": f"{role} {i}?"} for i in range(count)]
+        (tmp_path / role).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return str(tmp_path / role)
+
+    train, test = written("train.jsonl", "bbh_object_counting", 10), written("test.jsonl", "bbh_object_counting", 5)
+    other = written("other.jsonl", "elsewhere", 3)
+    found = bbh.load(bbh.Config(path={"train": train, "test": test, "other": other}))
+    assert len(found.train) == 10 and {name: len(rows) for name, rows in found.tests.items()} == {"test": 5, "other": 3}
+
+
 def test_unknown_sub_tasks_and_settings_are_refused():
     with pytest.raises(SettingsError, match="no sub-task is called snark"):
         bbh.load(bbh.Config(sub_tasks=("snark",)))

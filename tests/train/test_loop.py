@@ -353,6 +353,31 @@ def test_a_full_disk_costs_no_checkpoint(make_student, make_examples, tmp_path):
     assert fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False).steps == 6
 
 
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_kill_while_a_checkpoint_of_the_same_step_is_written_again_costs_nothing(
+    make_student, make_examples, tmp_path, monkeypatch, call
+):
+    examples, rename = make_examples(make_student(), 8), Path.rename
+    whole = fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+    calls = []
+
+    def killed(path, target):
+        calls.append(path.name)
+        if len(calls) == call:
+            raise _KilledError
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(_KilledError):
+        fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+    assert len(calls) == call, "the old one gives way, then the new one comes"
+    monkeypatch.undo()
+    seen = []
+    again = fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, on_step=seen.append, show_progress=False)
+    assert not seen and again.steps == whole.steps
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == [f"checkpoint-{whole.steps:09d}"]
+
+
 def test_plain_lines_when_nobody_watches(make_student, make_examples, tmp_path, capsys):
     student = make_student()
     fit(student, make_examples(student, 4), weighted_nll(), SETTINGS, tmp_path)

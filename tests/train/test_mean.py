@@ -45,6 +45,15 @@ def test_files_may_be_cut_otherwise(tmp_path: Path) -> None:
     assert torch.equal(load_file(tmp_path / "mean" / "model-1.safetensors")["b"], torch.tensor([0.5]))
 
 
+def test_what_a_killed_run_left_half_done_is_replaced(tmp_path: Path) -> None:
+    one, two = student(tmp_path / "one", {"a": torch.zeros(2)}), student(tmp_path / "two", {"a": torch.ones(2)})
+    shutil.copytree(two, tmp_path / "mean")
+    (tmp_path / "mean" / "left.safetensors").write_bytes(b"half")
+    write_mean([one, two], tmp_path / "mean")
+    assert torch.equal(load_file(tmp_path / "mean" / "model-0.safetensors")["a"], torch.tensor([0.5, 0.5]))
+    assert not (tmp_path / "mean" / "left.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     "other", [{"a": torch.ones(3)}, {"c": torch.ones(2)}, {"a": torch.ones(2), "c": torch.ones(1)}]
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,14 +50,16 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
     """
     depends = _depends(bench, order)
     key = content_hash(order.label, depends)
-    if key in bench.stopped:
-        return bench.stopped[key]
     stored = bench.run.known(STAGE, order.label, Rationale, depends)
-    if stored is None:
+    if key in bench.stopped:  # another arm or seed was cut short here; this one learns from the same and used it too
+        rows = list(bench.stopped[key].rows)
+        stored = bench.run.table(STAGE, order.label, Rationale, [*depends, *_cut(rows)], lambda: rows)
+    elif stored is None:
         asked, author = _asked(bench, order)
         rows = _rationales(order, asked, author)
+        facts = _unanswered(bench, order, rows)
         if not asked.left:
-            stored = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows)
+            stored = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows, **facts)
         else:
             if not rows and not asked.interrupted and not bench.run.outputs(STAGE):
                 raise BudgetError(
@@ -66,10 +68,27 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
             bench.notices.append(
                 f"{order.label}: {asked.left} were not answered ({asked.why}); a further run goes on from here"
             )
-            depends += ["stopped early", content_hash([row.id for row in rows])]
-            stored = bench.stopped[key] = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows)
+            cut = [*depends, *_cut(rows)]
+            stored = bench.stopped[key] = bench.run.table(STAGE, order.label, Rationale, cut, lambda: rows, **facts)
     bench.sampled[stored.address] = order.sampling
     return stored
+
+
+def _cut(rows: Sequence[Rationale]) -> list[object]:
+    """What tells rationales that ended early from those of a further run."""
+    return ["stopped early", content_hash([row.id for row in rows])]
+
+
+def _unanswered(bench: Bench, order: Order, rows: Sequence[Rationale]) -> dict[str, object]:
+    """Requests, tokens and money of attempts that were paid for and brought nothing usable, for the manifest."""
+    if order.source is not None:
+        return {}
+    charges = bench.ledger.charges({row.ledger_key for row in rows})
+    if not charges.unknown:
+        return {}
+    replies = {row.ledger_key: row for row in rows}.values()
+    tokens = charges.tokens - sum(row.prompt_tokens + row.completion_tokens for row in replies)
+    return {"unanswered": [charges.unknown, tokens, charges.cost - sum(row.cost for row in replies)]}
 
 
 def _depends(bench: Bench, order: Order) -> list[object]:

@@ -43,7 +43,7 @@ def examples(
         bench.student_identity,
         [bench.student.chat, bench.curate.thinking, bench.curate.max_tokens],
         list(how),
-        content_hash([r.id for r in used]),
+        content_hash([[row.id, bench.by_id[row.problem_id].answer] for row in used]),  # some learn the gold answer
     ]
 
     @cache

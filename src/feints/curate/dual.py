@@ -38,6 +38,16 @@ class KeyWeights:
     drop_disjoint: bool = False
     """Leave out pairs of which more than half the right target is key (EDIT-A8)."""
 
+    def of_examples(self, *, whole: bool) -> KeyWeights:
+        """The weights that stand in examples.
+
+        A side that weighs nothing has weights of 1 there and is left out by the loss: examples without any weight
+        count for nothing in the size of a step, which would then hold more pairs. `whole` texts, as DPO reads them,
+        are weights of 1 throughout, which say no more than which side is which.
+        """
+        alpha, gamma = (1.0, 1.0) if whole or not (self.alpha or self.gamma) else (self.alpha, self.gamma)
+        return replace(self, alpha=alpha, gamma=gamma, beta=1.0 if whole or not self.beta else self.beta)
+
 
 def dual_pairs(right: Iterable[Rationale], wrong: Iterable[Rationale]) -> list[Pair]:
     """Every rectified right rationale with the wrong one it mends, every corrupted one with the right one it bends.

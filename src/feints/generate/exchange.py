@@ -153,14 +153,21 @@ class Exchange:
         while requests:
             if sent_at is None:
                 sent_at = await self._pace.acquire()
+                if self._failure:  # for good, while this call waited for a slot
+                    self._pace.release()
+                    raise asyncio.CancelledError
                 requests = await self._desk.retake(requests)
             delay = 0.0
             try:
-                if requests:
-                    await self._send(requests, tries)
-                return
-            except _AgainError as retry:
-                delay = self._note(requests, retry, tries, sent_at)
+                try:
+                    if requests:
+                        await self._send(requests, tries)
+                    return
+                except _AgainError as retry:
+                    delay = self._note(requests, retry, tries, sent_at)
+            except Exception as error:
+                self._fail(error)  # before the slot is free: nobody who waits for it may send
+                raise
             finally:
                 self._pace.release()
             sent_at = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 RESERVE_BYTES = 8 << 20
@@ -35,6 +36,16 @@ class Guard:
         lock = sqlite3.connect(self._path(self.owner), isolation_level=None, check_same_thread=False)
         lock.execute("BEGIN EXCLUSIVE")
         self._lock = lock
+        self._clear_reserves()
+
+    def _clear_reserves(self) -> None:
+        """Remove the reserves of processes that were killed."""
+        assert self._ledger is not None
+        prefix = f"{self._ledger.name}-reserve-"
+        for path in self._ledger.parent.glob(f"{prefix}*"):
+            if not self.is_alive(path.name.removeprefix(prefix)):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     def is_alive(self, owner: str) -> bool:
         """Whether the process that claims as `owner` still runs; the file of a dead one is removed."""
@@ -61,6 +72,23 @@ class Guard:
         self._lock = None
         with suppress(OSError):
             self._path(self.owner).unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Hold `path` as a lock until the block or the process ends; False where another process holds it."""
+    lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        # Some network drives know no locks: there nobody is kept out.
+        yield "locked" not in str(error)
+    else:
+        yield True
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    finally:
+        lock.close()
 
 
 class Reserve:

@@ -41,7 +41,6 @@ from feints.evaluate.ranker import MOST_TOKENS, Ranker, RankerStudent, ranker_lo
 from feints.evaluate.solver import Majority, OneShot, Solver, load_solver
 from feints.generate.prompt import STUDENT, TEACHER
 from feints.generate.settings import SamplingSettings
-from feints.generate.source import Sampling
 from feints.records import Dropped, Example, Form, Origin, Rationale, Role, content_hash
 from feints.runs import RunFolder
 from feints.train.student import Student
@@ -86,7 +85,7 @@ class Config(Settings):
 def distil(bench: Bench, config: Config) -> Solver:
     """Take or train a student; let it answer; train the ranker on its texts and the teacher's; vote."""
     student = learn_student(bench, config) if config.student_run is None else student_of_run(config.student_run, bench)
-    student.sampling = Sampling(temperature=bench.exam.temperature, max_tokens=bench.exam.max_tokens)
+    student.sampling = bench.exam.drawn
     student.checker = bench.pool
     ranker = learn_ranker(bench, config, student) if config.slope else None
     return AdaptiveVote(
@@ -168,7 +167,7 @@ def learn_ranker(bench: Bench, config: Config, student: OneShot) -> Ranker:
         lesson,
         ranker_loss(config.power),
         loss_settings=["ranker", config.power, config.body, start().identity],
-        settings=bench.training.model_copy(update={"rows": "padded", "epochs": 1}),
+        settings=bench.training.model_copy(update={"rows": "padded", "epochs": 1, "max_steps": None}),
         student=start,
         save=lambda learnt, place: learnt.save(place),
         name="ranker",

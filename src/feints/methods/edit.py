@@ -30,7 +30,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from feints import methods
 from feints.bench import Bench, dual
@@ -42,7 +42,7 @@ from feints.curate.patterns import of_one_pattern
 from feints.evaluate.raw_vote import RawVote
 from feints.evaluate.solver import Majority, Solver
 from feints.generate.prompt import STUDENT, TEACHER, Prompt
-from feints.records import Pair, Rationale, Role
+from feints.records import Pair, Rationale, Role, content_hash
 from feints.train.losses import Loss, weighted_nll
 from feints.train.losses_edit import Bound, SequenceDivisor, dpo, krsl
 from feints.train.settings import AdapterSettings, TrainSettings
@@ -103,6 +103,12 @@ class Config(Settings):
     )
     second_rate: float = Field(default=0.025, gt=0, description="Learning rate of stage 2 / stage 1: 5e-6 / 2e-4.")
     second_length: float = Field(default=1.0, gt=0, description="Epochs (or steps) of stage 2 / stage 1: 10 / 10.")
+
+    @model_validator(mode="after")
+    def _learns(self) -> Config:
+        if self.second == "krsl" and not (self.alpha or self.gamma or (self.push and self.beta)):
+            raise ValueError("alpha, gamma, beta and push leave the second stage nothing to learn; set second: none")
+        return self
 
 
 def distil(bench: Bench, config: Config) -> Solver:
@@ -241,19 +247,11 @@ def imitation(bench: Bench, student: Student, rows: Sequence[Rationale], marked:
 
 def key_steps_stage(bench: Bench, config: Config, chains: Chains, first: Path, joint: bool) -> Path:
     """A fresh adapter on the merged first student learns the pairs."""
-    depends = [
-        chains.chosen.address,
-        config.sources,
-        config.pattern,
-        bench.prompt(LABEL).hash if config.pattern != "any" else "",
-    ]
-    pairs = bench.run.table(
-        "3_examples", f"{bench.arm}-pairs", Pair, depends, lambda: pairs_of(bench, config, chains), arm=bench.arm
-    )
+    made = pairs_of(bench, config, chains)
+    depends = [chains.chosen.address, content_hash([asdict(pair) for pair in made])]
+    pairs = bench.run.table("3_examples", f"{bench.arm}-pairs", Pair, depends, lambda: made, arm=bench.arm)
     by_id = {row.id: row for row in chain(chains.right, chains.wrong, chains.rectified, chains.corrupted)}
-    # DPO reads whole texts; its weights only say which side is which.
-    pulls = {"alpha": 1.0, "beta": 1.0, "gamma": 1.0} if config.second == "dpo" else {}
-    how = KeyWeights(**{name: getattr(config, name) for name in KEYS} | pulls)
+    how = KeyWeights(**{name: getattr(config, name) for name in KEYS}).of_examples(whole=config.second == "dpo")
 
     def build(student: Student, _: Sequence[Rationale]) -> Built:
         def sides(pair: Pair) -> tuple[Built, Built]:
@@ -275,8 +273,9 @@ def _loss(bench: Bench, config: Config, first: Path) -> tuple[Loss, list[object]
         plain = bench.student.model_copy(update={"model": str(first), "adapter": AdapterSettings()})
         return dpo(lambda: Student.load(plain, device=bench.device or "cpu").model, DPO_BETA), ["dpo", DPO_BETA]
     bound: Bound = "unshifted" if config.profile == "as_released" else "shifted"
-    loss = krsl(config.tau, config.divisor, push=config.push, bound=bound)
-    return loss, ["krsl", config.tau, config.divisor, config.push, bound]
+    pull, push = bool(config.alpha or config.gamma), config.push and config.beta > 0
+    loss = krsl(config.tau, config.divisor, pull=pull, push=push, bound=bound)
+    return loss, ["krsl", config.tau, config.divisor, pull, push, bound]
 
 
 def _second(training: TrainSettings, config: Config) -> TrainSettings:

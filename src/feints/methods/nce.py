@@ -86,11 +86,12 @@ def distil(bench: Bench, config: Config) -> Solver:
     """Sample the teacher; take or train NAT; weigh the right rationales; learn them and NAT's view of them."""
     said = bench.ask("teacher", TEACHER)
     verdicts = bench.judge("teacher", said)
+    released = config.profile == "as_released"
     if config.nat_run is None:
         nat = learn_nat(bench, NatSettings(profile=config.profile, width=config.width), said, verdicts)
     else:
-        nat = nat_of_run(Path(config.nat_run), bench.seed)
-    teacher, released = Teacher(nat), config.profile == "as_released"
+        nat = nat_of_run(Path(config.nat_run), bench.seed, "nat_released" if released else "nat")
+    teacher = Teacher(nat)
     chosen = bench.choose(said, verdicts)
     stored = config.scoring == "stored" and config.share > 0
 
@@ -135,8 +136,8 @@ def lesson_examples(bench: Bench, student: Student, rows: Sequence[Rationale], r
     return replace(built, examples=whole_and_padded(built.examples, pad_id(student))) if released else built
 
 
-def nat_of_run(path: Path, seed: int) -> Path:
-    """Folder of the NAT that the run in `path` trained with `seed`.
+def nat_of_run(path: Path, seed: int, arm: str) -> Path:
+    """Folder of the NAT that `arm` of the run in `path` trained with `seed`.
 
     Raises:
         DataError: there is none.
@@ -144,15 +145,15 @@ def nat_of_run(path: Path, seed: int) -> Path:
     found = [
         (folder / "student", entry["seed"])
         for folder, entry in RunFolder.open(path).outputs("4_student")
-        if entry.get("name") == "nat" and entry["arm"] == "nat" and holds_nat(folder / "student")
+        if entry.get("name") == "nat" and entry["arm"] == arm and holds_nat(folder / "student")
     ]
     for folder, trained in found:
         if trained == seed:
             return folder
     seeds = ", ".join(str(trained) for _, trained in found) or "none"
     raise DataError(
-        f"{path} has no NAT of training seed {seed} (it has those of: {seeds}); run method nat with this seed first, "
-        "or leave nat_run out"
+        f"{path} has no arm {arm} of training seed {seed} (it has those of: {seeds}); run method nat with this seed "
+        "and profile first, or leave nat_run out"
     )
 
 

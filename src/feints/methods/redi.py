@@ -83,7 +83,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         chosen, [prompt.hash, "first pair"], paired, [row for pair in pairs for row in pair], name="stage2"
     )
     settings = bench.training.model_copy(
-        update={"learning_rate": bench.training.learning_rate * config.rate, "epochs": 1}
+        update={"learning_rate": bench.training.learning_rate * config.rate, "epochs": 1, "max_steps": None}
     )
     student = bench.fit(
         lesson,

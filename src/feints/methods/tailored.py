@@ -280,7 +280,8 @@ def asks(config: Config, sampled: int) -> methods.Asks:
     further = 0 if inner is None else methods.asked(inner.method, inner.config, texts).further
     answered = 0 if config.feedback == "star" else texts
     bound = None if further or not answered or config.round_tokens is None else config.rounds * config.round_tokens
-    return methods.Asks(config.rounds * (answered + further), bound, config.plain)
+    plain = config.plain and config.feedback != "star"  # star's student asks itself
+    return methods.Asks(config.rounds * (answered + further), bound, plain)
 
 
 def arm(config: Config) -> tuple[str, str]:

@@ -101,13 +101,15 @@ class Spend:
     teacher: str
     """Identity of the model."""
     requests: int
-    """Requests answered, those for new problems and labels too."""
+    """Requests paid, those for new problems and labels too, and attempts that brought nothing usable."""
     prompt_tokens: int
     """Tokens sent."""
     completion_tokens: int
     """Tokens received, thinking included."""
+    unanswered_tokens: int = 0
+    """Tokens of attempts that were paid and brought nothing usable: malformed, or lost on the way."""
     money: float | None
-    """Money paid; None where the recipe has no price."""
+    """Money at the recipe's price, such attempts included; None where the recipe has no price."""
     currency: str
     """Of the price table, "" where there is none."""
     right: int
@@ -118,6 +120,11 @@ class Spend:
     """Rationales without an answer."""
     not_checked: int
     """Rationales the checker could not judge."""
+
+    @property
+    def tokens(self) -> int:
+        """Sent, received and lost."""
+        return self.prompt_tokens + self.completion_tokens + self.unanswered_tokens
 
     @property
     def rationales(self) -> int:
@@ -134,11 +141,13 @@ class Expense:
     seed: int
     """Training seed."""
     requests: int
-    """Replies of the teacher it used, rejected ones included."""
+    """Requests of the teacher it used, rejected replies and attempts that brought nothing usable included."""
     prompt_tokens: int
     """Tokens sent for them."""
     completion_tokens: int
     """Tokens of them, thinking included."""
+    unanswered_tokens: int = 0
+    """Tokens of attempts that were paid and brought nothing usable."""
     own_tokens: int
     """Tokens that students wrote on the way to it, exams for the report excluded."""
     steps: int
@@ -151,6 +160,11 @@ class Expense:
     """Wall time of its training."""
     seconds: float
     """Wall time of everything it used, exams included."""
+
+    @property
+    def teacher_tokens(self) -> int:
+        """Sent, received and lost."""
+        return self.prompt_tokens + self.completion_tokens + self.unanswered_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,6 @@ def _unit(kind: str, rationales: int, spend: Spend) -> UnitCost:
         kind=kind,
         rationales=rationales,
         requests=spend.requests / rationales,
-        tokens=(spend.prompt_tokens + spend.completion_tokens) / rationales,
+        tokens=spend.tokens / rationales,
         money=None if spend.money is None else spend.money / rationales,
     )

@@ -29,6 +29,9 @@ def expenses(run: RunFolder) -> tuple[Expense, ...]:
             for arm, seed in entry.get("used_by", ()):
                 row = found.setdefault((arm, seed), dict.fromkeys(_FIELDS, 0))
                 row["seconds"] += entry.get("seconds", 0.0)
+                unanswered, tokens, _ = entry.get("unanswered", (0, 0, 0.0))
+                row["requests"] += unanswered
+                row["unanswered_tokens"] += tokens
                 for name, amount in texts.new(arm, seed, path) if stage == STAGES[0] else _training(stage, path):
                     row[name] += amount
     return tuple(Expense(arm=arm, seed=seed, **_whole(row)) for (arm, seed), row in found.items())

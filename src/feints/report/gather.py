@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 from feints.evaluate.exam import by_level, by_topic, compare, compare_seeds, right_overlap, score, scores_by_group
+from feints.generate.budget import Price
+from feints.generate.source import Usage
 from feints.records import Answer, Judgement, Problem, Rationale, Score, Verdict
 from feints.report import texts, training
 from feints.report.contents import Arm, ArmRole, ComparisonRow, GroupScore, Judged, OverlapRow, RunContents, Spend
@@ -46,7 +48,7 @@ def gather(folder: Path) -> RunContents:
         name=str(facts["name"]),
         created=str(facts["created"]),
         commit=str(facts["commit"]),
-        profile=str(facts.get("profile", "clean")),
+        profile=str(facts.get("profile", "not noted")),
         machine=str(facts["machine"]),
         seeds=tuple(facts["seeds"]),
         recipe=yaml.safe_dump(facts["recipe"], sort_keys=False, allow_unicode=True),
@@ -57,7 +59,7 @@ def gather(folder: Path) -> RunContents:
         rankers=training.rankers(run),
         funnel=funnel,
         further_funnels=further,
-        spend=_spend(rationales, judged, str(facts["teacher"]), facts["recipe"]),
+        spend=_spend(rationales, judged, str(facts["teacher"]), facts["recipe"], _unanswered(run)),
         expenses=expenses(run),
         samples=texts.samples(problems, judged),
         examples=lessons[0].weighted(),
@@ -178,23 +180,37 @@ def _renamed(value: Score, problem_set: str) -> Score:
 # ------------------------------------------------------------------------------------------------------- the bill
 
 
+def _unanswered(run: RunFolder) -> tuple[int, int, float]:
+    """Requests, tokens and money of attempts that were paid and brought nothing usable."""
+    noted = [entry["unanswered"] for _, entry in run.outputs("1_rationales") if "unanswered" in entry]
+    return sum(one[0] for one in noted), sum(one[1] for one in noted), sum(one[2] for one in noted)
+
+
 def _spend(
-    rationales: Sequence[Rationale], judged: Sequence[Judged], teacher: str, recipe: dict[str, Any]
+    rationales: Sequence[Rationale],
+    judged: Sequence[Judged],
+    teacher: str,
+    recipe: dict[str, Any],
+    unanswered: tuple[int, int, float],
 ) -> Spend | None:
-    # What a student wrote in an exam of its own costs no teacher; labels and new problems are paid, never judged.
-    paid = [row for row in rationales if row.author == teacher]
+    # What a student wrote in an exam of its own costs no teacher; labels and new problems are paid, never judged; a
+    # reply that two equal problems share, or that stands in several tables, is paid once.
+    paid = {row.ledger_key or row.id: row for row in rationales if row.author == teacher}.values()
     if not paid:
         return None
     counts = Counter(row.verdict.value for row in judged if row.rationale.author == teacher)
-    prices = recipe["teacher"]["prices"]
-    price = prices.get(recipe["teacher"]["model"])
+    given = recipe["teacher"]["prices"].get(recipe["teacher"]["model"])
+    price = Price(**given) if given else None
+    sent, received = sum(row.prompt_tokens for row in paid), sum(row.completion_tokens for row in paid)
+    usage = Usage(prompt_tokens=sent, completion_tokens=received)
     return Spend(
         teacher=teacher,
-        requests=len(paid),
-        prompt_tokens=sum(row.prompt_tokens for row in paid),
-        completion_tokens=sum(row.completion_tokens for row in paid),
-        money=sum(row.cost for row in paid) if price else None,
-        currency=price["currency"] if price else "",
+        requests=len(paid) + unanswered[0],
+        prompt_tokens=sent,
+        completion_tokens=received,
+        unanswered_tokens=unanswered[1],
+        money=price.cost(usage) + unanswered[2] if price else None,
+        currency=price.currency if price else "",
         right=counts[Judgement.CORRECT],
         wrong=counts[Judgement.WRONG],
         no_answer=counts[Judgement.NO_ANSWER],

@@ -155,8 +155,8 @@ def _bill(contents: RunContents) -> Text:
     spend = contents.spend
     if spend is None:
         return Text()
-    tokens = spend.prompt_tokens + spend.completion_tokens
-    parts = [f"Teacher: {spend.requests:,} requests, {tokens:,} tokens, {cost.money(spend.money, spend.currency)}"]
+    money = cost.money(spend.money, spend.currency)
+    parts = [f"Teacher: {spend.requests:,} requests, {spend.tokens:,} tokens, {money}"]
     for unit in cost.unit_costs(spend):
         if unit.tokens is None:
             parts.append(f"no {unit.kind} rationale")

@@ -63,7 +63,7 @@ class Config(TaskConfig):
 
     train_share: float = Field(default=0.8, ge=0.0, lt=1.0)
     """floor(share x n) of each sub-task, drawn by `seed`, is train and the rest test: at 0.8, 5,207 / 1,304 of all
-    6,511. 0 keeps everything for examination."""
+    6,511. 0 keeps everything for examination. Files given by role (`path: {train: ..., test: ...}`) are not split."""
     sub_tasks: tuple[str, ...] = ()
     """Only these; empty takes all 27."""
 
@@ -87,7 +87,10 @@ def load(config: Config) -> Problems:
         columns=[("input", "target")],
         read=problem_of,
         default_split="test",
-        wanted=lambda row, place: (place.topic or str(row.get("dataset", "")).removeprefix("bbh_")) in names,
+        wanted=lambda row, place: (
+            place.split not in ("train", "test")  # a further test set of the recipe's, from elsewhere
+            or (place.topic or str(row.get("dataset", "")).removeprefix("bbh_")) in names
+        ),
         resplit=lambda problems: split_each_topic(problems, config.train_share, config.seed),
     )
     return load_task(layout, config)

@@ -31,6 +31,7 @@ from feints.errors import SettingsError, StorageError
 
 CHECKPOINT_VERSION = 1
 _PREFIX = "checkpoint-"
+_REPLACED = "-replaced"
 
 
 @dataclass(kw_only=True)
@@ -175,7 +176,8 @@ def write_checkpoint(
     final = folder / f"{_PREFIX}{progress.step:09d}"
     partial = folder / f".partial-{progress.step:09d}"
     with storage_errors("a checkpoint", final):
-        shutil.rmtree(partial, ignore_errors=True)
+        for left in folder.glob(".partial-*"):  # of a killed process
+            shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
             save_tensors(weights, partial / "weights.safetensors")
@@ -183,8 +185,10 @@ def write_checkpoint(
             _write_text(partial / "progress.json", json.dumps({"version": CHECKPOINT_VERSION, **asdict(progress)}))
             for path in partial.iterdir():
                 _sync(path)
-            if final.exists():
-                shutil.rmtree(final)
+            if final.exists():  # of the same step: it stays whole until the new one is there
+                replaced = final.with_name(final.name + _REPLACED)
+                shutil.rmtree(replaced, ignore_errors=True)
+                final.rename(replaced)
             partial.rename(final)
             _sync(folder)
         finally:
@@ -265,7 +269,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
+    """The last is the newest whole one; one that is being replaced comes before the one that replaces it."""
+    found = [path for path in folder.glob(f"{_PREFIX}*") if path.is_dir()]
+    return sorted(found, key=lambda path: (path.name.removesuffix(_REPLACED), not path.name.endswith(_REPLACED)))
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -21,7 +21,12 @@ Bound = Literal["shifted", "unshifted"]
 
 
 def krsl(
-    tau: float = 20.0, divisor: SequenceDivisor = "target_tokens", *, push: bool = True, bound: Bound = "shifted"
+    tau: float = 20.0,
+    divisor: SequenceDivisor = "target_tokens",
+    *,
+    pull: bool = True,
+    push: bool = True,
+    bound: Bound = "shifted",
 ) -> Loss:
     """Key-reasoning-step learning (Dai et al., ACL 2025, eq. 6 and 7, with the sign of prose and code: EDIT-A1).
 
@@ -29,12 +34,13 @@ def krsl(
 
     in nats, P the pairs (groups) of the optimiser step, |y| all target tokens of a text with its end of sequence. The
     weights are those of the examples: alpha on key tokens and gamma on the others of the right text, -beta on key
-    tokens and 0 on the others of the wrong one. The indicator passes no gradient. Terms: `right`, and `wrong` if it
-    pushes. Right and wrong go through one forward pass, as groups are never split.
+    tokens and 0 on the others of the wrong one. The indicator passes no gradient. Terms: `right` if it pulls, `wrong`
+    if it pushes. Right and wrong go through one forward pass, as groups are never split.
 
     Args:
         tau: nats from which a wrong token is improbable enough to be let be; `inf` for no bound.
         divisor: of each text.
+        pull: False leaves the right term out (alpha = gamma = 0), pairs and steps being the same.
         push: False leaves the wrong term out, pairs and steps being the same: the control.
         bound: `unshifted` is what the released code compares (EDIT-A11); for an encoder-decoder both are one.
 
@@ -49,7 +55,9 @@ def krsl(
             compared = nats.detach()
         pulls = batch.weights * nats / _divisors(batch, divisor)[batch.example_index]
         is_wrong = batch.role_mask(Role.WRONG)[batch.example_index]
-        terms = {"right": per_token(pulls[~is_wrong].sum(), counts.groups)}
+        terms = {}
+        if pull:
+            terms["right"] = per_token(pulls[~is_wrong].sum(), counts.groups)
         if push:
             terms["wrong"] = per_token(pulls[is_wrong & (compared < tau)].sum(), counts.groups)
         return terms

@@ -34,8 +34,8 @@ def mean_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
 def write_mean(students: Sequence[Path], folder: Path) -> None:
     """Write the student whose every weight is the mean, summed in float32, of those in the folders `students`.
 
-    Tokenizer, configuration and names of files are those of the last one. One tensor of each student is in memory at a
-    time, and one file of the mean.
+    Tokenizer, configuration and names of files are those of the last one; what lies in `folder` is replaced. One tensor
+    of each student is in memory at a time, and one file of the mean.
 
     Raises:
         SettingsError: the students hold other tensors, or tensors of other shapes.
@@ -47,6 +47,7 @@ def write_mean(students: Sequence[Path], folder: Path) -> None:
             other = sorted(set(there) ^ set(places[-1]))[0]
             raise SettingsError(f"{student} and {students[-1]} have no mean: {other} is in one of them only")
     with storage_errors("the mean student", folder):
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed run left half done
         shutil.copytree(students[-1], folder)
         for file in sorted(set(places[-1].values())):
             names = [name for name, place in places[-1].items() if place == file]

@@ -57,7 +57,7 @@ def load_task(layout: Layout, config: TaskConfig) -> Problems:
     """
     problems, left_out = _from_files(layout, config) if config.path is not None else _from_hub(layout, config)
     _refuse_repeated(layout.name, problems)
-    if layout.resplit is not None:
+    if layout.resplit is not None and not isinstance(config.path, dict):  # who names roles has split already
         problems = layout.resplit(problems)
     if config.test_share is not None:
         problems = [_split_anew(problem, config.test_share, config.seed) for problem in problems]
