@@ -175,6 +175,47 @@ def test_gold_answers_that_cannot_be_read(refused: Refused, small_recipe: Path, 
     assert "4 of 18 gold answers cannot be read" in said and "???" in said and "skip_unparsable: true" in said
 
 
+def test_problems_without_a_test_set_are_refused_before_anything_is_paid(
+    refused: Refused, small_recipe: Path, tmp_path: Path
+) -> None:
+    own_problems(tmp_path)
+    alone = sets(f"task={{name: file, answer_kind: number, path: {{train: {tmp_path}/train.jsonl}}}}")
+    for command in ("plan", "run"):
+        assert "no test problems to examine on" in refused(command, small_recipe, *alone)
+    assert "test_share: 0.2" in refused("plan", small_recipe, *alone, "--set", "exam.sets=[]")
+    assert not list(tmp_path.glob("**/ledger.sqlite"))
+    assert "--set seeds: must be a list, such as [0]" in refused("plan", small_recipe, "--set", "seeds=0")
+
+
+@pytest.mark.parametrize("part", ["question", "answer"])
+def test_a_problem_of_nothing_is_no_problem_about_none(
+    part: str, refused: Refused, small_recipe: Path, tmp_path: Path
+) -> None:
+    row = {"question": "What is 1 + 1 ?", "answer": "2", "answer_type": "number"} | {part: None}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    for kind in ("", "answer_kind: number, "):
+        task = sets(f"task={{name: file, {kind}path: {{train: {tmp_path}/rows.jsonl}}}}")
+        assert f"rows.jsonl, row 1: its {part} is empty" in refused("plan", small_recipe, *task)
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_paid(
+    refused: Refused, small_recipe: Path, tmp_path: Path
+) -> None:
+    said = refused("run", small_recipe, "--out", tmp_path / "run", "--set", "device=nowhere")
+    assert "device 'nowhere' cannot be used here" in said and not (tmp_path / "run/1_rationales").exists()
+
+
+def test_places_that_cannot_be_written(refused: Refused, small_recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text('{"text": "a", "gold": "1", "x": {"y": ["2"]}}')
+    assert "Not a directory; choose another --out" in refused("run", small_recipe, "--out", tmp_path / "file" / "run")
+    assert "is a file" in refused("new-student", tmp_path / "file", "--out", tmp_path / "file")
+    (tmp_path / "empty").write_text("")
+    assert "holds no text" in refused("new-student", tmp_path / "empty", "--out", tmp_path / "new")
+    (tmp_path / "rows.jsonl").mkdir()
+    (tmp_path / "own.jsonl").write_text('{"text": "The answer is 1.", "gold": "1"}')
+    assert "is a folder" in refused("verify", tmp_path / "own.jsonl", "--out", tmp_path / "rows.jsonl")
+
+
 def test_a_teacher_that_is_never_right_leaves_an_empty_pile(
     refused: Refused, small_recipe: Path, tmp_path: Path
 ) -> None:

@@ -66,6 +66,21 @@ def test_a_wrong_override_is_named_as_such() -> None:
         load("name: a", "train.epochs")
 
 
+def test_overrides_reach_into_lists_and_say_what_they_cannot() -> None:
+    text = "baselines:\n- {name: edit, second: krsl}\n- {name: nat}\n"
+    document = parse_document(text, "r.yaml", ["baselines.0.second=dpo", "baselines.1={name: mix}"])
+    assert document.values["baselines"] == [{"name": "edit", "second": "dpo"}, {"name": "mix"}]
+    for override, words in (
+        ("baselines.2.second=dpo", "an item of a list of 2; name one by its number, from 0"),
+        ("baselines.first.second=dpo", "an item of a list of 2"),
+        ("baselines.2.0=1", "an item of a list of 2"),
+    ):
+        with pytest.raises(SettingsError, match=words):
+            parse_document(text, "r.yaml", [override])
+    with pytest.raises(SettingsError, match="x would stand inside of 7"):
+        parse_document("seeds: [7]", "r.yaml", ["seeds.0.x=1"])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

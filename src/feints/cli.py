@@ -117,7 +117,7 @@ def errors(
     arm: ArmName = None,
     seed: SeedNumber = None,
     of: SetName = None,
-    sample: Annotated[int | None, typer.Option(help="Look at so many problems only.")] = None,
+    sample: Annotated[int | None, typer.Option(help="Look at so many problems only.", min=1)] = None,
 ) -> None:
     """Ask the run's teacher why wrong answers are wrong, and count the kinds; asked again it costs nothing."""
     from feints.diagnosis import Teacher, exam_of, why_wrong  # noqa: PLC0415  statistics
@@ -151,7 +151,7 @@ def verify(
         Path, typer.Argument(help="JSON Lines (also .gz) of {gold, text, id?, kind?, question?, choices?}.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Where the judged rows go: .jsonl, .jsonl.gz or .parquet.")],
-    workers: Annotated[int | None, typer.Option(help="Worker processes; one per core unless given.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; one per core unless given.", min=1)] = None,
 ) -> None:
     """Judge anyone's rows: keeps their fields and adds verdict, extracted, checker and reason."""
     found = judge_rows(file, out, workers=workers)

@@ -108,15 +108,32 @@ def _override(values: dict[str, Any], item: str) -> Loc:
     if not equals or not all(keys):
         raise SettingsError(f"--set {item!r} cannot be read; write --set key.inner=value, for example train.epochs=3")
     inner: Any = values
-    for key in keys[:-1]:
-        if not isinstance(inner.get(key), dict):
-            inner[key] = {}
-        inner = inner[key]
+    place: list[str | int] = []
+    for key in keys:
+        place.append(_key(inner, key, item))
+        if len(place) < len(keys):
+            if isinstance(inner, dict) and not isinstance(inner.get(key), dict | list):
+                inner[key] = {}
+            inner = inner[place[-1]]
     try:
-        inner[keys[-1]] = yaml.safe_load(text)
+        inner[place[-1]] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"--set {item!r}: the value is not valid YAML: {error}") from error
-    return tuple(keys)
+    return tuple(place)
+
+
+def _key(inner: Any, key: str, item: str) -> str | int:
+    """How `inner` is entered: by name, or a list by number."""
+    if isinstance(inner, dict):
+        return key
+    if not isinstance(inner, list):
+        raise SettingsError(f"--set {item!r}: {key} would stand inside of {inner!r}, which holds no settings")
+    if not key.isdigit() or int(key) >= len(inner):
+        raise SettingsError(
+            f"--set {item!r}: {key} stands for an item of a list of {len(inner)}; name one by its number, from 0, or "
+            "set the list as a whole"
+        )
+    return int(key)
 
 
 def validate(document: Document, model: type[SettingsType]) -> SettingsType:
@@ -136,17 +153,19 @@ def validate(document: Document, model: type[SettingsType]) -> SettingsType:
 
 def _problem(document: Document, model: type[BaseModel], item: Any) -> tuple[int, str]:
     location: Loc = tuple(item["loc"])
-    line, where = _place(document, location)
+    line, where = place_of(document, location)
     if item["type"] == "extra_forbidden":
         return line, f"{where} unknown key{_near(model, location)}"
     if item["type"] == "missing":
         return line, f"{where} is missing"
     found = item.get("input")
+    if item["type"] in ("tuple_type", "list_type"):
+        return line, f"{where} must be a list, such as [{found}]"
     shown = "" if isinstance(found, dict) else f" (found {found!r})"
     return line, f"{where} {item['msg'][:1].lower()}{item['msg'][1:]}{shown}"
 
 
-def _place(document: Document, location: Loc) -> tuple[int, str]:
+def place_of(document: Document, location: Loc) -> tuple[int, str]:
     """Line of the longest part of `location` that stands in the file, and how to call it."""
     known = set(document.lines) | {given[:n] for given in document.overridden for n in range(1, len(given) + 1)}
     real: Loc = ()

@@ -20,7 +20,16 @@ from feints.evaluate.vote_curve import VotePoint, vote_curve
 from feints.generate.prompt import STUDENT
 from feints.generate.weights import local_folder, weights_identity
 from feints.lab.nano import NANO_FOLDER, NANO_NAME
-from feints.preparation import UNTRAINED, ProblemSets, arms_of, load_problems, open_bench, open_ledger, open_run
+from feints.preparation import (
+    UNTRAINED,
+    ProblemSets,
+    arms_of,
+    check_device,
+    load_problems,
+    open_bench,
+    open_ledger,
+    open_run,
+)
 from feints.recipe import Recipe
 from feints.records import Answer, AnswerKind, Problem
 from feints.report.card import model_card
@@ -46,6 +55,7 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
 def _run(recipe: Recipe, run: RunFolder, console: Console) -> Path:
     """What `run_recipe` does once the run folder is ours."""
     out = run.path
+    check_device(recipe.device)
     write_whole(out / "recipe.yaml", recipe_text(recipe))
     problems = load_problems(recipe, run)
     for notice in problems.notices:

@@ -96,6 +96,11 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
             raise UnknownNameError("test set of this task", name, tests)
     if not train:
         raise SettingsError(f"task {recipe.task.name!r} has no training problems; give it a path that holds some")
+    if not any(tests[name] for name in wanted):
+        raise SettingsError(
+            f"task {recipe.task.name!r} has no test problems to examine on; add some (path: {{test: FILE}}), "
+            "hold back a share of the training problems (task.test_share: 0.2), or name sets that it has in exam.sets"
+        )
     without_leaks = partial(remove_leaks, tests=tests, ngram=recipe.decontaminate)
     clean = without_leaks(train)
     # Tables are named by what they hold: more test problems, or another way to the same ones, train nothing anew.
@@ -156,6 +161,23 @@ def require_torch(purpose: str) -> None:
     for package in ("torch", "transformers", "accelerate", "peft"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "train", purpose)
+
+
+def check_device(device: str | None) -> None:
+    """Refuse a device that is not there before anything is paid.
+
+    Raises:
+        SettingsError: torch cannot use it here.
+    """
+    if device is None:
+        return
+    import torch  # noqa: PLC0415  torch only where a model runs here
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise SettingsError(f"device {device!r} cannot be used here ({reason}); leave it out, or set cpu") from error
 
 
 @contextmanager

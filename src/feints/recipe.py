@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from feints import methods, tasks
-from feints.config import Document, Loc, Settings, dotted, read_document, validate
+from feints.config import Document, Loc, Settings, place_of, read_document, validate
 from feints.curate.settings import CurateSettings
 from feints.errors import SettingsError, UnknownNameError
 from feints.evaluate.settings import ExamSettings
@@ -129,14 +129,12 @@ def _resolved(
     """Settings class of what stands at `place`, by its name; None and a mistake where that says nothing known."""
     name = given.get("name") if isinstance(given, dict) else None
     if not isinstance(name, str):
-        section = place[0]
-        line = document.lines.get(place, 0)
-        mistakes.append(f"line {line}: {dotted(place)} must hold a name, for example {section}: {{name: ...}}")
+        mistakes.append(f"{place_of(document, place)[1]} must hold a name, for example {place[0]}: {{name: ...}}")
         return None
     try:
         return resolve(name)
     except UnknownNameError as error:
-        mistakes.append(f"line {document.lines.get((*place, 'name'), 0)}: {dotted((*place, 'name'))}: {error}")
+        mistakes.append(f"{place_of(document, (*place, 'name'))[1]} {error}")
         return None
 
 

@@ -302,6 +302,8 @@ def storage_errors(path: Path) -> Iterator[None]:
                 f"cannot write {path}: {copied or error.strerror}; free some space (or choose another --out) and run "
                 "the same command again: everything finished so far is kept"
             ) from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT, errno.ENAMETOOLONG):
+            raise StorageError(f"cannot write {path}: {error.strerror}; choose another --out") from error
         raise
 
 

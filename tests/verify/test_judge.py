@@ -311,3 +311,13 @@ def test_hostile_texts_take_little_time(kind: AnswerKind, text: str) -> None:
     started = time.process_time()
     judge(problem(gold, kind), text)
     assert time.process_time() - started < 2.0
+
+
+@pytest.mark.parametrize("gold", ["banana", "N/A", "nan", "None", "four pens or so?"])
+def test_words_are_no_gold_number(gold: str) -> None:
+    assert "is no number" in (gold_error(problem(gold)) or "")
+
+
+def test_a_worked_solution_as_gold_number_ends_in_its_answer() -> None:
+    gold = "Natalia sold 48/2 = <<48/2=24>>24 clips in May, 48+24 in all.\n#### 72"
+    assert (value(gold, "The answer is 72."), value(gold, "The answer is 24.")) == ("correct", "wrong")

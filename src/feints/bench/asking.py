@@ -66,7 +66,9 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
                     f"{order.label}: {asked.left} were not sent, {asked.why}; raise the budget or ask for fewer samples"
                 )
             bench.notices.append(
-                f"{order.label}: {asked.left} were not answered ({asked.why}); a further run goes on from here"
+                f"{order.label}: {asked.left} were not answered ({asked.why}); "
+                + ("raise it and run again" if "budget" in asked.why else "run again")
+                + " to go on from here"
             )
             cut = [*depends, *_cut(rows)]
             stored = bench.stopped[key] = bench.run.table(STAGE, order.label, Rationale, cut, lambda: rows, **facts)

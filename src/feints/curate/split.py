@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from feints.errors import EmptyPileError, SettingsError
 from feints.records import Problem, content_hash
 
+VALIDATION = "validation"
+"""Split of problems that the publisher, or the recipe, gives to choose the best epoch by."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
@@ -25,7 +28,7 @@ def unit_interval(*parts: object) -> float:
 
 
 def split_by_problem(problems: Iterable[Problem], *, validation: float, seed: int) -> Split:
-    """Hold back about a `validation` share of the problems.
+    """Hold back about a `validation` share of the problems; where some are a validation split, exactly those.
 
     The side of a problem depends on its id (or its parent's, so that variants stay together) and the seed alone:
     adding or removing problems never moves another. The share is therefore met on average, not exactly.
@@ -36,9 +39,13 @@ def split_by_problem(problems: Iterable[Problem], *, validation: float, seed: in
     """
     if not 0.0 <= validation < 1.0:
         raise SettingsError(f"validation share {validation} is not in [0, 1); 0.1 holds back a tenth of the problems")
+    given = tuple(problems)
+    if own := frozenset(problem.id for problem in given if problem.split == VALIDATION):
+        train = tuple(problem for problem in given if not {problem.id, problem.parent} & own)
+        return Split(train=train, validation=tuple(problem for problem in given if problem.id in own))
     kept: list[Problem] = []
     held: list[Problem] = []
-    for problem in problems:
+    for problem in given:
         draw = unit_interval("split", seed, problem.parent or problem.id)
         (held if draw < validation else kept).append(problem)
     if validation > 0.0 and (not kept or not held):

@@ -43,6 +43,12 @@ def model_card(contents: RunContents, arm: str, seed: int, manifest: Mapping[str
         "",
         INTERVAL_MEANING,
         "",
+        "## Use",
+        "",
+        f'`feints solve RUN "question" --arm {one_line(arm)} --seed {seed}` asks it as it was examined, with prompts, '
+        "votes and programs, where its run folder is at hand. The weights lie beside this file, each folder what "
+        "`from_pretrained` reads; the prompt behind which they answer stands in `solver.json`.",
+        "",
         "## Recipe",
         "",
         "```yaml",

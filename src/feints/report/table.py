@@ -40,6 +40,7 @@ def render_scores(contents: RunContents) -> RenderableType:
     if contents.spend:
         parts += [_bill(contents)]
     parts += [Text(f"Mind: {one_line(warning)}", style="yellow") for warning in contents.warnings]
+    parts += [Text(f"Note: {one_line(note)}", style="dim") for note in contents.notes]
     parts.append(Text("Brackets hold a 95 % interval.", style="dim"))
     return Encodable(Group(*parts))
 

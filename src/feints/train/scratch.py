@@ -37,8 +37,10 @@ def make_scratch_student(texts: Path, folder: Path, settings: ScratchSettings) -
         Number of parameters.
 
     Raises:
-        DataError: the file cannot be read or holds no text.
+        DataError: the file cannot be read or holds no text, or `folder` is a file.
     """
+    if folder.is_file():
+        raise DataError(f"{folder} is a file, and a student is a folder; choose another --out")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -75,19 +77,24 @@ def texts_of(path: Path) -> Iterator[str]:
     """Every text in a JSON Lines file (also .gz), however deep it lies in its rows.
 
     Raises:
-        DataError: the file cannot be read, or a line is not JSON.
+        DataError: the file cannot be read, a line is not JSON, or there is no text.
     """
+    found = False
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 try:
-                    yield from _strings(json.loads(line))
+                    for text in _strings(json.loads(line)):
+                        found = True
+                        yield text
                 except ValueError as error:
                     raise DataError(f"{path}, line {number} is not JSON ({error}); mend or remove the line") from error
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror or error}); give a .jsonl or .jsonl.gz file"
         ) from error
+    if not found:
+        raise DataError(f"{path} holds no text; give rows with texts, of which the vocabulary is made")
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -161,7 +161,8 @@ class Student:
             if limit is not None and length > limit:
                 raise StudentError(
                     f"example {example.id!r} is longer than the student's context: prompt {len(example.prompt_ids)} + "
-                    f"target {len(example.target_ids)} tokens, {limit} fit; leave it out or shorten the prompt"
+                    f"target {len(example.target_ids)} tokens, {limit} fit; set curate.max_tokens to {limit}, which "
+                    "leaves such examples out, or shorten the prompt"
                 )
 
     # ------------------------------------------------------------------------------------------------------ on disk

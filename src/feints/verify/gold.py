@@ -110,15 +110,18 @@ def whole_number(answer: str) -> Quantity | None:
 
 
 def _number(where: str, answer: str, kind: AnswerKind, question: str) -> Gold:
+    answer = answer.rpartition("####")[2]  # a worked solution as GSM8K has it ends in its answer
     quantity = whole_number(answer)
     if quantity is not None:
         return Gold(AnswerKind.NUMBER, answer.strip(), quantity=quantity)
     if kind is AnswerKind.PROGRAM:
         return _text(answer)
     try:
-        return _latex(where, answer, question)
+        if re.search(r"\d|\\[a-zA-Z]|[π∞√]", answer):  # words alone are read as products of letters
+            return _latex(where, answer, question)
     except DataError:
-        raise DataError(f"{where}: gold answer {answer!r} is no number; correct it or state its kind") from None
+        pass
+    raise DataError(f"{where}: gold answer {answer!r} is no number; correct it or state its kind")
 
 
 def _text(answer: str) -> Gold:

@@ -64,8 +64,12 @@ def checked(path: Path) -> int:
                 fault = _fault(line)
                 if fault:
                     bad.append(f"line {number}: {fault}")
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+    except UnicodeDecodeError as error:
         raise DataError(f"{path} cannot be read after line {number}: {error}; write it anew as UTF-8") from error
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise DataError(
+            f"{path} cannot be read after line {number}: {error}; it is damaged or no gzip file: copy or rename it"
+        ) from error
     if bad:
         shown = bad[:_MAX_LISTED] + ([f"and {len(bad) - _MAX_LISTED} more"] if len(bad) > _MAX_LISTED else [])
         listed = "\n  ".join(shown)
@@ -115,7 +119,9 @@ class RowWriter(Protocol):
 
 
 def writer(path: Path) -> RowWriter:
-    """A writer for `path`, by its suffix; raises DataError for one it does not know."""
+    """A writer for `path`, by its suffix; raises DataError for one it does not know, and for a folder."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file")
     if path.name.endswith(".parquet"):
         return _ParquetWriter(path)
     if path.name.endswith((".jsonl", ".jsonl.gz", ".json", ".ndjson")):

@@ -97,7 +97,7 @@ def _own_split(layout: Layout, row: Row, where: str) -> str:
     if own is None:
         raise DataError(
             f"{where}: has no field split, so it is not known what the file is for; say "
-            "path: {train: FILE} or path: {test: FILE}"
+            "path: {train: FILE, test: FILE}, or path: {train: FILE} with test_share: 0.2 to hold back a fifth"
         )
     return layout.roles.get(str(own), str(own))
 
@@ -129,10 +129,11 @@ class _RowReader:
             return True
         if any(set(columns) <= set(first) for columns in self.layout.columns):
             return False
-        own = " or ".join(", ".join(columns) for columns in self.layout.columns)
+        known = dict.fromkeys(", ".join(columns) for columns in (*self.layout.columns, QUESTION_COLUMNS))
+        settings = "; other columns and one kind for all rows: task.question_column, answer_column, answer_kind"
         raise DataError(
-            f"{where}: has the columns {', '.join(first)}; task {self.layout.name} needs "
-            f"{own} (its own layout), or {', '.join(QUESTION_COLUMNS)}"
+            f"{where}: has the columns {', '.join(first)}; task {self.layout.name} needs {', or '.join(known)}"
+            + (settings if self.layout.name == "file" else "")
         )
 
     def add(self, row: Row, split: str, topic: str, *, shared: bool, where: str) -> None:
@@ -152,8 +153,9 @@ class _RowReader:
             raise DataError(f"{where}: cannot be read as a problem of {self.layout.name}: {error}") from error
         if isinstance(found, LeftOut):
             self.left_out.append(Dropped(item_id=place.id, step=STEP, reason=found.reason))
-        elif not found.question:
-            raise DataError(f"{where}: its question is empty; fill it in or remove the row")
+        elif not found.question or (None in row.values() and "None" in (found.question, found.answer)):
+            part = "answer" if found.question not in ("", "None") else "question"
+            raise DataError(f"{where}: its {part} is empty; fill it in or remove the row")
         else:
             self.problems.append(found)
 

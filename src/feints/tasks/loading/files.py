@@ -25,7 +25,9 @@ def read_rows(path: str | Path) -> list[Row]:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"no data file at {path} (from {Path.cwd()}); correct `path`, or leave it out to use the hub")
+        raise DataError(
+            f"no data file at {path} (from {Path.cwd()}); correct `path` (a task with a hub copy may leave it out)"
+        )
     name = path.name.lower()
     if not name.endswith(SUFFIXES):
         raise DataError(f"{path}: cannot read files of this kind; give one of {', '.join(SUFFIXES)}")
