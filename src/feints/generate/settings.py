@@ -106,7 +106,7 @@ class SamplingSettings(Settings):
 
 
 class BudgetSettings(Settings):
-    """The most that may be spent; what an earlier run paid for the same requests counts."""
+    """The most that may be spent, what an earlier run paid for the same requests included; one beside it is not."""
 
     requests: int | None = Field(default=None, ge=0, description="Replies, and attempts of unknown fate.")
     tokens: int | None = Field(default=None, ge=0, description="Prompt and completion tokens together.")

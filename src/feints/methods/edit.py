@@ -13,9 +13,10 @@ take (repeated, none), or with the wrong chains of both draws mended, at as many
 Departures: 1) the teacher is asked without human demonstrations (set teacher_prompt for the paper's three) and may be
 sampled several times a problem; every wrong rationale is mended, every right one corrupted. 2) Mended chains that end
 wrong and corrupted ones that end right are dropped with a reason (EDIT-A9). 3) Texts are aligned unpadded (EDIT-A5).
-4) The bound tau reads the distribution that predicts a token (EDIT-A11). 5) Votes count normalised answers (EDIT-A12).
-6) Prompt and target are tokenised apart (EDIT-A6). 7) Natural pairs, a right and a wrong sample of one problem, are a
-third source. 8) The epoch kept is the best on held-back pairs. `profile: as_released` undoes 2 to 6.
+4) The bound tau reads the distribution that predicts a token (EDIT-A11). 5) Votes count normalised answers
+(EDIT-A12). 6) Prompt and target are tokenised apart (EDIT-A6; with a chat template or an encoder-decoder in either
+profile). 7) Natural pairs, a right and a wrong sample of one problem, are a third source. 8) The epoch kept is the
+best on held-back pairs. `profile: as_released` undoes 2 to 6.
 
 Control: the same pairs, alpha and steps, nothing pushed away.
 """

@@ -27,7 +27,7 @@ from pydantic import Field
 from feints import methods
 from feints.bench import Bench
 from feints.bench.rounds import Course, Inner, cut_short, write_report
-from feints.config import Settings
+from feints.config import UnreleasedSettings
 from feints.curate.choice import Chosen
 from feints.curate.split import unit_interval
 from feints.curate.variants import STEP, agreed, read_variant, unlike
@@ -57,7 +57,7 @@ PROGRAM = Prompt(
 """An attempt at a new problem that can be executed."""
 
 
-class Config(Settings):
+class Config(UnreleasedSettings):
     """Settings of feedback-driven distillation."""
 
     rounds: int = Field(default=2, ge=1, description="Times the set grows; one more training follows the last.")

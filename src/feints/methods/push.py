@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import Tensor
 
 from feints.bench import Bench
-from feints.config import Settings
+from feints.config import UnreleasedSettings
 from feints.curate.examples import Built, build_examples
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER
@@ -44,7 +44,7 @@ _LEAST_NATS = 1e-6
 Term = Literal["negative_training", "unlikelihood", "contrastive"]
 
 
-class Config(Settings):
+class Config(UnreleasedSettings):
     """Settings of the three baselines."""
 
     term: Term = Field(default="unlikelihood", description="What is lowered.")
