@@ -52,3 +52,12 @@ def test_an_ascii_terminal_is_served(made_up: ModuleType) -> None:
 def test_a_bare_run_still_says_something(made_up: ModuleType) -> None:
     bare = made_up.run(scores=(), comparisons=(), funnel=(), spend=None, warnings=())
     assert any("no result" in line for line in lines(bare))
+
+
+def test_steps_that_several_rounds_went_through_are_one_row(made_up: ModuleType) -> None:
+    once = made_up.run()
+    twice = made_up.run(funnel=(*once.funnel, *once.funnel[2:]))
+    step = once.funnel[-1]
+    (row,) = [line for line in lines(twice) if line.strip().startswith(f"{step.name} ")]
+    assert f"{2 * step.rows_in:,}" in row and f"{2 * step.kept:,}" in row
+    assert len(lines(twice)) == len(lines(once))

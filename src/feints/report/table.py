@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -145,10 +146,16 @@ def _rounds(contents: RunContents) -> Table:
 
 
 def _funnel(contents: RunContents) -> Table:
+    """A row per step; what several questions or rounds went through alike is one row, as the page has each apart."""
     table = _table("From sampled to learnt", ("In", "right"), ("Kept", "right"), "Left out")
-    for step in contents.funnel:
-        reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in step.dropped) or "none"
-        table.add_row(Text(one_line(step.name)), f"{step.rows_in:,}", f"{step.kept:,}", Text(one_line(reasons)))
+    for name in dict.fromkeys(step.name for step in contents.funnel):
+        steps = [step for step in contents.funnel if step.name == name]
+        left = Counter[str]()
+        for step in steps:
+            left.update(dict(step.dropped))
+        reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in left.items()) or "none"
+        taken, kept = sum(step.rows_in for step in steps), sum(step.kept for step in steps)
+        table.add_row(Text(one_line(name)), f"{taken:,}", f"{kept:,}", Text(one_line(reasons)))
     return table
 
 
