@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from feints import methods, tasks
-from feints.config import Document, Loc, Settings, place_of, read_document, validate
+from feints.config import Document, Loc, Settings, dotted, place_of, read_document, validate
 from feints.curate.settings import CurateSettings
 from feints.errors import SettingsError, UnknownNameError
 from feints.evaluate.settings import ExamSettings
@@ -129,13 +129,19 @@ def _resolved(
     """Settings class of what stands at `place`, by its name; None and a mistake where that says nothing known."""
     name = given.get("name") if isinstance(given, dict) else None
     if not isinstance(name, str):
-        mistakes.append(f"{place_of(document, place)[1]} must hold a name, for example {place[0]}: {{name: ...}}")
+        mistakes.append(f"{_where(document, place)} must hold a name, for example {place[0]}: {{name: ...}}")
         return None
     try:
         return resolve(name)
     except UnknownNameError as error:
-        mistakes.append(f"{place_of(document, (*place, 'name'))[1]} {error}")
+        mistakes.append(f"{_where(document, (*place, 'name'))}: {error}")
         return None
+
+
+def _where(document: Document, place: Loc) -> str:
+    """A place of the recipe in words; what stands in no line of the file was given on the command line."""
+    line, _ = place_of(document, place)
+    return f"line {line}: {dotted(place)}" if line else f"--set {dotted(place)}"
 
 
 def task_settings(name: str) -> type[Settings]:
