@@ -195,7 +195,9 @@ def test_a_problem_of_nothing_is_no_problem_about_none(
     (tmp_path / "rows.jsonl").write_text(json.dumps(row), encoding="utf-8")
     for kind in ("", "answer_kind: number, "):
         task = sets(f"task={{name: file, {kind}path: {{train: {tmp_path}/rows.jsonl}}}}")
-        assert f"rows.jsonl, row 1: its {part} is empty" in refused("plan", small_recipe, *task)
+        assert f"rows.jsonl, row 1: cannot be read as a problem of file: {part} is null" in refused(
+            "plan", small_recipe, *task
+        )
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_paid(

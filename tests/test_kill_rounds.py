@@ -91,7 +91,7 @@ def test_killed_in_every_stage_of_every_round_under_faults(
     assert kill.replies(hurt.out.parent / "ledger.sqlite") == kill.replies(calm.out.parent / "ledger.sqlite")
     assert kill.outputs(hurt.out) == kill.outputs(calm.out)
     noted = json.loads((hurt.out / "manifest.json").read_text())["outputs"].values()
-    assert sum(entry.get("unanswered", [0])[0] for entry in noted) > 0, "what faults and kills cost in vain is told"
+    assert any(entry.get("unanswered") for entry in noted), "what faults and kills cost in vain is told"
     for pattern in ("**/1_rationales/*", "**/2_verdicts/*", "**/3_*/*", "**/5_answers/*", "**/6_report/*.parquet"):
         tables = kill.digests(calm.out, pattern)
         assert tables and kill.digests(hurt.out, pattern) == tables, pattern

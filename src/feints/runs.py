@@ -87,8 +87,7 @@ class RunFolder:
             if path.exists() and any(entry.name != "recipe.yaml" for entry in path.iterdir()):
                 raise DataError(f"{path} exists and is not a run folder (no manifest.json); choose another --out")
             self._manifest = _new_manifest()
-            with storage_errors(path):
-                path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
             self._save_manifest()
 
     @classmethod
@@ -302,9 +301,20 @@ def storage_errors(path: Path) -> Iterator[None]:
                 f"cannot write {path}: {copied or error.strerror}; free some space (or choose another --out) and run "
                 "the same command again: everything finished so far is kept"
             ) from error
-        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT, errno.ENAMETOOLONG):
-            raise StorageError(f"cannot write {path}: {error.strerror}; choose another --out") from error
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that a user named, with those above it.
+
+    Raises:
+        StorageError: it cannot be made there.
+    """
+    try:
+        with storage_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the folder {path}: {error.strerror}; choose another --out") from error
 
 
 def write_table(path: Path, record: type[Row], rows: Iterable[Row]) -> None:

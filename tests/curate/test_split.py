@@ -51,8 +51,8 @@ def test_a_validation_split_that_is_given_is_held_back_exactly(share):
     given = [replace(p, split="validation") if n % 7 == 0 else p for n, p in enumerate(MANY[:70])]
     variant = replace(MANY[1000], parent=given[0].id)
     split = split_by_problem([*given, variant], validation=share, seed=3)
-    assert split.validation == tuple(given[::7])
-    assert split.train == tuple(p for n, p in enumerate(given) if n % 7), "a variant of one held back is not learnt"
+    assert split.validation == (*given[::7], variant), "a variant stays with its parent"
+    assert split.train == tuple(p for n, p in enumerate(given) if n % 7)
 
 
 def test_impossible_shares_are_refused():

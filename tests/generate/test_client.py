@@ -134,7 +134,8 @@ def test_calls_that_wait_for_a_slot_are_not_sent_after_a_fault_for_good(serve: S
     two_slots = {"concurrency_start": 2, "concurrency_ceiling": 2}
     with pytest.raises(SourceError, match="401"):
         complete_all(teacher(server.address, **two_slots), questions(12))
-    assert server.stats()["outcomes"] == {"500": 12, "401": 1} or server.stats()["outcomes"]["401"] == 2
+    outcomes = server.stats()["outcomes"]
+    assert outcomes["500"] == 12 and outcomes["401"] <= 2, "the call that failed, and one that was in flight"
 
 
 def test_garbage_is_asked_again_then_kept_and_marked(serve: Serve) -> None:

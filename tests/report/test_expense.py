@@ -69,10 +69,12 @@ def test_a_text_that_a_later_round_learns_again_was_paid_once(tmp_path: Path) ->
 def test_attempts_that_brought_nothing_usable_were_paid_too(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.describe(teacher="teacher")
-    used, replies = run.used_by("a", 0), [said("1", "teacher", 7)]
-    used.table("1_rationales", "teacher", Rationale, ["said"], lambda: replies, unanswered=[3, 40, 0.1])
+    used, replies = run.used_by("a", 0), [said("1", "teacher", 7), said("2", "teacher", 8)]
+    lost = {"1": [3, 40, 0.1], "of another": [9, 900, 9.0]}
+    used.table("1_rationales", "teacher", Rationale, ["said"], lambda: replies, unanswered=lost)
+    used.within("round_2").table("1_rationales", "teacher", Rationale, ["again"], lambda: replies, unanswered=lost)
     (row,) = expenses(run)
-    assert (row.requests, row.prompt_tokens, row.completion_tokens, row.teacher_tokens) == (4, 10, 7, 57)
+    assert (row.requests, row.prompt_tokens, row.completion_tokens, row.teacher_tokens) == (5, 20, 15, 75)
 
 
 def test_a_rerun_notes_the_same(tmp_path: Path) -> None:

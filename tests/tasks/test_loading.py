@@ -196,6 +196,13 @@ def test_bbh_files_given_by_role_keep_it_and_further_sets_come_from_anywhere(tmp
     assert len(found.train) == 10 and {name: len(rows) for name, rows in found.tests.items()} == {"test": 5, "other": 3}
 
 
+def test_none_is_an_answer_where_it_is_written(tmp_path):
+    row = {"id": "q", "split": "test", "question": "Which?", "answer": "None", "answer_type": "text", "rationale": None}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    file = tasks.find("file")
+    assert [p.answer for p in file.load(file.Config(path=str(tmp_path / "rows.jsonl"))).tests["test"]] == ["None"]
+
+
 def test_unknown_sub_tasks_and_settings_are_refused():
     with pytest.raises(SettingsError, match="no sub-task is called snark"):
         bbh.load(bbh.Config(sub_tasks=("snark",)))

@@ -50,11 +50,12 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
     """
     depends = _depends(bench, order)
     key = content_hash(order.label, depends)
-    stored = bench.run.known(STAGE, order.label, Rationale, depends)
     if key in bench.stopped:  # another arm or seed was cut short here; this one learns from the same and used it too
         rows = list(bench.stopped[key].rows)
         stored = bench.run.table(STAGE, order.label, Rationale, [*depends, *_cut(rows)], lambda: rows)
-    elif stored is None:
+    elif (known := bench.run.known(STAGE, order.label, Rationale, depends)) is not None:
+        stored = known
+    else:
         asked, author = _asked(bench, order)
         rows = _rationales(order, asked, author)
         facts = _unanswered(bench, order, rows)
@@ -66,9 +67,8 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
                     f"{order.label}: {asked.left} were not sent, {asked.why}; raise the budget or ask for fewer samples"
                 )
             bench.notices.append(
-                f"{order.label}: {asked.left} were not answered ({asked.why}); "
-                + ("raise it and run again" if "budget" in asked.why else "run again")
-                + " to go on from here"
+                f"{order.label}: {asked.left} were not answered ({asked.why}); once that is mended, run again to go on "
+                "from here"
             )
             cut = [*depends, *_cut(rows)]
             stored = bench.stopped[key] = bench.run.table(STAGE, order.label, Rationale, cut, lambda: rows, **facts)
@@ -82,15 +82,9 @@ def _cut(rows: Sequence[Rationale]) -> list[object]:
 
 
 def _unanswered(bench: Bench, order: Order, rows: Sequence[Rationale]) -> dict[str, object]:
-    """Requests, tokens and money of attempts that were paid for and brought nothing usable, for the manifest."""
-    if order.source is not None:
-        return {}
-    charges = bench.ledger.charges({row.ledger_key for row in rows})
-    if not charges.unknown:
-        return {}
-    replies = {row.ledger_key: row for row in rows}.values()
-    tokens = charges.tokens - sum(row.prompt_tokens + row.completion_tokens for row in replies)
-    return {"unanswered": [charges.unknown, tokens, charges.cost - sum(row.cost for row in replies)]}
+    """Attempts at these replies that were paid for and brought nothing usable, for the manifest."""
+    found = bench.ledger.unanswered({row.ledger_key for row in rows}) if order.source is None else {}
+    return {"unanswered": found} if found else {}
 
 
 def _depends(bench: Bench, order: Order) -> list[object]:

@@ -40,14 +40,13 @@ def split_by_problem(problems: Iterable[Problem], *, validation: float, seed: in
     if not 0.0 <= validation < 1.0:
         raise SettingsError(f"validation share {validation} is not in [0, 1); 0.1 holds back a tenth of the problems")
     given = tuple(problems)
-    if own := frozenset(problem.id for problem in given if problem.split == VALIDATION):
-        train = tuple(problem for problem in given if not {problem.id, problem.parent} & own)
-        return Split(train=train, validation=tuple(problem for problem in given if problem.id in own))
+    own = frozenset(problem.id for problem in given if problem.split == VALIDATION)
     kept: list[Problem] = []
     held: list[Problem] = []
     for problem in given:
-        draw = unit_interval("split", seed, problem.parent or problem.id)
-        (held if draw < validation else kept).append(problem)
+        drawn = unit_interval("split", seed, problem.parent or problem.id) < validation
+        is_held = bool({problem.id, problem.parent} & own) if own else drawn
+        (held if is_held else kept).append(problem)
     if validation > 0.0 and (not kept or not held):
         raise EmptyPileError(
             f"a validation share of {validation} of {len(kept) + len(held)} problems leaves {len(kept)} for training "

@@ -13,11 +13,23 @@ RESERVE_BYTES = 8 << 20
 """Disk held back so that calls in flight can still land when the disk is full."""
 
 
-class Guard:
-    """A lock held by this process; the system frees it when the process ends, however it ends.
+def _locked(path: Path) -> sqlite3.Connection:
+    """The lock: an open transaction on a tiny SQLite file, which behaves alike on every platform.
 
-    The lock is an open transaction on a tiny SQLite file, which behaves alike on every platform.
+    Raises:
+        sqlite3.OperationalError: another connection holds it.
     """
+    lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        lock.close()
+        raise
+    return lock
+
+
+class Guard:
+    """A lock held by this process; the system frees it when the process ends, however it ends."""
 
     def __init__(self, ledger: Path | None) -> None:
         self.owner = uuid.uuid4().hex
@@ -33,9 +45,7 @@ class Guard:
         """Take the lock, once; a ledger in memory has nobody to tell."""
         if self._ledger is None or self._lock is not None:
             return
-        lock = sqlite3.connect(self._path(self.owner), isolation_level=None, check_same_thread=False)
-        lock.execute("BEGIN EXCLUSIVE")
-        self._lock = lock
+        self._lock = _locked(self._path(self.owner))
         self._clear_reserves()
 
     def _clear_reserves(self) -> None:
@@ -54,13 +64,10 @@ class Guard:
         path = self._path(owner)
         if not path.exists():
             return False
-        probe = sqlite3.connect(path, timeout=0, isolation_level=None)
         try:
-            probe.execute("BEGIN EXCLUSIVE")
+            _locked(path).close()
         except sqlite3.OperationalError:
             return True
-        finally:
-            probe.close()
         path.unlink(missing_ok=True)
         return False
 
@@ -77,17 +84,16 @@ class Guard:
 @contextmanager
 def alone(path: Path) -> Iterator[bool]:
     """Hold `path` as a lock until the block or the process ends; False where another process holds it."""
-    lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        # Some network drives know no locks: there nobody is kept out.
-        yield "locked" not in str(error)
-    else:
+        lock = _locked(path)
+    except sqlite3.OperationalError:
+        yield False
+        return
+    try:
         yield True
+    finally:
         with suppress(OSError):
             path.unlink(missing_ok=True)
-    finally:
         lock.close()
 
 

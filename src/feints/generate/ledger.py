@@ -44,6 +44,9 @@ _CHARGES = """
 SELECT count(*) FILTER (WHERE state = 'complete'), sum(unknown_calls),
   sum(prompt_tokens + completion_tokens + unknown_tokens), sum(cost + unknown_cost) FROM call WHERE key IN """
 
+_UNANSWERED = """
+SELECT key, unknown_calls, unknown_tokens, unknown_cost FROM call WHERE unknown_calls > 0 AND key IN """
+
 
 def _pack(value: object) -> bytes:
     return zlib.compress(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), 1)
@@ -317,6 +320,10 @@ class Ledger:
                 unknown=total.unknown + (unknown or 0),
             )
         return total
+
+    def unanswered(self, keys: Collection[str]) -> dict[str, tuple[int, int, float]]:
+        """Attempts, tokens and money by key, where attempts of unknown fate or malformed replies were paid for."""
+        return {key: (calls, tokens or 0, cost or 0.0) for key, calls, tokens, cost in self._rows(_UNANSWERED, keys)}
 
     def history(self, asker: str) -> History:
         """What the replies of one source took so far."""

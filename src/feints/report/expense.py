@@ -29,10 +29,7 @@ def expenses(run: RunFolder) -> tuple[Expense, ...]:
             for arm, seed in entry.get("used_by", ()):
                 row = found.setdefault((arm, seed), dict.fromkeys(_FIELDS, 0))
                 row["seconds"] += entry.get("seconds", 0.0)
-                unanswered, tokens, _ = entry.get("unanswered", (0, 0, 0.0))
-                row["requests"] += unanswered
-                row["unanswered_tokens"] += tokens
-                for name, amount in texts.new(arm, seed, path) if stage == STAGES[0] else _training(stage, path):
+                for name, amount in texts.new(arm, seed, path, entry) if stage == STAGES[0] else _training(stage, path):
                     row[name] += amount
     return tuple(Expense(arm=arm, seed=seed, **_whole(row)) for (arm, seed), row in found.items())
 
@@ -63,8 +60,11 @@ class _Texts:
         self._read: dict[Path, list[tuple[str, dict[str, int]]]] = {}
         self._counted: dict[tuple[str, int], set[str]] = {}
 
-    def new(self, arm: str, seed: int, path: Path) -> Iterator[tuple[str, float]]:
-        """What the texts of this table add that stood in no earlier table of this arm and seed."""
+    def new(self, arm: str, seed: int, path: Path, entry: dict[str, Any]) -> Iterator[tuple[str, float]]:
+        """What the texts of this table add that stood in no earlier table of this arm and seed.
+
+        Attempts at them that brought nothing usable are part of it.
+        """
         if path not in self._read:
             self._read[path] = [(row.ledger_key or row.id, self._took(row)) for row in read_table(path, Rationale)]
         counted = self._counted.setdefault((arm, seed), set())
@@ -72,6 +72,8 @@ class _Texts:
             if key not in counted:
                 counted.add(key)
                 yield from took.items()
+                attempts, tokens, _ = entry.get("unanswered", {}).get(key, (0, 0, 0.0))
+                yield from (("requests", attempts), ("unanswered_tokens", tokens))
 
     def _took(self, row: Rationale) -> dict[str, int]:
         """A request and its tokens, sent and received; of a student's text the tokens it wrote."""

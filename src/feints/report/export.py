@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from feints.errors import DataError, MissingExtraError, UnknownNameError
 from feints.records import Example, Role
 from feints.report.texts import Lessons
-from feints.runs import RunFolder, atomic, read_table, storage_errors
+from feints.runs import RunFolder, atomic, make_folder, read_table, storage_errors
 
 Form = Literal["jsonl", "hf", "trl", "llamafactory", "axolotl"]
 IGNORED = -100
@@ -79,8 +79,7 @@ def export_run(run: Path, form: str, out: Path, arm: str | None = None) -> list[
             f"one, so try --arm {names[0]}"
         )
     decode = _decoder(opened, arm)
-    with storage_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     written: list[Path] = []
     notes: list[str] = []
     for (lesson, part), examples in lessons.items():

@@ -182,7 +182,10 @@ def _renamed(value: Score, problem_set: str) -> Score:
 
 def _unanswered(run: RunFolder) -> tuple[int, int, float]:
     """Requests, tokens and money of attempts that were paid and brought nothing usable."""
-    noted = [entry["unanswered"] for _, entry in run.outputs("1_rationales") if "unanswered" in entry]
+    by_key: dict[str, tuple[int, int, float]] = {}
+    for _, entry in run.outputs("1_rationales"):
+        by_key |= entry.get("unanswered", {})
+    noted = by_key.values()
     return sum(one[0] for one in noted), sum(one[1] for one in noted), sum(one[2] for one in noted)
 
 

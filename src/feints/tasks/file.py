@@ -8,7 +8,15 @@ from feints.errors import SettingsError
 from feints.records import AnswerKind, Problem
 from feints.tasks.loading.assemble import Layout, load_task
 from feints.tasks.loading.files import Row
-from feints.tasks.loading.layouts import KINDS, Place, clean_solution, from_question_layout, level_of, options_of
+from feints.tasks.loading.layouts import (
+    KINDS,
+    Place,
+    clean_solution,
+    filled,
+    from_question_layout,
+    level_of,
+    options_of,
+)
 from feints.tasks.loading.problems import About, Problems, TaskConfig
 
 
@@ -76,10 +84,10 @@ def problem_of(row: Row, place: Place, config: Config) -> Problem:
     """One row read by the columns named in the settings."""
     kind = config.answer_kind or KINDS[str(row["answer_type"])]
     solution = row.get(config.solution_column)
-    answer: Any = row[config.answer_column]
+    answer: Any = filled(row, config.answer_column)
     return Problem(
         id=str(row.get(config.id_column) or place.id),
-        question=str(row[config.question_column]).strip(),
+        question=str(filled(row, config.question_column)).strip(),
         answer=("yes" if answer else "no") if isinstance(answer, bool) else str(answer).strip(),
         answer_kind=kind,
         task=place.task,

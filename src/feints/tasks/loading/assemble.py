@@ -153,9 +153,8 @@ class _RowReader:
             raise DataError(f"{where}: cannot be read as a problem of {self.layout.name}: {error}") from error
         if isinstance(found, LeftOut):
             self.left_out.append(Dropped(item_id=place.id, step=STEP, reason=found.reason))
-        elif not found.question or (None in row.values() and "None" in (found.question, found.answer)):
-            part = "answer" if found.question not in ("", "None") else "question"
-            raise DataError(f"{where}: its {part} is empty; fill it in or remove the row")
+        elif not found.question:
+            raise DataError(f"{where}: its question is empty; fill it in or remove the row")
         else:
             self.problems.append(found)
 

@@ -54,6 +54,18 @@ class LeftOut:
     reason: str
 
 
+def filled(row: Row, column: str) -> Any:
+    """What stands in a column that must hold something.
+
+    Raises:
+        KeyError: there is no such column.
+        ValueError: it is null.
+    """
+    if row[column] is None:
+        raise ValueError(f"{column} is null; fill it in or remove the row")
+    return row[column]
+
+
 def from_question_layout(row: Row, place: Place) -> Problem:
     """A row of the shared layout; fields of `meta` may also stand in the row itself."""
     meta: Mapping[str, Any] = row.get("meta") or {}
@@ -64,8 +76,8 @@ def from_question_layout(row: Row, place: Place) -> Problem:
     solution = row.get("rationale") or row.get("gold_rationale")
     return Problem(
         id=str(row.get("id") or place.id),
-        question=str(row["question"]).strip(),
-        answer=str(row["answer"]).strip(),
+        question=str(filled(row, "question")).strip(),
+        answer=str(filled(row, "answer")).strip(),
         answer_kind=kind,
         task=place.task,
         split=place.split,
