@@ -97,10 +97,22 @@ class Run:
 
 
 def masked(text: str) -> str:
-    """Without what may differ between two runs of one recipe: when it was made, how long it trained, its teacher."""
+    """Without what may differ between two runs: when it was made, how long it trained, its teacher, its bill.
+
+    A call that a kill cuts off may have been paid, so the bill counts it; ``billed`` is asked for that apart.
+    """
+    text = re.sub(r'(?s)<dl class="figures">\s*<div><dt>One right rationale.*?</dl>', "BILL", text)
+    text = re.sub(r'(<tr><th scope="row">\w+</th>)(<td class="right">[\d,]+</td>){2}', r"\1PAID", text)
     text = re.sub(r">[\d,.]+ s</td>", ">TOOK</td>", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "CREATED", text)
     return re.sub(r"http://127\.0\.0\.1:\d+/v1", "ADDRESS", text)
+
+
+def billed(page: str) -> int:
+    """The requests that a report says the teacher was sent."""
+    found = re.search(r"<dt>Altogether</dt><dd>[^<]*<small>([\d,]+) requests", page)
+    assert found, "the page has no bill"
+    return int(found.group(1).replace(",", ""))
 
 
 def outputs(folder: Path) -> dict[str, Any]:
@@ -159,8 +171,10 @@ def test_killed_anywhere_and_run_again_is_the_same_run(
     assert {name: digests(hurt.out, "4_student/**/*.safetensors").get(name) for name in kept} == kept
     assert not list(hurt.out.rglob("*.unfinished")) and not list(hurt.out.rglob("*.partial"))
 
-    pages = [masked((run.out / "6_report/index.html").read_text()) for run in (hurt, calm)]
-    assert pages[0] == pages[1]
+    after, before = ((run.out / "6_report/index.html").read_text() for run in (hurt, calm))
+    assert billed(before) == 48
+    assert stats["requests"] <= billed(after) <= 52, "the calls that the kill cut off are on the bill, and no others"
+    assert masked(after) == masked(before) and "BILL" in masked(after) and "PAID" in masked(after)
 
     hurt.finish()
     assert hurt.server.stats()["requests"] == stats["requests"]

@@ -121,9 +121,10 @@ class RunFolder:
         """The manifest as read: versions, commit, machine, settings and every output with its inputs."""
         return self._manifest
 
-    def describe(self, **facts: object) -> None:
-        """Add facts (settings, seeds, profile ...) to the manifest."""
-        self._manifest.update(facts)
+    def describe(self, output: Path | None = None, /, **facts: object) -> None:
+        """Add facts (settings, seeds, profile ...) to the manifest, or to the entry of one of its outputs."""
+        outputs = self._manifest["outputs"]
+        (outputs[output.relative_to(self.path).as_posix()] if output else self._manifest).update(facts)
         self._save_manifest()
 
     def table(

@@ -58,9 +58,8 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
     else:
         asked, author = _asked(bench, order)
         rows = _rationales(order, asked, author)
-        facts = _unanswered(bench, order, rows)
         if not asked.left:
-            stored = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows, **facts)
+            stored = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows)
         else:
             if not rows and not asked.interrupted and not bench.run.outputs(STAGE):
                 raise BudgetError(
@@ -71,8 +70,9 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
                 "from here"
             )
             cut = [*depends, *_cut(rows)]
-            stored = bench.stopped[key] = bench.run.table(STAGE, order.label, Rationale, cut, lambda: rows, **facts)
+            stored = bench.stopped[key] = bench.run.table(STAGE, order.label, Rationale, cut, lambda: rows)
     bench.sampled[stored.address] = order.sampling
+    _note_unanswered(bench, order, stored)
     return stored
 
 
@@ -81,10 +81,13 @@ def _cut(rows: Sequence[Rationale]) -> list[object]:
     return ["stopped early", content_hash([row.id for row in rows])]
 
 
-def _unanswered(bench: Bench, order: Order, rows: Sequence[Rationale]) -> dict[str, object]:
-    """Attempts at these replies that were paid for and brought nothing usable, for the manifest."""
-    found = bench.ledger.unanswered({row.ledger_key for row in rows}) if order.source is None else {}
-    return {"unanswered": found} if found else {}
+def _note_unanswered(bench: Bench, order: Order, stored: Stored[Rationale]) -> None:
+    """Note in the manifest which attempts at these replies were paid for and brought nothing usable.
+
+    Also for replies that were known: the run that asked for them may have been killed before it could note it.
+    """
+    if order.source is None and (found := bench.ledger.unanswered({row.ledger_key for row in stored})):
+        bench.run.describe(stored.path, unanswered=found)
 
 
 def _depends(bench: Bench, order: Order) -> list[object]:
