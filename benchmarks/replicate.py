@@ -24,7 +24,7 @@ from lab_errors import label
 from replication import page
 from replication.claims import claims, needed_arms
 from replication.jobs import REGIMES, ROOT, Job, groups
-from replication.planning import Plan, make_plan
+from replication.planning import Plan, Wanted, make_plan
 from replication.results import RECORDED, collect
 
 LOOK_EVERY = 10.0
@@ -63,28 +63,30 @@ def main() -> None:
     plan = make_plan(_parts(arguments.part), arguments.regimes, arguments.seeds, arguments.hours, arguments.workers)
     print(plan.words())
     if arguments.what == "run":
-        run(plan, arguments.workers, arguments.commit)
+        failed = run(plan, arguments.workers, arguments.commit)
         page.write()
+        if failed:
+            raise SystemExit(f"{len(failed)} jobs failed: {', '.join(failed)}; run the same command again to go on")
 
 
-def _parts(names: list[str]) -> dict[str, list[str]]:
-    """Arms wanted by group, those of earlier claims first; a group named whole gives all its claims' arms."""
+def _parts(names: list[str]) -> Wanted:
+    """Arms wanted by group with the sets that decide; a named group gives every claim that needs an arm of it."""
     known = claims()
     unknown = [name for name in names if name not in known and name not in groups()]
     if unknown:
         raise SystemExit(f"no claim or group is called {', '.join(unknown)}; known: {', '.join([*groups(), *known])}")
-    wanted: dict[str, list[str]] = {}
+    wanted: Wanted = {}
     for name, claim in known.items():
-        if not names or name in names or claim.group in names:
-            for group, arm in needed_arms(claim):
-                own = wanted.setdefault(group, [])
-                own += [arm] if arm not in own else []
+        needed = needed_arms(claim)
+        if not names or name in names or any(group in names for group, _ in needed):
+            for group, arm in needed:
+                wanted.setdefault(group, {}).setdefault(arm, set()).add(claim.decides)
     return wanted
 
 
-def run(plan: Plan, workers: int, commit: bool) -> None:
-    """Run the jobs of the plan, `workers` at a time, and record arms as they end."""
-    waiting, running = list(plan.jobs), {}
+def run(plan: Plan, workers: int, commit: bool) -> list[str]:
+    """Run the jobs of the plan, `workers` at a time, and record arms as they end; the names of those that failed."""
+    waiting, running, failed = list(plan.jobs), {}, []
     started, done = time.monotonic(), 0
     while waiting or running:
         while waiting and len(running) < workers:
@@ -99,10 +101,12 @@ def run(plan: Plan, workers: int, commit: bool) -> None:
                 continue
             del running[job]
             done += 1
+            failed += [job.name] if process.returncode else []
             spent = time.monotonic() - started
             left = spent / done * (len(plan.jobs) - done) / 3600
             state = "done" if process.returncode == 0 else f"FAILED ({process.returncode}), see {job.folder.parent}/log"
             print(f"{job.name}: {state}; {done} of {len(plan.jobs)} jobs, about {left:.1f} h left", flush=True)
+    return failed
 
 
 def _start(job: Job, arms: list[str]) -> subprocess.Popen[bytes]:

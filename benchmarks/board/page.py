@@ -145,9 +145,11 @@ def _spread(figure: Figure, side: str) -> str:
     return f"{told}; {_cell(remark)}" if remark else told
 
 
-def _range(rounds: Sequence[float]) -> str:
+def _range(rounds: Sequence[float], digits: int = 15) -> str:
+    """Median and ends, each to so many digits that count."""
     spread = Spread.of(rounds)
-    middle, low, high = shown(spread.median), shown(spread.minimum), shown(spread.maximum)
+    ends = (spread.median, spread.minimum, spread.maximum)
+    middle, low, high = (shown(float(f"{end:.{digits}g}")) for end in ends)
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
@@ -158,7 +160,7 @@ def _middle(figure: Figure, side: str) -> str:
 
 def _ratio(figure: Figure, peer: str) -> str:
     ratios = figure.ratios(peer)
-    return f"{_range([float(f'{ratio:.3g}') for ratio in ratios])} x" if ratios else ""
+    return f"{_range(ratios, 3)} x" if ratios else ""
 
 
 def _ratio_short(figure: Figure, peer: str) -> str:

@@ -53,8 +53,11 @@ class Finding(Settings):
     on: str
     seeds: int
     first: float
+    """Share of problems that `better` solves, or misreads where the claim is about that."""
     second: float
+    """The same of `worse`."""
     difference: float
+    """By how much the first is better: fewer misread, less overlap than by chance, more solved."""
     low: float
     high: float
 
@@ -113,9 +116,11 @@ def _compared(claim: Claim, regime: str, better: str, worse: str, on: str) -> Fi
     if not common:
         return None
     first, second = (np.array([side[seed] for seed in common]) for side in sides)
-    if claim.metric == "misread":
-        first, second = second, first  # fewer is better
-    interval = overlap_interval(first, second) if claim.metric == "overlap" else seed_bootstrap(first, second, 0)
+    if claim.metric == "overlap":
+        interval = overlap_interval(first, second)
+    else:
+        fewer_is_better = claim.metric == "misread"
+        interval = seed_bootstrap(*((second, first) if fewer_is_better else (first, second)), 0)
     return Finding(
         better=better,
         worse=worse,

@@ -57,8 +57,7 @@ class Job:
 
     def sets(self) -> set[str]:
         """The test sets this job is examined on."""
-        asked = self.recipe().task
-        return {name for name in map(set_of, SETS) if getattr(asked, name)}
+        return set(_facts(self.group, self.regime)[0])
 
     def recipe(self, arms: Sequence[str] | None = None) -> Recipe:
         """The recipe of this job; with `arms`, only those baselines (the method and its control always run)."""
@@ -72,13 +71,21 @@ class Job:
     @property
     def fingerprint(self) -> str:
         """Hash of everything the results of a group depend on but for seed, arms and further test sets."""
-        said = self.recipe().model_dump(mode="json", exclude={"seeds", "baselines", "ledger"})
-        said["task"] = {name: value for name, value in said["task"].items() if name not in ("longer", "unseen")}
-        return content_hash("replication", said)
+        return _facts(self.group, self.regime)[1]
 
     def run(self, arms: Sequence[str] | None) -> None:
         """Do it, or what is left of it."""
         run_recipe(self.recipe(arms), self.folder, Console(stderr=True))
+
+
+@cache
+def _facts(group: str, regime: str) -> tuple[frozenset[str], str]:
+    """Test sets and fingerprint of the jobs of a group, which no seed changes."""
+    whole = Job(group, regime, 0).recipe()
+    sets = frozenset(name for name in map(set_of, SETS) if getattr(whole.task, name))
+    said = whole.model_dump(mode="json", exclude={"seeds", "baselines", "ledger"})
+    said["task"] = {name: value for name, value in said["task"].items() if name not in ("longer", "unseen")}
+    return sets, content_hash("replication", said)
 
 
 def set_of(override: str) -> str:

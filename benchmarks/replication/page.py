@@ -34,8 +34,8 @@ def docs_text() -> str:
     parts = [
         "# Every claim tried",
         "Written by `python benchmarks/replicate.py tables` from `benchmarks/replication/results`; nothing is typed "
-        "by hand. Each arm is trained and examined in the lab, on the same problems with the same student. "
-        "`make replicate` runs what is missing.",
+        "by hand. Each arm is trained and examined in the lab, those of one claim on the same problems with the same "
+        "student. `make replicate` runs what is missing.",
         rule.split("\n\n", 1)[1],
     ]
     parts += [f"## Verdicts\n\n{verdict_table()}", "## Claims"]
@@ -62,7 +62,7 @@ def verdict_table(short: bool = False) -> str:
         for regime in REGIMES:
             findings = find(claim, regime, claim.decides)
             known = [finding for finding in findings if finding is not None]
-            weakest = min(known, key=lambda finding: finding.difference) if known else None
+            weakest = min(known, key=lambda finding: (finding.side, finding.difference)) if known else None
             said: str = verdict(claim, findings)
             if said == "not run" and len(known) == len(findings):
                 said = f"{min(finding.seeds for finding in known)} seeds so far"
@@ -95,7 +95,9 @@ def claim_text(claim: Claim) -> str:
                             _difference(finding),
                         ]
                     )
-    heads = ["Pair", "Mistakes", "Set", "Seeds", "First", "Second", "Difference, 95 %"]
+    counted = {"accuracy": "", "misread": " misreads", "overlap": " solves"}[claim.metric]
+    what = {"accuracy": "Difference", "misread": "Fewer misread", "overlap": "Overlap below chance"}[claim.metric]
+    heads = ["Pair", "Mistakes", "Set", "Seeds", f"First{counted}", f"Second{counted}", f"{what}, 95 %"]
     said.append(_table(heads, rows) if rows else "Not run yet.")
     return "\n\n".join(said)
 
@@ -152,8 +154,9 @@ def _arm_row(found: dict) -> list[str]:
         cells.append(f"{solved.difference:.1%} [{solved.low:.1%}, {solved.high:.1%}]{fewer}")
 
     def mean(*names: str) -> str:
-        value = mean_expense(found, *names)
-        return "not known" if value is None else f"{value:,.0f}"
+        value, seeds = mean_expense(found, *names)
+        fewer = f", {seeds} seeds" if seeds < len(found["seeds"]) else ""
+        return f"{value:,.0f}{fewer}" if seeds else "not known"
 
     return [
         *cells,
@@ -188,9 +191,10 @@ def times() -> str:
         for row in found["seeds"].values()
     )
     return (
-        f"What is recorded took at most {spent / 3600:.1f} core-hours: what arms of a group share (the teacher's "
-        "answers, a first stage) counts for each of them. `make replicate` says its hours before it starts, runs two "
-        "jobs at a time, one core each, and goes on where it was killed. A tenth of its eight hours is "
+        f"What is recorded took at most {spent / 3600:.1f} core-hours, as far as its time is known: what arms of a "
+        "group share (the teacher's answers, a first stage) counts for each of them. `make replicate` says its hours "
+        "before it starts, runs two jobs at a time, one core each, and goes on where it was killed; sets that decide "
+        "no claim come last. A tenth of its eight hours is "
         "`make replicate HOURS=0.8`, which leaves out whole arms, never seeds or problems, and names them; "
         '`make replicate PART="edit tdg-nat-over-cot-kd"` runs what these groups or claims need, and '
         "`python benchmarks/replicate.py plan` with the same options only tells."

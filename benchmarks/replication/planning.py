@@ -12,6 +12,10 @@ GUESS = 130.0
 """Core-seconds of one arm and seed nobody has run yet: a minute of training, a minute of exams."""
 
 
+Wanted = dict[str, dict[str, set[str]]]
+"""Arms by group, each with the test sets that decide a claim about it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Jobs with the arms each runs."""
@@ -22,7 +26,9 @@ class Plan:
     dropped: tuple[str, ...]
     """regime/group/arm left out for want of time."""
     recorded: int
-    """Arms and seeds that need not be run."""
+    """Arms and seeds whose deciding sets are recorded."""
+    further: int
+    """Of these, arms of a regime whose other sets (longer, unseen) are left out for want of time."""
 
     def words(self) -> str:
         """What is said before anything is run."""
@@ -33,40 +39,41 @@ class Plan:
         ]
         if self.dropped:
             lines.append(f"dropped for want of time, all seeds of each: {', '.join(self.dropped)}")
+        if self.further:
+            lines.append(f"{self.further} arms are recorded where a claim is decided; their further sets are left out")
         return "\n".join(lines)
 
 
-def make_plan(
-    wanted: dict[str, list[str]], regimes: Sequence[str], seeds: Sequence[int] | None, hours: float, workers: int
-) -> Plan:
-    """Arms of earlier claims first, the first regime before the second; whole arms are dropped, with all seeds.
+def make_plan(wanted: Wanted, regimes: Sequence[str], seeds: Sequence[int] | None, hours: float, workers: int) -> Plan:
+    """What claims still lack, group by group, the first regime before the second; then the sets that decide nothing.
 
-    `seeds` are counted from a group's first; None takes all that each group is to have.
+    Whole arms are dropped, with all seeds. `seeds` are counted from a group's first; None takes all that each group is
+    to have.
     """
     room = hours * 3600 * workers
-    kept: dict[tuple[str, str], list[str]] = {}
-    dropped, recorded, spent = [], 0, 0.0
-    for regime in regimes:
-        for group, arms in wanted.items():
-            for arm in arms:
-                asked = seeds_of(group, seeds)
-                missing = [seed for seed in asked if not _recorded(Job(group, regime, seed), arm)]
-                recorded += len(asked) - len(missing)
+    kept: dict[Job, list[str]] = {}
+    dropped, further, recorded, spent = [], 0, 0, 0.0
+    for whole in (False, True):
+        for regime in regimes:
+            for group, arm, deciding in ((group, *item) for group, arms in wanted.items() for item in arms.items()):
+                jobs = [Job(group, regime, seed) for seed in seeds_of(group, seeds)]
+                lacking = [job for job in jobs if not _recorded(job, arm, deciding)]
+                if whole and lacking:
+                    continue  # run with every set already, or dropped
+                missing = [job for job in jobs if not _recorded(job, arm, job.sets())] if whole else lacking
+                recorded += 0 if whole else len(jobs) - len(lacking)
                 cost = len(missing) * cost_of(group, arm)
                 if missing and spent + cost > room:
-                    dropped.append(f"{regime}/{group}/{arm}")
-                elif missing:
-                    spent += cost
-                    kept.setdefault((regime, group), []).append(arm)
-    jobs = []
-    for (regime, group), arms in kept.items():
-        order = [arm for arm in arms_in(group) if arm in arms]
-        for seed in seeds_of(group, seeds):
-            job = Job(group, regime, seed)
-            missing = [arm for arm in order if not _recorded(job, arm)]
-            if missing:
-                jobs.append((job, missing))
-    return Plan(tuple(jobs), spent / workers / 3600, tuple(dropped), recorded)
+                    further += whole
+                    dropped += [] if whole else [f"{regime}/{group}/{arm}"]
+                    continue
+                spent += cost
+                for job in missing:
+                    kept.setdefault(job, []).append(arm)
+    places = list(dict.fromkeys((job.regime, job.group) for job in kept))
+    in_turn = sorted(kept, key=lambda job: (places.index((job.regime, job.group)), job.seed))
+    ordered = [(job, [arm for arm in arms_in(job.group) if arm in kept[job]]) for job in in_turn]
+    return Plan(tuple(ordered), spent / workers / 3600, tuple(dropped), recorded, further)
 
 
 def cost_of(group: str, arm: str) -> float:
@@ -79,9 +86,9 @@ def cost_of(group: str, arm: str) -> float:
     return sum(times) / len(times) if times else GUESS
 
 
-def _recorded(job: Job, arm: str) -> bool:
-    """Whether this seed of the arm is there with every test set, of the recipe as it is now."""
+def _recorded(job: Job, arm: str, sets: set[str]) -> bool:
+    """Whether this seed of the arm sat the exams on these of the job's sets, by the recipe as it is now."""
     found = load(job.group, job.regime, arm)
     if found is None or found["recipe"] != job.fingerprint or str(job.seed) not in found["seeds"]:
         return False
-    return job.sets() <= found["seeds"][str(job.seed)]["exams"]["end"].keys()
+    return sets & job.sets() <= found["seeds"][str(job.seed)]["exams"]["end"].keys()

@@ -110,11 +110,18 @@ def load(group: str, regime: str, arm: str) -> dict[str, Any] | None:
 
 
 def flags_of(found: dict[str, Any], of: str, what: str = "right", exam: str = "end") -> dict[int, np.ndarray]:
-    """By seed, the flags of an arm on one set; seeds that did not sit this exam are absent."""
+    """By seed, the flags of an arm on one set; seeds that did not sit this exam are absent.
+
+    Raises:
+        DataError: an answer could not be judged: arms are compared problem by problem, and it is not a wrong one.
+    """
     rows = {}
     for seed, row in found["seeds"].items():
         taken = row["exams"].get(exam, {}).get(of)
         if taken:
+            unjudged = taken["problems"] - int(unpacked(taken["judged"], taken["problems"]).sum())
+            if unjudged:
+                raise DataError(f"{found['group']}/{found['arm']}, seed {seed}: {unjudged} answers could not be judged")
             rows[int(seed)] = unpacked(taken[what], taken["problems"])
     return rows
 
@@ -127,7 +134,7 @@ def accuracy(found: dict[str, Any], of: str) -> Interval | None:
     return seed_bootstrap(np.array(flags), np.zeros((1, len(flags[0]))), 0)
 
 
-def mean_expense(found: dict[str, Any], *names: str) -> float | None:
-    """Mean over the seeds of the sum of what is named; None where it is not known."""
+def mean_expense(found: dict[str, Any], *names: str) -> tuple[float, int]:
+    """Mean over the seeds of the sum of what is named, and of how many seeds it is known."""
     took = [row["expense"] for row in found["seeds"].values() if row["expense"]]
-    return float(np.mean([sum(one.get(name, 0) for name in names) for one in took])) if took else None
+    return (float(np.mean([sum(one.get(name, 0) for name in names) for one in took])) if took else 0.0), len(took)

@@ -42,7 +42,7 @@ def points(regime: str) -> list[Point]:
         for path in recorded_arms(group, regime):
             arm = json.loads(path.read_text(encoding="utf-8"))
             solved = accuracy(arm, "test")
-            tokens = mean_expense(arm, "prompt_tokens", "completion_tokens", "unanswered_tokens")
+            tokens, _ = mean_expense(arm, "prompt_tokens", "completion_tokens", "unanswered_tokens")
             if solved and tokens:
                 ends = (solved.difference, solved.low, solved.high)
                 found.append(Point(group, arm["arm"], tokens, *ends, len(arm["seeds"]), elsewhere))

@@ -28,13 +28,13 @@ def claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return claims
 
 
-def recorded(arm: str, rights: list[np.ndarray], exam: str = "end") -> None:
+def recorded(arm: str, rights: list[np.ndarray], exam: str = "end", unjudged: int = 0) -> None:
     from replication import results
     from replication.jobs import Job
 
     for seed, right in enumerate(rights):
         bits = results.packed(right.astype(bool).tolist())
-        judged = results.packed([True] * len(right))
+        judged = results.packed([False] * unjudged + [True] * (len(right) - unjudged))
         sat = {"problems": len(right), "right": bits, "judged": judged, "misread": bits, "tokens": 1}
         row = {
             "commit": "c",
@@ -109,7 +109,10 @@ def test_fewer_misunderstandings_are_better(claims: ModuleType) -> None:
     recorded("a", [right(0.1, seed) for seed in range(5)])
     recorded("b", [right(0.5, seed) for seed in range(5)])
     own = claim(claims, ("a", "b"), metric="misread")
-    assert claims.verdict(own, claims.find(own, "systematic", "test")) == "reproduced"
+    (finding,) = claims.find(own, "systematic", "test")
+    assert claims.verdict(own, [finding]) == "reproduced"
+    assert finding.first < 0.2 < 0.4 < finding.second, "each column is the arm its name says"
+    assert finding.difference == pytest.approx(finding.second - finding.first)
 
 
 def test_overlap_is_held_against_chance(claims: ModuleType) -> None:
@@ -135,7 +138,7 @@ def test_results_of_another_recipe_are_refused(claims: ModuleType, monkeypatch: 
 def test_a_plan_drops_arms_never_seeds_and_says_which(claims: ModuleType) -> None:
     from replication.planning import GUESS, make_plan
 
-    wanted = {"tdg": ["nat", "plain_cot", "mix"]}
+    wanted = {"tdg": dict.fromkeys(["nat", "plain_cot", "mix"], {"test"})}
     room = 2 * 3 * GUESS / 3600  # two arms of three seeds on one core
     plan = make_plan(wanted, ["systematic"], [0, 1, 2], room, 1)
     assert plan.dropped == ("systematic/tdg/mix",)
@@ -145,17 +148,52 @@ def test_a_plan_drops_arms_never_seeds_and_says_which(claims: ModuleType) -> Non
     assert [arms for _, arms in again.jobs] == [["plain_cot", "mix"], ["plain_cot", "mix"], ["nat", "plain_cot", "mix"]]
 
 
+def test_sets_that_decide_nothing_are_planned_last(claims: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    from replication import jobs
+    from replication.planning import GUESS, make_plan
+
+    recorded("nat", [right(0.5, seed) for seed in range(2)])
+    monkeypatch.setattr(jobs.Job, "sets", lambda job: {"test", "longer"})
+    wanted = {"tdg": {"nat": {"test"}, "mix": {"test"}}}
+    plan = make_plan(wanted, ["systematic"], [0, 1], 2 * GUESS / 3600, 1)
+    assert (plan.recorded, plan.dropped, plan.further) == (2, (), 1)
+    assert [arms for _, arms in plan.jobs] == [["mix"], ["mix"]]
+    roomy = make_plan(wanted, ["systematic"], [0, 1], 100.0, 1)
+    assert [arms for _, arms in roomy.jobs] == [["nat", "mix"], ["nat", "mix"]] and not roomy.further
+    decided_there = make_plan({"tdg": {"nat": {"longer"}}}, ["systematic"], [0, 1], 100.0, 1)
+    assert decided_there.recorded == 0
+
+
+def test_a_group_is_asked_for_by_every_claim_that_needs_it() -> None:
+    from replicate import _parts
+
+    assert "plain_cot" in _parts(["std-cot"])["std-cot"]
+    assert _parts(["edit-weights"])["edit-ablations"]["edit_alpha_0_0"] == {"test"}
+    with pytest.raises(SystemExit, match="no claim or group is called nothing"):
+        _parts(["nothing"])
+
+
+def test_an_answer_nobody_could_judge_is_no_wrong_one(claims: ModuleType) -> None:
+    from feints.errors import DataError
+
+    recorded("a", [right(0.5, 0)], unjudged=1)
+    recorded("b", [right(0.5, 1)])
+    with pytest.raises(DataError, match="1 answers could not be judged"):
+        claims.find(claim(claims, ("a", "b")), "systematic", "test")
+
+
 def test_a_group_with_seeds_of_its_own_is_run_with_these(claims: ModuleType) -> None:
     from replication.planning import make_plan
 
-    plan = make_plan({"cohobate": ["asc_own-tailored"], "tdg": ["nat"]}, ["slips"], [0, 2], 100.0, 1)
+    wanted = {"cohobate": {"asc_own-tailored": {"test"}}, "tdg": {"nat": {"test"}}}
+    plan = make_plan(wanted, ["slips"], [0, 2], 100.0, 1)
     assert [(job.group, job.seed) for job, _ in plan.jobs] == [
         ("cohobate", 30),
         ("cohobate", 32),
         ("tdg", 0),
         ("tdg", 2),
     ]
-    whole = make_plan({"cohobate": ["asc_own-tailored"], "tdg": ["nat"]}, ["slips"], None, 100.0, 1)
+    whole = make_plan(wanted, ["slips"], None, 100.0, 1)
     assert [job.seed for job, _ in whole.jobs] == [*range(30, 38), *range(5)]
 
 

@@ -58,6 +58,8 @@ def test_differences_are_signed_points_with_an_interval(made_up: ModuleType) -> 
     assert points(row) == "−2.1 points [−5.0, +0.8]"
     assert not told_apart(row)
     assert told_apart(made_up.compared("a", "b", "test", -0.021, 0.009, 0.01))
+    few = made_up.compared("a", "b", "test", 0.17, 0.13, 0.125)
+    assert few.low > 0 and not told_apart(few), "four problems of one side alone are none yet by the exact test"
 
 
 def test_small_numbers_in_words() -> None:

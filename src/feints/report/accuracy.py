@@ -117,8 +117,11 @@ def p_value(p: float | None) -> str:
 
 
 def told_apart(row: ComparisonRow) -> bool:
-    """Whether the interval of the difference leaves out 0."""
-    return row.low > 0 or row.high < 0
+    """Whether the interval of the difference leaves out 0, and the exact test, where there is one, agrees (p < 0.05).
+
+    A bootstrap of a handful of problems leaves out 0 as soon as only one side has any to itself.
+    """
+    return (row.low > 0 or row.high < 0) and (row.p is None or row.p < 0.05)
 
 
 def signed(value: float) -> str:

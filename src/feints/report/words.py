@@ -6,8 +6,8 @@ from feints.report.accuracy import over_seeds, p_value, percent, points, told_ap
 from feints.report.contents import Arm, ArmRole, ComparisonRow, RunContents
 
 INTERVAL_MEANING = (
-    "Brackets hold a 95 % interval: with other problems of the same kind, a share made like this would fall "
-    "outside it about one time in twenty. Where a run has several training seeds, the figure is their mean and the "
+    "Brackets hold a 95 % interval: about one in twenty of such intervals misses the share that endlessly many "
+    "problems of the same kind would give. Where a run has several training seeds, the figure is their mean and the "
     "interval covers the choice of problems only; the single seeds are drawn beside it, and each paired comparison "
     "says how it treats them."
 )
