@@ -18,7 +18,7 @@ from feints.generate.guard import alone
 from feints.generate.prompt import TEACHER
 from feints.methods import edit, plain_cot
 from feints.pipeline import profile_of, run_recipe
-from feints.preparation import arms_of, open_run
+from feints.preparation import arms_of, open_ledger, open_run
 from feints.recipe import load_recipe
 from feints.records import Pair, Problem
 from feints.report.expense import expenses
@@ -109,6 +109,16 @@ def test_a_run_folder_is_written_by_one_process(tmp_path: Path, small_recipe: Pa
     with open_run(tmp_path / "run") as run, alone(run.path / ".other") as ours:
         assert ours
     assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_the_ledger_lies_beside_the_run_folder_whatever_it_is_called(
+    tmp_path: Path, small_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run/inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "run")
+    for out in (Path("."), Path("../run"), Path("inner/.."), tmp_path / "run"):
+        with open_ledger(load_recipe(small_recipe), out):
+            assert list(tmp_path.rglob("ledger.sqlite")) == [tmp_path / "ledger.sqlite"]
 
 
 def test_arms_of_one_method_are_told_apart_by_what_differs(small_recipe: Path) -> None:

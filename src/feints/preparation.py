@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -196,7 +197,8 @@ def _known_ledger(recipe: Recipe, out: Path) -> Iterator[Ledger]:
 
 
 def _ledger_path(recipe: Recipe, out: Path) -> Path:
-    return Path(recipe.ledger) if recipe.ledger else out.parent / "ledger.sqlite"
+    # Made whole first: the parent of "." is "." itself. Links stay as written, since the ledger lies beside them.
+    return Path(recipe.ledger) if recipe.ledger else Path(os.path.abspath(out)).parent / "ledger.sqlite"
 
 
 def open_bench(
