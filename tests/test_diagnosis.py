@@ -102,6 +102,39 @@ def test_the_recipes_own_prompt_is_sent(folder: Path, tmp_path: Path, monkeypatc
     assert {one.kind for one in shares if one.errors} == {ErrorKind.CALCULATION}
 
 
+FAILED = {
+    "malformed": {"choices": []},
+    "refused": {"choices": [{"message": {"content": "misunderstanding"}, "finish_reason": "content_filter"}]},
+    "cut off at the token limit": {"choices": [{"message": {"content": "calculation"}, "finish_reason": "length"}]},
+    "empty": {"choices": [{"message": {"content": " "}, "finish_reason": "stop"}]},
+}
+
+
+@pytest.mark.parametrize("failure", FAILED)
+def test_a_reply_that_failed_labels_nothing(failure: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("feints.diagnosis.open_teacher", lambda _: ScriptedSource(lambda _: FAILED[failure], failure))
+    said = io.StringIO()
+    teacher = Teacher(folder, Console(file=said))
+    shares = why_wrong(teacher, exam_of(teacher.run, "kpdd_control_cot", None, None))
+    assert shares[0].unlabelled == shares[0].failures > 0 and not any(one.errors for one in shares)
+    assert f"{shares[0].failures} of {shares[0].failures} replies cannot be used" in said.getvalue()
+    assert f"{shares[0].failures} {failure}" in said.getvalue()
+
+
+def test_key_points_that_failed_leave_their_problem_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Request] = []
+
+    def failing(request: Request) -> str:
+        asked.append(request)
+        return "" if len(asked) == 1 else "a key point"
+
+    monkeypatch.setattr("feints.diagnosis.open_teacher", lambda _: ScriptedSource(failing, "fails once"))
+    teacher = Teacher(folder, quiet())
+    exam = exam_of(teacher.run, None, None, None)
+    found = with_oracle(teacher, exam)
+    assert (found.n, found.left_out) == (len(exam.problems) - 1, 1)
+
+
 def test_what_a_program_leaves_without_a_value_is_not_shown_to_the_teacher(folder: Path) -> None:
     teacher = Teacher(folder, quiet())
     exam = exam_of(teacher.run, "potd", None, "test")
@@ -153,7 +186,8 @@ def test_a_budget_that_is_spent_is_no_other_kind_of_error(folder: Path) -> None:
     try:
         (folder / "recipe.yaml").write_text(text.replace("requests: null", "requests: 0"), encoding="utf-8")
         teacher = Teacher(folder, quiet())
-        with pytest.raises(BudgetError, match="kinds of errors: .* not answered"):
+        said = r"kinds of errors: .* not answered .*kept: mend that in .*recipe.yaml .*raise it.*\(--sample\)"
+        with pytest.raises(BudgetError, match=said):
             why_wrong(teacher, exam_of(teacher.run, "kpdd_cot_3", None, None))  # no label of it was bought yet
     finally:
         (folder / "recipe.yaml").write_text(text, encoding="utf-8")

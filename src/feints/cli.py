@@ -127,6 +127,8 @@ def errors(
     typer.echo(f"{shares[0].solver}: {shares[0].failures:,} wrong of {shares[0].problems:,}")
     for one in shares:
         typer.echo(f"{one.kind:17} {one.errors:6,}  {one.share:6.1%} of all problems [{one.low:.1%}, {one.high:.1%}]")
+    if shares[0].unlabelled:
+        typer.echo(f"{'not labelled':17} {shares[0].unlabelled:6,}  wrong answers that the teacher gave no label for")
 
 
 @app.command()
@@ -138,6 +140,8 @@ def oracle(run_folder: RunPath, arm: ArmName = None, seed: SeedNumber = None, of
     teacher = Teacher(run_folder, Console(stderr=True))
     exam = exam_of(teacher.run, arm, seed, of)
     found = with_oracle(teacher, exam)
+    if found.left_out:
+        typer.echo(f"{found.left_out:,} problems left out: not judged, or no key points of the teacher's came")
     own, told = found.both_right + found.only_b, found.both_right + found.only_a
     typer.echo(
         f"{exam.arm}, {found.n:,} problems: own key points {own / found.n:.1%}, the teacher's {told / found.n:.1%}"

@@ -5,8 +5,9 @@ Both ask through the run's ledger and budget, so that nothing is paid twice, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,17 +16,18 @@ from feints.curate.keypoints import CORE_HEAD, INFORMATION_HEAD, without_head
 from feints.curate.stages import filling
 from feints.errors import BudgetError, DataError, UnknownNameError
 from feints.evaluate.chained import Chain
-from feints.evaluate.error_kinds import JUDGE, ErrorKind, ErrorShare, error_shares, read_label
+from feints.evaluate.error_kinds import JUDGE, ErrorKind, ErrorShare, Label, error_shares, read_label
 from feints.evaluate.exam import Comparison, compare
 from feints.evaluate.solver import SOLVER_FILE, load_solver
 from feints.generate.progress import SamplingProgress
 from feints.generate.prompt import Prompt, own_prompt
 from feints.generate.rationales import Asking, ask_all
 from feints.generate.settings import SamplingSettings
+from feints.generate.source import Completion
 from feints.methods.kpdd import CORE_ALONE, INFORMATION_ALONE
 from feints.preparation import open_ledger, open_teacher, read_prompts
 from feints.recipe import load_recipe
-from feints.records import Answer, Form, Judgement, Problem
+from feints.records import Answer, Finish, Form, Judgement, Problem
 from feints.runs import RunFolder, read_table
 
 LABEL_TOKENS = 64
@@ -81,8 +83,17 @@ class Teacher:
         self._recipe = load_recipe(folder / "recipe.yaml")
         self._prompts = read_prompts(self._recipe)
 
-    def ask(self, label: str, prompt: Prompt, askings: Sequence[Asking], max_tokens: int) -> list[str]:
-        """A reply for each asking, in order; the recipe's own prompt is sent where it names one.
+    def ask(
+        self, label: str, prompt: Prompt, askings: Sequence[Asking], max_tokens: int, *, fewer: str = ""
+    ) -> list[str | None]:
+        """A reply for each asking, in order, None where it failed; the recipe's own prompt is sent where it names one.
+
+        Args:
+            label: what is asked, for the user.
+            prompt: the text around each asking.
+            askings: what.
+            max_tokens: limit on a reply.
+            fewer: how the user asks for less, where there is a way.
 
         Raises:
             SettingsError: the recipe's prompt has other slots.
@@ -102,10 +113,17 @@ class Teacher:
                 watcher=progress,
             )
         if asked.left:
+            mended = f"mend that in {self.run.path / 'recipe.yaml'} (a spent budget: raise it){fewer}, then ask again"
             raise BudgetError(
-                f"{label}: {asked.left} were not answered ({asked.why}); what was paid is kept, ask again"
+                f"{label}: {asked.left} were not answered ({asked.why}); what was paid is kept: "
+                + ("ask again to go on" if asked.interrupted else mended)
             )
-        return [completion.text for _, _, completion in asked.answered]
+        completions = [completion for _, _, completion in asked.answered]
+        if failed := Counter(failure for one in completions if (failure := _failure(one))):
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in failed.most_common())
+            said = f"{label}: {failed.total():,} of {len(completions):,} replies cannot be used ({reasons})"
+            self.console.print(said, highlight=False, soft_wrap=True)
+        return [None if _failure(one) else one.text for one in completions]
 
     @property
     def reply_tokens(self) -> int:
@@ -118,10 +136,17 @@ class Teacher:
         return self._recipe.exam.seed
 
 
+def _failure(completion: Completion) -> str | None:
+    """Why a reply says nothing of what it was asked, or None."""
+    failed = {Finish.MALFORMED: "malformed", Finish.REFUSAL: "refused", Finish.LENGTH: "cut off at the token limit"}
+    return failed.get(completion.finish) or (None if completion.text.strip() else "empty")
+
+
 def why_wrong(teacher: Teacher, exam: Exam, sample: int | None = None) -> list[ErrorShare]:
     """Shares of the kinds of errors of one exam, each wrong answer labelled by the teacher, most frequent first.
 
-    A program, equations or constraints that left no value are `execution`; the teacher is not asked about them.
+    A program, equations or constraints that left no value are `execution`; the teacher is not asked about them. An
+    answer whose label did not arrive whole is of no kind.
 
     Args:
         teacher: who labels.
@@ -138,19 +163,24 @@ def why_wrong(teacher: Teacher, exam: Exam, sample: int | None = None) -> list[E
         wrong.append(Asking(problem=problem, filled={"gold": problem.answer, "response": answer.text}))
         return ErrorKind.OTHER
 
-    def shares(label: Callable[[Problem, Answer], ErrorKind]) -> list[ErrorShare]:
+    def shares(label: Label) -> list[ErrorShare]:
         return error_shares(exam.arm, exam.problems, exam.answers, label, executed=executed, sample=sample)
 
     shares(note)  # the same walk twice: once to collect what is to be labelled, once with the labels
-    replies = teacher.ask("kinds of errors", JUDGE, wrong, LABEL_TOKENS)
-    told = {asking.problem.id: read_label(reply) for asking, reply in zip(wrong, replies, strict=True)}
+    fewer = ", or look at fewer problems (--sample)"
+    replies = teacher.ask("kinds of errors", JUDGE, wrong, LABEL_TOKENS, fewer=fewer)
+    told = {
+        asking.problem.id: None if reply is None else read_label(reply)
+        for asking, reply in zip(wrong, replies, strict=True)
+    }
     return shares(lambda problem, _: told[problem.id])
 
 
 def with_oracle(teacher: Teacher, exam: Exam) -> Comparison:
     """The chain's exam with the teacher's key points in place of its own (KPDD's oracle mode), against its own.
 
-    The teacher sees the questions alone, never the gold answers. A is the oracle's exam, B the stored one.
+    The teacher sees the questions alone, never the gold answers. A is the oracle's exam, B the stored one. A problem
+    whose key points did not arrive whole is left out: what the chain makes of none says nothing of better ones.
 
     Raises:
         DataError: the solver reads no key points.
@@ -160,14 +190,21 @@ def with_oracle(teacher: Teacher, exam: Exam) -> Comparison:
     if not isinstance(chain, Chain) or not set(chain.final.prompt.slots) <= {"core", "information", "key_points"}:
         raise DataError(f"{exam.arm} reads no key points before it solves; name an arm of KPDD with 2 or 3 stages")
     said = [dict.fromkeys(("core", "information"), "") for _ in exam.problems]
+    failed: set[str] = set()
     for field, prompt, head in KEY_POINTS:
         asked = zip(exam.problems, said, strict=True)
         askings = [Asking(problem=problem, filled=filling(prompt, own)) for problem, own in asked]
-        for own, reply in zip(said, teacher.ask(field, prompt, askings, teacher.reply_tokens), strict=True):
-            own[field] = without_head(reply, head)
+        replies = teacher.ask(field, prompt, askings, teacher.reply_tokens)
+        for problem, own, reply in zip(exam.problems, said, replies, strict=True):
+            own[field] = without_head(reply or "", head)
+            failed |= {problem.id} if reply is None else set()
     given = [filling(chain.final.prompt, own) for own in said]
     answers = chain.solve_given(exam.problems, [_bare(chain, own) for own in given], teacher.exam_seed)
-    return compare(answers, exam.answers)
+    counted = [
+        replace(answer, judgement=Judgement.NOT_CHECKED) if answer.problem_id in failed else answer
+        for answer in answers
+    ]
+    return compare(counted, exam.answers)
 
 
 def solver_of(run: RunFolder, exam: Exam) -> Path:

@@ -57,6 +57,17 @@ def test_what_left_no_value_is_an_execution_error_and_not_labelled() -> None:
     assert counted[ErrorKind.CALCULATION] == 2
 
 
+def test_an_answer_that_no_label_came_for_is_of_no_kind() -> None:
+    problems, answers = exam([WRONG] * 8 + [RIGHT] * 8)
+
+    def failing(problem: Problem, answer: Answer) -> ErrorKind | None:
+        return None if answer.text == "misread" else ErrorKind.CALCULATION
+
+    shares = error_shares("s", problems, answers, failing, executed=False)
+    assert {one.kind: one.errors for one in shares if one.errors} == {ErrorKind.CALCULATION: 4}
+    assert {(one.unlabelled, one.failures, one.problems) for one in shares} == {(4, 8, 16)}
+
+
 def test_a_sample_is_the_same_for_every_solver() -> None:
     problems, answers = exam([WRONG] * 40)
     seen: list[set[str]] = []

@@ -39,8 +39,8 @@ JUDGE = Prompt(
 )
 """For a model that labels: fill gold and response."""
 
-Label = Callable[[Problem, Answer], ErrorKind]
-"""Labels one wrong answer: a person's table, a model's reply, or in a made-up world the truth."""
+Label = Callable[[Problem, Answer], ErrorKind | None]
+"""Labels one wrong answer: a person's table, a model's reply, or in a made-up world the truth; None: no label came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,8 @@ class ErrorShare:
     """Answers wrong for this reason."""
     failures: int
     """Wrong answers looked at."""
+    unlabelled: int
+    """Those of them that no label came for: of no kind, and among the problems all the same."""
     problems: int
     """Problems these come from, checked ones only."""
     low: float
@@ -90,7 +92,7 @@ def error_shares(
         solver: its name.
         problems: what was asked.
         answers: one per problem, in order.
-        label: labels a wrong answer; an answer that left no value is not shown to it where the form is executed.
+        label: labels a wrong answer or says None; one without a value is not shown to it where the form is executed.
         executed: whether the solver writes programs, equations or constraints.
         sample: look at so many problems only, a fixed draw by id that is the same for every solver.
         seed: of that draw.
@@ -106,13 +108,15 @@ def error_shares(
     asked = {problem.id: problem for problem in problems if problem.id in drawn}
     checked = [answer for answer in answers if answer.problem_id in asked and _is_checked(answer)]
     wrong = [answer for answer in checked if answer.judgement is not Judgement.CORRECT]
-    found = Counter(_kind(asked, answer, label, executed) for answer in wrong)
+    labels = [_kind(asked, answer, label, executed) for answer in wrong]
+    found = Counter(kind for kind in labels if kind is not None)
     return [
         ErrorShare(
             solver=solver,
             kind=kind,
             errors=found[kind],
             failures=len(wrong),
+            unlabelled=labels.count(None),
             problems=len(checked),
             low=(interval := wilson(found[kind], len(checked)))[0],
             high=interval[1],
@@ -125,7 +129,7 @@ def _is_checked(answer: Answer) -> bool:
     return answer.judgement is not Judgement.NOT_CHECKED
 
 
-def _kind(asked: Mapping[str, Problem], answer: Answer, label: Label, executed: bool) -> ErrorKind:
+def _kind(asked: Mapping[str, Problem], answer: Answer, label: Label, executed: bool) -> ErrorKind | None:
     if executed and answer.extracted is None:
         return ErrorKind.EXECUTION
     return label(asked[answer.problem_id], answer)
