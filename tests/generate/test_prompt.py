@@ -96,3 +96,9 @@ def test_a_bad_file_is_refused(tmp_path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match=r"bad\.yaml"):
         read_prompt(path)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path) -> None:
+    (tmp_path / "latin.yaml").write_bytes("template: 'caf\xe9 {question}'".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"latin.yaml is not a text in UTF-8 .*; save it in this encoding"):
+        read_prompt(tmp_path / "latin.yaml")

@@ -123,6 +123,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl.gz").write_text("not gzip")
     with pytest.raises(DataError, match="cannot be read"):
         ReplaySource.from_jsonl(tmp_path / "bad.jsonl.gz")
+    for line in ('{"question": "q", "text": ' + "[" * 100_000, '{"x": ' + "9" * 5000 + "}", r'{"text": "a \ud83d"}'):
+        (tmp_path / "bad.jsonl").write_text('{"question": "q", "text": "a"}\n' + line, encoding="utf-8")
+        with pytest.raises(DataError, match=r"bad.jsonl cannot be read at or after line 2"):
+            ReplaySource.from_jsonl(tmp_path / "bad.jsonl")
 
 
 def test_recorded_samples_may_be_texts_or_records() -> None:

@@ -86,6 +86,13 @@ def test_half_characters_and_a_byte_order_mark_are_no_obstacle(tmp_path: Path) -
     assert [row["verdict"] for row in table] == ["correct", "wrong"] and table[0]["text"] == "? The answer is 1."
 
 
+def test_a_line_too_much_to_read_is_listed_with_the_others(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"gold": ' + "9" * 5000 + '}\n{"gold": ' + "[" * 100_000, encoding="utf-8")
+    with pytest.raises(DataError, match=r"2 of 2 rows(?s:.*)line 1: holds a number of(?s:.*)line 2: nested too deeply"):
+        judge_rows(source, tmp_path / "out.jsonl")
+
+
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", ROWS)
     with pytest.raises(DataError, match="no file"):

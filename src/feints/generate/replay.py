@@ -189,18 +189,22 @@ def _open(path: Path) -> IO[str]:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of a JSON Lines file with their numbers from 1."""
+    number = 0
     try:
         with _open(path) as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
                 row = json.loads(line)
+                if "\\ud" in line.lower():  # half a character, which no request and no ledger can hold
+                    json.dumps(row, ensure_ascii=False).encode("utf-8")
                 if not isinstance(row, dict):
                     raise DataError(f"{path}, line {number}: a row must be an object, found {type(row).__name__}")
                 yield number, row
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, RecursionError) as error:
+        place = f" at or after line {number}" if number else ""
         raise DataError(
-            f"the recorded completions {path} cannot be read: {error}; name a .jsonl or .jsonl.gz file"
+            f"the recorded completions {path} cannot be read{place}: {error}; name a .jsonl or .jsonl.gz file"
         ) from error
 
 

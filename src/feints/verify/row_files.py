@@ -79,12 +79,19 @@ def checked(path: Path) -> int:
     return total
 
 
+def too_much(error: ValueError | RecursionError) -> str:
+    """What is wrong with a valid JSON text that cannot be read all the same."""
+    return "nested too deeply" if isinstance(error, RecursionError) else "holds a number of thousands of digits"
+
+
 def _fault(line: str) -> str | None:
     """What is wrong with a line, or None."""
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         return f"not JSON ({error.msg} at column {error.colno})"
+    except (ValueError, RecursionError) as error:
+        return too_much(error)
     if not isinstance(row, dict):
         return f"a JSON {type(row).__name__}, not an object"
     if not isinstance(row.get("text"), str):
