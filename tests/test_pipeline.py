@@ -23,9 +23,9 @@ from feints.generate.settings import SamplingSettings
 from feints.lab.teacher import LabTeacher
 from feints.methods import plain_cot
 from feints.pipeline import run_recipe, solve_one
-from feints.preparation import plan_recipe, sample_recipe
+from feints.preparation import load_problems, plan_recipe, sample_recipe
 from feints.recipe import load_recipe
-from feints.records import Answer, Example, Problem, Rationale
+from feints.records import Answer, Dropped, Example, Problem, Rationale
 from feints.report.gather import gather
 from feints.runs import RunFolder, read_table
 
@@ -343,6 +343,24 @@ def test_a_solver_on_the_way_is_examined_only_where_the_recipe_says_so(do: Do, t
     do("method={name: toy}", "exam.on_the_way=true")
     assert on_the_way(folder) == ["toy3"]
     assert [score.solver for score in gather(folder).scores] == ["toy3", "untrained"]
+
+
+def test_rows_left_out_on_loading_are_dropped_with_their_reason(small_recipe: Path, tmp_path: Path) -> None:
+    lines = [
+        {"id": f"{split}{n}", "split": split, "question": f"{split} {n}?", "answer": "no" if n < 3 else str(n),
+         "answer_type": "number"}
+        for split in ("train", "test") for n in range(20)
+    ]  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    task = f"task={{name: file, path: {tmp_path}/rows.jsonl, limit: 15, skip_unparsable: true}}"
+    run = RunFolder(tmp_path / "run")
+    found = load_problems(load_recipe(small_recipe, [task]), run)
+    assert len(found.train) == len(found.tests["test"]) == 15
+    [(table, _)] = run.outputs("3_dropped")
+    dropped = {row.item_id: row.reason for row in read_table(table, Dropped)}
+    kept = {problem.id for problem in (*found.train, *found.tests["test"])}
+    assert kept | set(dropped) == {line["id"] for line in lines} and not kept & set(dropped)
+    assert {"over the limit" in reason or "gold answer 'no'" in reason for reason in dropped.values()} == {True}
 
 
 def test_a_prompt_of_ones_own_stands_in_for_the_methods(do: Do, counted: type[Counted], tmp_path: Path) -> None:

@@ -86,11 +86,12 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
     """Load the task, hold back its test sets, and remove leaks before anything is paid."""
     if isinstance(recipe.task, LabTask):
         train, tests, notices = _lab_problems(recipe.task)
+        dropped: Sequence[Dropped] = ()
         about = {"source": f"the lab of feints, world {world.WORLD_VERSION}", "licence": "Apache-2.0"}
     else:
         loaded = tasks.find(recipe.task.name).load(recipe.task)
         train, tests, notices = (*loaded.train, *(loaded.validation or ())), loaded.tests, [loaded.notice()]
-        about = asdict(loaded.about)
+        about, dropped = asdict(loaded.about), loaded.dropped
     wanted = tuple(tests) if recipe.exam.sets is None else recipe.exam.sets
     for name in wanted:
         if name not in tests:
@@ -106,7 +107,8 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
     clean = without_leaks(train)
     # Tables are named by what they hold: more test problems, or another way to the same ones, train nothing anew.
     kept = run.table("0_problems", "train", Problem, ["train", _contents(clean.kept)], lambda: clean.kept)
-    run.table("3_dropped", "problems", Dropped, [_contents(clean.dropped)], lambda: clean.dropped)
+    dropped = [*dropped, *clean.dropped]
+    run.table("3_dropped", "problems", Dropped, [_contents(dropped)], lambda: dropped)
     stored = {}
     for name in wanted:
         asked = tests[name][: recipe.exam.limit]

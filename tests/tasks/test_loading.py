@@ -7,6 +7,8 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,7 +74,18 @@ def test_other_packages_add_tasks(monkeypatch):
         ([{"text": "x"}], "has the columns text"),
         ([row(1)], "has no field split"),
         ([row(1, split="train"), {"id": "x", "split": "train", "question": "?"}], "row 2: has no column 'answer_type'"),
-        ([row(1, split="train"), row(1, split="train")], "1 ids occur more than once, the first 'r1'"),
+        (
+            [row(1, split="train"), row(1, split="train")],
+            r"the first 'r1' \(\S*rows.jsonl, row 1; \S*rows.jsonl, row 2\)",
+        ),
+        ([row(1, split="train", answer=["Paris"])], r"row 1: .* answer holds a list \(\['Paris'\]\)"),
+        ([row(1, split="train", answer={"text": "4"})], "answer holds an object"),
+        ([row(1, split="train", question=["2+2"])], "question holds a list"),
+        ([row(1, split="train", rationale=["a", "b"])], "rationale holds a list"),
+        ([row(1, split="train", id=[1])], "id holds a list"),
+        ([row(1, split="train", meta="grade 3")], "meta holds 'grade 3'; it must be an object"),
+        ([f'{{"answer": {"9" * 5000}}}'], "line 1: holds a number of thousands of digits"),
+        (["{}", '{"answer": ' + "[" * 100_000], "line 2: nested too deeply"),
         ([row(1, split="train", answer_type="poem")], "answer_type 'poem' is none of"),
         ([row(1, split="train", question=" ")], "question is empty"),
         ([row(1, split="train", answer=" ")], "1 of 1 gold answers cannot be read"),
@@ -81,6 +94,54 @@ def test_other_packages_add_tasks(monkeypatch):
 def test_each_unusable_file_has_its_one_error(tmp_path, rows, message):
     with pytest.raises(DataError, match=message):
         load(written(tmp_path, rows))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("q", ["2+2"], "q holds a list"),
+        ("a", {"value": 4}, "a holds an object"),
+        ("why", ["x"], "why holds a list"),
+        ("of", {"a": 1}, "of holds an object"),
+    ],
+)
+def test_columns_of_ones_own_hold_single_values(tmp_path, column, value, message):
+    columns = {"question_column": "q", "answer_column": "a", "solution_column": "why", "topic_column": "of"}
+    path = written(tmp_path, [{"q": "2+2", "a": "4", column: value}])
+    with pytest.raises(DataError, match=f"row 1: .*{message}"):
+        load({"train": path}, answer_kind="text", **columns)
+
+
+def test_bytes_of_a_table_are_no_text(tmp_path):
+    columns = {"question": [b"2+2?"], "answer": ["4"], "answer_type": ["number"], "split": ["train"]}
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match="row 1: .*question holds raw bytes"):
+        load(str(tmp_path / "rows.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("A) x B) y", "the options hold 'A\\) x B\\) y'; give a list of texts"),
+        (["x", None], "an option is null"),
+        (["x", ["y"]], "an option holds a list"),
+        ([{"label": "A", "text": "x"}, {"label": "B"}], "an option holds label; it needs label and text"),
+        ({"A": "x", "B": ["y"]}, "an option holds a list"),
+        ([f"option {n}" for n in range(30)], "30 options cannot be lettered A to Z"),
+    ],
+)
+def test_options_of_another_shape_are_refused(tmp_path, options, message):
+    with pytest.raises(DataError, match=f"row 1: .*{message}"):
+        load(written(tmp_path, [row(1, split="train", answer="B", answer_type="option", options=options)]))
+
+
+def test_a_zero_is_an_id(tmp_path):
+    path = written(
+        tmp_path, [row(1, split="train", id=0), row(2, split="train", id=""), row(3, split="train", id=None)]
+    )
+    assert [p.id for p in load(path).train] == ["0", "file/train/1", "file/train/2"]
+    renamed = load(path, answer_kind="number", level_column="none")
+    assert [p.id for p in renamed.train] == ["0", "file/train/1", "file/train/2"]
 
 
 def test_missing_and_unknown_files(tmp_path):
@@ -104,6 +165,18 @@ def test_unparsable_gold_answers_can_be_left_out_and_are_reported(tmp_path):
     assert [p.id for p in problems.train] == ["r1"]
     assert [id_ for id_, _ in problems.unparsable] == ["r2"]
     assert "1 of 2 gold answers unparsable" in problems.notice()
+
+
+def test_what_is_left_out_does_not_count_towards_the_limit(tmp_path):
+    path = written(tmp_path, [row(i, split="train", answer="forty-ish" if i % 3 == 0 else str(i)) for i in range(60)])
+    problems = load(path, skip_unparsable=True, limit=5)
+    assert len(problems.train) == 5 and problems.unparsable
+    assert len(problems) + len(problems.dropped) == 60 == len({d.item_id for d in problems.dropped}) + 5
+    reasons = {d.item_id: d.reason for d in problems.dropped}
+    assert all("forty-ish" in reasons[id_] for id_, _ in problems.unparsable)
+    assert set(problems.train) < set(load(path, skip_unparsable=True, limit=20).train)
+    with pytest.raises(DataError, match="gold answers cannot be read"):
+        load(path, limit=20)
 
 
 def test_roles_by_row_and_by_mapping(tmp_path):
@@ -240,6 +313,10 @@ def test_small_readers():
     ]
     assert [c.text for c in options_of(["1.5", "B.C. 40"])] == ["1.5", "C. 40"]
     assert options_of(None) == ()
+    two = (Choice(label="A", text="x"), Choice(label="B", text="2"))
+    assert options_of({"A": "x", "B": 2, "C": None}) == options_of({"label": ["A", "B"], "text": ["x", 2]}) == two
+    many = [{"label": str(n), "text": f"option {n}"} for n in range(30)]
+    assert [c.label for c in options_of(many)] == [str(n) for n in range(30)]
     assert [number_text(x) for x in (145.0, "145.00", "1,080", "2.50", "1/2", 10)] == [
         "145",
         "145",

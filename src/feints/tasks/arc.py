@@ -43,7 +43,7 @@ def problem_of(row: Row, place: Place) -> Problem:
     """A few problems label their options 1 to 4; all are lettered here."""
     choices, answer = lettered(options_of(row["choices"]), str(row["answerKey"]).strip())
     return Problem(
-        id=f"{place.task}/{row['id']}" if row.get("id") else place.id,
+        id=f"{place.task}/{row['id']}" if row.get("id") not in (None, "") else place.id,
         question=str(row["question"]).strip(),
         answer=answer,
         answer_kind=AnswerKind.CHOICE,

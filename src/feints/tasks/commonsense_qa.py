@@ -6,7 +6,7 @@ from feints.records import AnswerKind, Problem
 from feints.tasks.loading.assemble import ROLES, Layout, load_task
 from feints.tasks.loading.files import Row
 from feints.tasks.loading.hub import HubTable
-from feints.tasks.loading.layouts import Place, options_of
+from feints.tasks.loading.layouts import Place, id_of, options_of
 from feints.tasks.loading.problems import About, Problems, TaskConfig
 
 ABOUT = About(
@@ -35,7 +35,7 @@ def load(config: Config) -> Problems:
 def problem_of(row: Row, place: Place) -> Problem:
     """Options as parallel lists of labels and texts."""
     return Problem(
-        id=str(row.get("id") or place.id),
+        id=id_of(row, place),
         question=str(row["question"]).strip(),
         answer=str(row["answerKey"]).strip(),
         answer_kind=AnswerKind.CHOICE,

@@ -9,13 +9,15 @@ from feints.records import AnswerKind, Problem
 from feints.tasks.loading.assemble import Layout, load_task
 from feints.tasks.loading.files import Row
 from feints.tasks.loading.layouts import (
-    KINDS,
     Place,
     clean_solution,
     filled,
     from_question_layout,
+    id_of,
+    kind_of,
     level_of,
     options_of,
+    single,
 )
 from feints.tasks.loading.problems import About, Problems, TaskConfig
 
@@ -36,7 +38,7 @@ class Config(TaskConfig):
     answer_column: str = "answer"
     """Column with the gold answer (for a choice: its label)."""
     choices_column: str = "options"
-    """Column with the options: a list of {label, text}, or of texts to be lettered."""
+    """Column with the options: a list of {label, text}, {label: text}, or a list of texts to be lettered."""
     solution_column: str = "rationale"
     """Column with a worked solution."""
     topic_column: str = "topic"
@@ -82,11 +84,11 @@ def shared_or_own(row: Row, place: Place, config: Config) -> Problem:
 
 def problem_of(row: Row, place: Place, config: Config) -> Problem:
     """One row read by the columns named in the settings."""
-    kind = config.answer_kind or KINDS[str(row["answer_type"])]
-    solution = row.get(config.solution_column)
+    kind = config.answer_kind or kind_of(row)
+    solution = single(row.get(config.solution_column), config.solution_column)
     answer: Any = filled(row, config.answer_column)
     return Problem(
-        id=str(row.get(config.id_column) or place.id),
+        id=id_of(row, place, config.id_column),
         question=str(filled(row, config.question_column)).strip(),
         answer=("yes" if answer else "no") if isinstance(answer, bool) else str(answer).strip(),
         answer_kind=kind,
@@ -94,6 +96,6 @@ def problem_of(row: Row, place: Place, config: Config) -> Problem:
         split=place.split,
         choices=options_of(row.get(config.choices_column)) if kind is AnswerKind.CHOICE else (),
         solution=clean_solution(str(solution)) if solution else None,
-        topic=str(row.get(config.topic_column) or ""),
+        topic=str(single(row.get(config.topic_column), config.topic_column) or ""),
         level=level_of(row.get(config.level_column)),
     )

@@ -8,7 +8,7 @@ from feints.records import AnswerKind, Problem
 from feints.tasks.loading.assemble import Layout, load_task
 from feints.tasks.loading.files import Row
 from feints.tasks.loading.hub import HubTable
-from feints.tasks.loading.layouts import Place, number_text
+from feints.tasks.loading.layouts import Place, id_of, number_text
 from feints.tasks.loading.problems import About, Problems, TaskConfig
 
 ABOUT = About(
@@ -47,7 +47,7 @@ def problem_of(row: Row, place: Place) -> Problem:
     """Rows of either hub copy."""
     written = row["final_ans"] if "final_ans" in row else row["result"]
     return Problem(
-        id=str(row.get("id") or place.id),
+        id=id_of(row, place),
         question=str(row["question"]).strip(),
         answer=number_text(written),
         answer_kind=AnswerKind.NUMBER,

@@ -12,11 +12,10 @@ from feints.errors import DataError, SettingsError
 from feints.records import AnswerKind, Choice, Dropped, Problem
 from feints.tasks.loading.files import Row, read_rows
 from feints.tasks.loading.hub import HubTable, read_hub
-from feints.tasks.loading.layouts import QUESTION_COLUMNS, LeftOut, Place, from_question_layout
-from feints.tasks.loading.problems import About, Problems, TaskConfig
+from feints.tasks.loading.layouts import QUESTION_COLUMNS, LeftOut, Place, from_question_layout, id_of
+from feints.tasks.loading.problems import STEP, About, Problems, TaskConfig
 from feints.verify.gold import gold_error
 
-STEP = "load"
 ROLES = {"train": "train", "valid": "validation", "validation": "validation", "dev": "validation"}
 Reader = Callable[[Row, Place], Problem | LeftOut]
 
@@ -55,23 +54,23 @@ def load_task(layout: Layout, config: TaskConfig) -> Problems:
         MissingExtraError: the hub is wanted and `datasets` is not installed.
         SettingsError: neither a path nor a hub table.
     """
-    problems, left_out = _from_files(layout, config) if config.path is not None else _from_hub(layout, config)
-    _refuse_repeated(layout.name, problems)
+    reader = _from_files(layout, config) if config.path is not None else _from_hub(layout, config)
+    reader.refuse_repeated()
+    problems, left_out = reader.problems, reader.left_out
     if layout.resplit is not None and not isinstance(config.path, dict):  # who names roles has split already
         problems = layout.resplit(problems)
     if config.test_share is not None:
         problems = [_split_anew(problem, config.test_share, config.seed) for problem in problems]
-    if config.limit is not None:
-        problems, over = _limited(problems, config.limit, config.seed)
-        left_out += over
-    if config.shuffle_choices:
-        problems = [shuffled(problem, config.seed) for problem in problems]
     if not problems:
         raise DataError(f"task {layout.name}: none of the {len(left_out):,} rows read is a problem of this set")
-    return _checked(layout, config, problems, left_out)
+    checked = _check(problems, config.limit, config.seed)
+    if checked.unparsable and not config.skip_unparsable:
+        raise DataError(checked.complaint(layout.name))
+    kept = [shuffled(problem, config.seed) if config.shuffle_choices else problem for problem in checked.kept]
+    return _sorted_by_split(layout, replace(checked, kept=kept), left_out)
 
 
-def _from_files(layout: Layout, config: TaskConfig) -> tuple[list[Problem], list[Dropped]]:
+def _from_files(layout: Layout, config: TaskConfig) -> _RowReader:
     reader = _RowReader(layout)
     paths = config.path
     files: Iterable[tuple[str | None, str]]
@@ -88,7 +87,7 @@ def _from_files(layout: Layout, config: TaskConfig) -> tuple[list[Problem], list
         for number, row in enumerate(rows, start=1):
             split = role or _own_split(layout, row, f"{path}, row {number}")
             reader.add(row, split, "" if shared else stem, shared=shared, where=f"{path}, row {number}")
-    return reader.problems, reader.left_out
+    return reader
 
 
 def _own_split(layout: Layout, row: Row, where: str) -> str:
@@ -102,7 +101,7 @@ def _own_split(layout: Layout, row: Row, where: str) -> str:
     return layout.roles.get(str(own), str(own))
 
 
-def _from_hub(layout: Layout, config: TaskConfig) -> tuple[list[Problem], list[Dropped]]:
+def _from_hub(layout: Layout, config: TaskConfig) -> _RowReader:
     if not layout.tables:
         raise SettingsError(f"task {layout.name}: the hub holds no maintained copy of it; give a local file as `path`")
     reader = _RowReader(layout)
@@ -111,7 +110,7 @@ def _from_hub(layout: Layout, config: TaskConfig) -> tuple[list[Problem], list[D
             for number, row in enumerate(read_hub(table, split, config.revision), start=1):
                 where = f"{table.repository} ({table.name or 'default'}, {split}), row {number}"
                 reader.add(row, role, table.topic, shared=False, where=where)
-    return reader.problems, reader.left_out
+    return reader
 
 
 class _RowReader:
@@ -121,6 +120,7 @@ class _RowReader:
         self.layout = layout
         self.problems: list[Problem] = []
         self.left_out: list[Dropped] = []
+        self._places: dict[str, list[str]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def is_shared(self, first: Row, where: str) -> bool:
@@ -140,12 +140,11 @@ class _RowReader:
         index = self._counts[split, topic]
         self._counts[split, topic] += 1
         place = Place(task=self.layout.name, split=split, index=index, topic=topic)
-        if not self.layout.wanted(row, place):
-            self.left_out.append(
-                Dropped(item_id=str(row.get("id") or place.id), step=STEP, reason="not among those asked for")
-            )
-            return
         try:
+            if not self.layout.wanted(row, place):
+                reason = "not among those asked for"
+                self.left_out.append(Dropped(item_id=id_of(row, place), step=STEP, reason=reason))
+                return
             found = (self.layout.read_shared if shared else self.layout.read)(row, place)
         except KeyError as error:
             raise DataError(f"{where}: has no column {error}; its columns are {', '.join(row)}") from error
@@ -157,15 +156,17 @@ class _RowReader:
             raise DataError(f"{where}: its question is empty; fill it in or remove the row")
         else:
             self.problems.append(found)
+            self._places.setdefault(found.id, []).append(where)
 
-
-def _refuse_repeated(name: str, problems: Sequence[Problem]) -> None:
-    repeated = [id_ for id_, times in Counter(problem.id for problem in problems).items() if times > 1]
-    if repeated:
-        raise DataError(
-            f"task {name}: {len(repeated):,} ids occur more than once, the first {repeated[0]!r}; "
-            "give every problem an id of its own (is one file listed twice?)"
-        )
+    def refuse_repeated(self) -> None:
+        """Refuse ids that occur more than once."""
+        repeated = [(id_, places) for id_, places in self._places.items() if len(places) > 1]
+        if repeated:
+            id_, places = repeated[0]
+            raise DataError(
+                f"task {self.layout.name}: {len(repeated):,} ids occur more than once, the first {id_!r} "
+                f"({places[0]}; {places[1]}); give every problem an id of its own (is one file listed twice?)"
+            )
 
 
 def _split_anew(problem: Problem, test_share: float, seed: int) -> Problem:
@@ -173,14 +174,48 @@ def _split_anew(problem: Problem, test_share: float, seed: int) -> Problem:
     return replace(problem, split="test" if held else "train")
 
 
-def _limited(problems: Sequence[Problem], limit: int, seed: int) -> tuple[list[Problem], list[Dropped]]:
-    kept: set[str] = set()
-    for split in {problem.split for problem in problems}:
-        drawn = sorted((unit_interval("limit", seed, p.id), p.id) for p in problems if p.split == split)
-        kept.update(name for _, name in drawn[:limit])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """Problems whose gold answers were read, as many as are wanted, and what became of the others."""
+
+    kept: Sequence[Problem]
+    """In the order read."""
+    unparsable: tuple[tuple[str, str], ...]
+    """Those whose gold answer cannot be read: (id, why)."""
+    over: Sequence[Dropped]
+    """Those beyond the limit; their gold answers were not looked at."""
+
+    @property
+    def looked_at(self) -> int:
+        """Gold answers that were read, or could not be."""
+        return len(self.kept) + len(self.unparsable)
+
+    def complaint(self, name: str) -> str:
+        """What is wrong with the set."""
+        listed = "".join(f"\n  {why}" for _, why in self.unparsable[:5])
+        return (
+            f"task {name}: {len(self.unparsable):,} of {self.looked_at:,} gold answers cannot be read, such as:{listed}"
+            "\ncorrect them, or set skip_unparsable: true to leave these problems out"
+        )
+
+
+def _check(problems: Sequence[Problem], limit: int | None, seed: int) -> _Checked:
+    """Read gold answers until each split has `limit` problems: one that is left out does not count towards it."""
+    drawn = problems
+    if limit is not None:
+        drawn = sorted(problems, key=lambda problem: (unit_interval("limit", seed, problem.id), problem.id))
+    sizes: Counter[str] = Counter()
+    errors: dict[str, str | None] = {}
+    for problem in drawn:
+        if limit is None or sizes[problem.split] < limit:
+            errors[problem.id] = why = gold_error(problem)
+            sizes[problem.split] += why is None
     reason = f"over the limit of {limit} a split"
-    over = [Dropped(item_id=p.id, step=STEP, reason=reason) for p in problems if p.id not in kept]
-    return [problem for problem in problems if problem.id in kept], over
+    return _Checked(
+        kept=[p for p in problems if errors.get(p.id, reason) is None],
+        unparsable=tuple((p.id, why) for p in problems if (why := errors.get(p.id)) is not None),
+        over=[Dropped(item_id=p.id, step=STEP, reason=reason) for p in problems if p.id not in errors],
+    )
 
 
 def shuffled(problem: Problem, seed: int) -> Problem:
@@ -194,20 +229,10 @@ def shuffled(problem: Problem, seed: int) -> Problem:
     return replace(problem, choices=choices, answer=answer)
 
 
-def _checked(layout: Layout, config: TaskConfig, problems: Sequence[Problem], left_out: Sequence[Dropped]) -> Problems:
-    errors = [(problem.id, gold_error(problem)) for problem in problems]
-    bad = tuple((id_, why) for id_, why in errors if why is not None)
-    if bad and not config.skip_unparsable:
-        listed = "".join(f"\n  {why}" for _, why in bad[:5])
-        raise DataError(
-            f"task {layout.name}: {len(bad):,} of {len(problems):,} gold answers cannot be read, such as:{listed}\n"
-            "correct them, or set skip_unparsable: true to leave these problems out"
-        )
-    unreadable = {id_ for id_, _ in bad}
+def _sorted_by_split(layout: Layout, checked: _Checked, left_out: Sequence[Dropped]) -> Problems:
     splits: dict[str, list[Problem]] = {}
-    for problem in problems:
-        if problem.id not in unreadable:
-            splits.setdefault(problem.split, []).append(problem)
+    for problem in checked.kept:
+        splits.setdefault(problem.split, []).append(problem)
     train = tuple(splits.pop("train", ()))
     validation = splits.pop("validation", None)
     return Problems(
@@ -216,7 +241,7 @@ def _checked(layout: Layout, config: TaskConfig, problems: Sequence[Problem], le
         validation=None if validation is None else tuple(validation),
         tests={name: tuple(rows) for name, rows in splits.items()},
         about=layout.about,
-        unparsable=bad,
-        left_out=tuple(left_out),
-        checked=len(problems),
+        unparsable=checked.unparsable,
+        left_out=(*left_out, *checked.over),
+        checked=checked.looked_at,
     )

@@ -12,6 +12,7 @@ import pyarrow
 from pyarrow import parquet
 
 from feints.errors import DataError
+from feints.verify.row_files import too_much
 
 Row = Mapping[str, Any]
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
@@ -78,6 +79,8 @@ def _parse(path: Path, text: str, first_line: int) -> Any:
         raise DataError(
             f"{path}, line {first_line + error.lineno - 1}: not valid JSON ({error.msg}); repair or remove the line"
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}, line {first_line}: {too_much(error)}; repair or remove it") from error
 
 
 def _object(path: Path, where: str, row: Any) -> Row:

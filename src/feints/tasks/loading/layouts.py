@@ -59,30 +59,65 @@ def filled(row: Row, column: str) -> Any:
 
     Raises:
         KeyError: there is no such column.
-        ValueError: it is null.
+        ValueError: it is null, or no single value.
     """
     if row[column] is None:
         raise ValueError(f"{column} is null; fill it in or remove the row")
-    return row[column]
+    return single(row[column], column)
+
+
+def single(value: Any, name: str) -> Any:
+    """`value`, which must be one text, number or truth value, or null: a list's Python text would pass for an answer.
+
+    Raises:
+        ValueError: it is nested or raw bytes.
+    """
+    kinds: dict[type[Any], str] = {list: "a list", tuple: "a list", dict: "an object", bytes: "raw bytes"}
+    if type(value) in kinds:
+        shown = repr(value)[:60]
+        raise ValueError(f"{name} holds {kinds[type(value)]} ({shown}); give one text or number there")
+    return value
+
+
+def id_of(row: Row, place: Place, column: str = "id") -> str:
+    """The row's own id, which may be 0, or that of its place where it brings none.
+
+    Raises:
+        ValueError: it is no single value.
+    """
+    own = single(row.get(column), column)
+    return place.id if own is None or own == "" else str(own)
+
+
+def kind_of(row: Row) -> AnswerKind:
+    """The kind that stands in the column answer_type.
+
+    Raises:
+        KeyError: there is no such column.
+        ValueError: it names no kind.
+    """
+    written = single(row["answer_type"], "answer_type")
+    if written not in KINDS:
+        raise ValueError(f"answer_type {written!r} is none of {', '.join(KINDS)}")
+    return KINDS[written]
 
 
 def from_question_layout(row: Row, place: Place) -> Problem:
     """A row of the shared layout; fields of `meta` may also stand in the row itself."""
     meta: Mapping[str, Any] = row.get("meta") or {}
-    written = row["answer_type"]
-    if written not in KINDS:
-        raise ValueError(f"answer_type {written!r} is none of {', '.join(KINDS)}")
-    kind = KINDS[written]
-    solution = row.get("rationale") or row.get("gold_rationale")
+    if not isinstance(meta, Mapping):
+        raise ValueError(f'meta holds {str(meta)[:60]!r}; it must be an object such as {{"level": 3}}')
+    kind = kind_of(row)
+    solution = single(row.get("rationale") or row.get("gold_rationale"), "rationale")
     return Problem(
-        id=str(row.get("id") or place.id),
+        id=id_of(row, place),
         question=str(filled(row, "question")).strip(),
         answer=str(filled(row, "answer")).strip(),
         answer_kind=kind,
         task=place.task,
         split=place.split,
         choices=options_of(row.get("options")) if kind is AnswerKind.CHOICE else (),
-        solution=clean_solution(solution) if solution else None,
+        solution=clean_solution(str(solution)) if solution else None,
         topic=str(row.get("subject") or meta.get("subject") or place.topic or _own_topic(row, place.task)),
         level=level_of(row.get("level") or meta.get("level") or meta.get("grade")),
     )
@@ -95,16 +130,47 @@ def _own_topic(row: Row, task: str) -> str:
 
 
 def options_of(found: Any) -> tuple[Choice, ...]:
-    """Options as {label, text} objects, as {label: [...], text: [...]}, or as texts such as "A)21" or "(B) 7"."""
+    """Options of a problem in one of the shapes in which they are written.
+
+    These are a list of {label, text} objects, {label: [...], text: [...]}, {label: text}, and a list of texts such as
+    "A)21" or "(B) 7".
+
+    Raises:
+        ValueError: they are written otherwise, one of them is null or nested, or there are too many to be lettered.
+    """
     if not found:
         return ()
     if isinstance(found, Mapping):
-        pairs = list(zip(found["label"], found["text"], strict=True))
-    elif isinstance(found[0], Mapping):
+        listed = all(isinstance(found.get(part), list | tuple) for part in ("label", "text"))
+        # A table has the same columns in every row: an option a problem does not have is null there.
+        own = {label: text for label, text in found.items() if text is not None}
+        pairs = list(zip(found["label"], found["text"], strict=True)) if listed else list(own.items())
+    elif not isinstance(found, list | tuple):
+        raise ValueError(
+            f"the options hold {str(found)[:60]!r}; give a list of texts, a list of {{label, text}}, or {{label: text}}"
+        )
+    elif all(isinstance(option, Mapping) for option in found):
+        if incomplete := [option for option in found if not {"label", "text"} <= set(option)]:
+            raise ValueError(f"an option holds {', '.join(map(str, incomplete[0]))}; it needs label and text")
         pairs = [(option["label"], option["text"]) for option in found]
     else:
-        pairs = [_split_option(str(option), number) for number, option in enumerate(found)]
-    return tuple(Choice(label=str(label).strip(), text=str(text).strip()) for label, text in pairs)
+        _refuse_too_many(found)
+        pairs = [_split_option(_written(option), number) for number, option in enumerate(found)]
+    return tuple(Choice(label=_written(label), text=_written(text)) for label, text in pairs)
+
+
+def _written(part: Any) -> str:
+    """A label or the text of an option as text."""
+    if part is None:
+        raise ValueError("an option is null; fill it in or remove it")
+    return str(single(part, "an option")).strip()
+
+
+def _refuse_too_many(options: Sequence[Any]) -> None:
+    if len(options) > len(LETTERS):
+        raise ValueError(
+            f"{len(options)} options cannot be lettered A to Z; give each a label of its own ({{label, text}})"
+        )
 
 
 def _split_option(text: str, number: int) -> tuple[str, str]:
@@ -117,6 +183,7 @@ def _split_option(text: str, number: int) -> tuple[str, str]:
 
 def lettered(choices: Sequence[Choice], answer: str) -> tuple[tuple[Choice, ...], str]:
     """Options renamed A, B, C ... in order, and the answer's label with them (ARC has some labelled 1 to 4)."""
+    _refuse_too_many(choices)
     labels = [choice.label for choice in choices]
     renamed = tuple(Choice(label=LETTERS[n], text=choice.text) for n, choice in enumerate(choices))
     return renamed, LETTERS[labels.index(answer)] if answer in labels else answer

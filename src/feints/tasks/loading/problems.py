@@ -11,6 +11,8 @@ from feints.config import Settings
 from feints.records import Dropped, Problem
 
 Paths = str | tuple[str, ...]
+STEP = "load"
+"""In the list of what was dropped."""
 
 
 class TaskConfig(Settings):
@@ -25,7 +27,8 @@ class TaskConfig(Settings):
     revision: str | None = None
     """Revision of the hub's copy; None takes the newest."""
     limit: int | None = Field(default=None, ge=1)
-    """At most this many problems of each split, drawn by `seed`; a larger limit contains the smaller one."""
+    """At most this many problems of each split, drawn by `seed`; a larger limit contains the smaller one.
+    What `skip_unparsable` leaves out is not among them."""
     test_share: float | None = Field(default=None, gt=0.0, lt=1.0)
     """Put all problems together and hold back this share as the test set, by a hash of `seed` and id: for sets
     without a split of their own."""
@@ -72,6 +75,11 @@ class Problems:
     """Rows that hold no problem of this set, and why."""
     checked: int = 0
     """Gold answers that were read."""
+
+    @property
+    def dropped(self) -> tuple[Dropped, ...]:
+        """Every row that was read and is no problem here, and why."""
+        return (*self.left_out, *(Dropped(item_id=id_, step=STEP, reason=why) for id_, why in self.unparsable))
 
     def __len__(self) -> int:
         """Problems in all splits together."""
