@@ -345,6 +345,19 @@ def test_a_solver_on_the_way_is_examined_only_where_the_recipe_says_so(do: Do, t
     assert [score.solver for score in gather(folder).scores] == ["toy3", "untrained"]
 
 
+def test_a_number_of_samples_beside_adaptive_sampling_is_said_to_have_no_effect(
+    small_recipe: Path, tmp_path: Path
+) -> None:
+    def said(*overrides: str) -> list[str]:
+        return plan_recipe(load_recipe(small_recipe, overrides), tmp_path / "run")
+
+    alone, few, many = (said("sampling.adaptive.maximum=4", f"sampling.n={n}") for n in (1, 2, 16))
+    [notice] = set(many) - set(alone)
+    assert notice == "sampling.n=16 has no effect: sampling.adaptive asks about each problem 1 to 4 times"
+    assert {line.replace("n=2", "n=16") for line in few} == set(many)
+    assert not any("no effect" in line for line in said("sampling.n=16"))
+
+
 def test_rows_left_out_on_loading_are_dropped_with_their_reason(small_recipe: Path, tmp_path: Path) -> None:
     lines = [
         {"id": f"{split}{n}", "split": split, "question": f"{split} {n}?", "answer": "no" if n < 3 else str(n),

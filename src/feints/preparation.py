@@ -55,7 +55,7 @@ class ProblemSets:
     without_leaks: Callable[[Sequence[Problem]], Decontaminated]
     """Sorts out problems that occur in a test set of the task, whether it is examined on or not."""
     notices: tuple[str, ...]
-    """What was found on loading."""
+    """What was found on loading, and what of the sampling asked for has no effect."""
     about: Mapping[str, str]
     """Source, licence, citation and canary of the data, for model cards."""
 
@@ -119,7 +119,7 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
         tests=stored,
         funnel=funnel,
         without_leaks=without_leaks,
-        notices=(*notices, clean.notice()),
+        notices=(*notices, clean.notice(), *recipe.sampling.notices()),
         about=about,
     )
 

@@ -83,7 +83,7 @@ class StudentEndpointSettings(Settings):
 class SamplingSettings(Settings):
     """How rationales are drawn."""
 
-    n: int = Field(default=1, ge=1, description="Samples per problem.")
+    n: int = Field(default=1, ge=1, description="Samples per problem; of no effect beside `adaptive`.")
     temperature: float = Field(default=0.7, ge=0, description="0 is greedy.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus bound.")
     max_tokens: int = Field(default=512, ge=1, description="Limit on new tokens of one sample.")
@@ -93,6 +93,13 @@ class SamplingSettings(Settings):
     adaptive: AdaptiveSettings | None = Field(
         default=None, description="Stop asking a problem once it has enough right and wrong rationales."
     )
+
+    def notices(self) -> list[str]:
+        """What is set and of no effect, in words."""
+        if self.adaptive is None or self.n == SamplingSettings.model_fields["n"].default:
+            return []
+        least, most = self.adaptive.minimum, self.adaptive.maximum
+        return [f"sampling.n={self.n} has no effect: sampling.adaptive asks about each problem {least} to {most} times"]
 
     def sampling(self) -> Sampling:
         """The part that travels with each request."""
