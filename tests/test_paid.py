@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from feints.errors import SettingsError
-from feints.generate.budget import Budget
+from feints.generate.budget import Budget, Price
 from feints.generate.guard import alone
 from feints.generate.prompt import TEACHER
+from feints.generate.scripted import ScriptedSource
 from feints.methods import edit, plain_cot
 from feints.pipeline import profile_of, run_recipe
 from feints.preparation import arms_of, open_ledger, open_run
@@ -36,6 +37,18 @@ def do(small_recipe: Path, tmp_path: Path) -> Do:
         return tmp_path / "run"
 
     return run
+
+
+def test_money_is_shown_in_the_currency_it_is_paid_in(
+    tiny: ModuleType, talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_SILENT_SECONDS", "_PLAIN_SECONDS"):
+        monkeypatch.setattr(f"feints.generate.progress.{name}", 0)
+    price = Price(input=1000, output=1000, currency="EUR")
+    teacher = ScriptedSource(lambda _: "The answer is 1.", price=price)
+    with tiny.tiny_bench(tmp_path, talker, teacher=teacher) as bench:
+        bench.ask("teacher", TEACHER)
+        assert " EUR" in bench.console.file.getvalue().splitlines()[-1]
 
 
 def test_every_arm_and_seed_is_charged_for_what_a_budget_cut_short(

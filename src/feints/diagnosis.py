@@ -19,7 +19,7 @@ from feints.evaluate.chained import Chain
 from feints.evaluate.error_kinds import JUDGE, ErrorKind, ErrorShare, Label, error_shares, read_label
 from feints.evaluate.exam import Comparison, compare
 from feints.evaluate.solver import SOLVER_FILE, load_solver
-from feints.generate.progress import SamplingProgress
+from feints.generate.progress import SamplingProgress, currency_of
 from feints.generate.prompt import Prompt, own_prompt
 from feints.generate.rationales import Asking, ask_all
 from feints.generate.settings import SamplingSettings
@@ -101,9 +101,13 @@ class Teacher:
         """
         prompt = own_prompt(prompt, self._prompts)
         settings = SamplingSettings(temperature=0.0, max_tokens=max_tokens)
-        with open_ledger(self._recipe, self.run.path) as ledger, SamplingProgress(self.console, label) as progress:
+        teacher = open_teacher(self._recipe)
+        with (
+            open_ledger(self._recipe, self.run.path) as ledger,
+            SamplingProgress(self.console, label, currency_of(teacher)) as progress,
+        ):
             asked = ask_all(
-                open_teacher(self._recipe),
+                teacher,
                 askings,
                 prompt,
                 settings,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from feints.bench.serving import Learner, identity_of, opened
 from feints.errors import BudgetError
 from feints.generate.budget import Budget
-from feints.generate.progress import SamplingProgress
+from feints.generate.progress import SamplingProgress, currency_of
 from feints.generate.prompt import Prompt
 from feints.generate.rationales import Asked, Asking, ask_all, rationale_from
 from feints.generate.settings import SamplingSettings
@@ -108,7 +108,10 @@ def _asked(bench: Bench, order: Order) -> tuple[Asked, str]:
         said = completion
         return bench.pool.check(problem, said.text, thinking=said.thinking, finish=said.finish, form=order.form).value
 
-    with opened(bench, order.source) as author, SamplingProgress(bench.console, order.label) as progress:
+    with (
+        opened(bench, order.source) as author,
+        SamplingProgress(bench.console, order.label, currency_of(author)) as progress,
+    ):
         asked = ask_all(
             author,
             order.askings,

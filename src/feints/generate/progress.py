@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from feints.generate.source import Completion
+from feints.generate.source import Completion, TextSource
 from feints.records import Judgement
 
 _SILENT_SECONDS = 2.0
@@ -104,6 +104,12 @@ class SamplingProgress:
         if self._bar:
             task = self._bar.task_ids[0]
             self._bar.update(task, completed=self._done, total=self._asked, description=self.summary())
+
+
+def currency_of(source: TextSource) -> str:
+    """What the replies of a source are paid in; "" where no price is known."""
+    price = getattr(source, "price", None)
+    return price.currency if price else ""
 
 
 def _duration(seconds: float) -> str:
