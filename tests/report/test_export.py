@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -13,13 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from rich.console import Console
+from tokenizers import Tokenizer
 
+from feints.curate.released import whole_and_padded
 from feints.errors import DataError, UnknownNameError
 from feints.pipeline import run_recipe
 from feints.recipe import load_recipe
 from feints.records import Example, Role
 from feints.report.export import IGNORED, export_run
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder, read_table, write_table
 
 pytestmark = pytest.mark.slow
 
@@ -129,6 +132,76 @@ def test_axolotl_is_tokenised_or_pairs(run: Path, arm: str, tmp_path: Path) -> N
     assert all(set(row) == {"input_ids", "labels", "attention_mask"} for row in found)
     assert all(len(row["input_ids"]) == len(row["labels"]) == len(row["attention_mask"]) for row in found)
     assert rows(tmp_path / f"{arm}-stage2-train.preference.jsonl")
+
+
+@pytest.fixture(scope="module")
+def rounds(small_recipe: Path, talker: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two rounds of feedback with two seeds, in which another method does the fitting."""
+    folder = tmp_path_factory.mktemp("rounds")
+    recipe = yaml.safe_load(small_recipe.read_text(encoding="utf-8"))
+    recipe["method"] = {"name": "tailored", "rounds": 2, "samples": 1, "inner": {"name": "plain_cot"}}
+    recipe |= {"student": {"model": str(talker)}, "seeds": [0, 1]}
+    recipe["train"] |= {"epochs": 1}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    run_recipe(load_recipe(folder / "recipe.yaml"), folder / "run", Console(file=StringIO()))
+    return folder / "run"
+
+
+def test_every_round_and_seed_has_a_file_of_its_own(rounds: Path, tmp_path: Path) -> None:
+    opened = RunFolder.open(rounds)
+    for arm in (str(entry["name"]) for entry in opened.manifest["arms"][:2]):
+        learnt = [
+            [row.id for row in read_table(path, Example)]
+            for path, entry in opened.outputs("3_examples")
+            if arm in {user for user, _ in entry["used_by"]} and entry["label"].endswith(("-train", "-validation"))
+        ]
+        export_run(rounds, "jsonl", tmp_path / arm, arm)
+        found = {path.stem: [row["id"] for row in rows(path)] for path in (tmp_path / arm).glob("*.jsonl")}
+        assert sorted(found.values()) == sorted(learnt) and len(learnt) >= 6
+        assert {f"{arm}-round_1-train", f"{arm}-round_2-seed0-train", f"{arm}-round_2-seed1-train"} <= set(found)
+
+
+def test_an_arm_has_what_another_made_for_both(run: Path, tmp_path: Path) -> None:
+    opened = RunFolder.open(run)
+    control = str(opened.manifest["arms"][1]["name"])
+    shared = [entry for _, entry in opened.outputs("3_examples") if entry["label"].endswith("-stage1-train")]
+    assert [{user for user, _ in entry["used_by"]} >= {entry["arm"], control} for entry in shared] == [True]
+    export_run(run, "jsonl", tmp_path, control)
+    assert rows(tmp_path / f"{control}-stage1-train.jsonl") and rows(tmp_path / f"{control}-stage2-train.jsonl")
+
+
+def test_padding_that_is_learnt_is_no_text(
+    run: Path, arm: str, examples: dict[str, list[Example]], tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    opened = RunFolder.open(tmp_path / "run")
+    student = next(path for path, entry in opened.outputs("4_student") if entry.get("name") == "stage1")
+    pad = Tokenizer.from_file(str(student / "student/tokenizer.json")).token_to_id("<pad>")
+    padded = whole_and_padded(examples["stage1"], pad)
+    assert {example.target_ids[-1] == pad for example in padded} == {True, False}, "the longest has no padding"
+    [table] = [path for path, entry in opened.outputs("3_examples") if entry["label"] == f"{arm}-stage1-train"]
+    write_table(table, Example, padded)
+    for source, out in ((run, "plain"), (tmp_path / "run", "padded")):
+        export_run(source, "jsonl", tmp_path / out)
+    plain, found = (rows(tmp_path / out / f"{arm}-stage1-train.jsonl") for out in ("plain", "padded"))
+    assert [row["completion"] for row in found] == [row["completion"] for row in plain]
+    assert [tuple(row["completion_ids"]) for row in found] == [example.target_ids for example in padded]
+
+
+def test_what_an_encoder_decoder_reads_stands_apart_or_is_refused(run: Path, arm: str, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    for file in (tmp_path / "run").rglob("student/config.json"):
+        config = json.loads(file.read_text(encoding="utf-8")) | {"is_encoder_decoder": True}
+        file.write_text(json.dumps(config), encoding="utf-8")
+    for form in ("trl", "axolotl"):
+        with pytest.raises(DataError, match=f"is an encoder-decoder, and {form} reads .* take --format hf"):
+            export_run(tmp_path / "run", form, tmp_path / form)
+        assert not (tmp_path / form).exists()
+    export_run(tmp_path / "run", "hf", tmp_path / "hf")
+    for row in pq.read_table(tmp_path / "hf" / f"{arm}-stage2-train.parquet").to_pylist():
+        assert row["input_ids"] == row["prompt_ids"]
+        target = zip(row["completion_ids"], row["token_weights"], strict=True)
+        assert row["labels"] == [token if weight > 0 else IGNORED for token, weight in target]
 
 
 def test_what_cannot_be_exported_says_so(run: Path, tmp_path: Path, arm: str) -> None:

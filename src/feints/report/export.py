@@ -21,6 +21,8 @@ Form = Literal["jsonl", "hf", "trl", "llamafactory", "axolotl"]
 IGNORED = -100
 """Label of a token without loss, in every trainer built on transformers."""
 PARTS = ("train", "validation")
+IN_ONE_SEQUENCE = ("trl", "axolotl")
+"""Forms whose trainers take causal students only: prompt and target stand in one row of ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class Text:
     example: Example
     prompt: str
     completion: str
+    seq2seq: bool
+    """Whether the student is an encoder-decoder, which reads the prompt apart."""
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -61,7 +65,8 @@ def export_run(run: Path, form: str, out: Path, arm: str | None = None) -> list[
 
     Raises:
         UnknownNameError: there is no such form or arm.
-        DataError: the arm has no examples or no tokenizer of its own.
+        DataError: the arm has no examples or no tokenizer of its own, or its student is an encoder-decoder and the form
+            is for causal ones.
         MissingExtraError: the package tokenizers is not installed.
         StorageError: the disk refuses.
     """
@@ -72,19 +77,24 @@ def export_run(run: Path, form: str, out: Path, arm: str | None = None) -> list[
     arm = names[0] if arm is None else arm
     if arm not in names:
         raise UnknownNameError("arm of this run", arm, names)
-    lessons = dict(_lessons(opened, arm))
+    lessons = _named(arm, _lessons(opened, arm))
     if not lessons:
         raise DataError(
             f"{run} holds no training examples under the arm {arm!r}; arms that share them keep them under the first "
             f"one, so try --arm {names[0]}"
         )
-    decode = _decoder(opened, arm)
+    decoder = _decoder(opened, arm)
+    if decoder.seq2seq and form in IN_ONE_SEQUENCE:
+        raise DataError(
+            f"the student of {arm!r} is an encoder-decoder, and {form} reads prompt and target as one sequence; take "
+            "--format hf, whose input_ids are the encoder's and labels the decoder's, or a form of texts (jsonl, "
+            "llamafactory)"
+        )
     make_folder(out)
     written: list[Path] = []
     notes: list[str] = []
-    for (lesson, part), examples in lessons.items():
-        stem = "-".join(name for name in (arm, lesson, part) if name)
-        for path, rows, note in _FORMS[form](out, stem, [decode(example) for example in examples]):
+    for stem, examples in lessons.items():
+        for path, rows, note in _FORMS[form](out, stem, [decoder.text(example) for example in examples]):
             notes.append(f"| {path.name} | {rows:,} | {note} |")
             written.append(path)
     if form == "llamafactory":
@@ -98,35 +108,101 @@ def export_run(run: Path, form: str, out: Path, arm: str | None = None) -> list[
 # ------------------------------------------------------------------------------------------------------- reading
 
 
-def _lessons(run: RunFolder, arm: str) -> Iterator[tuple[tuple[str, str], list[Example]]]:
-    """Examples by (stage or round, part), in the order they were made."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lesson:
+    """One table of examples, and what tells it from the others of its arm."""
+
+    within: str
+    """Folder inside the run, such as that of a round."""
+    name: str
+    """Stage or round, where the method names one."""
+    part: str
+    """One of `PARTS`."""
+    seeds: tuple[int, ...]
+    """Training seeds that learnt from it."""
+    examples: Sequence[Example]
+
+
+def _lessons(run: RunFolder, arm: str) -> Iterator[_Lesson]:
+    """What an arm learnt from, in the order it was made, by whichever arm it was made first."""
     for path, entry in run.outputs("3_examples"):
-        lesson, _, part = str(entry["label"]).removeprefix(arm).lstrip("-").rpartition("-")
-        if entry.get("arm") == arm and part in PARTS:
+        made_by = entry.get("arm")
+        seeds = sorted(int(seed) for user, seed in entry.get("used_by", ()) if user == arm)
+        name, _, part = str(entry["label"]).removeprefix(str(made_by)).lstrip("-").rpartition("-")
+        if part in PARTS and (made_by == arm or seeds):
             examples = read_table(path, Example)
             if examples:
-                yield (lesson, part), examples
+                within = str(entry.get("within", ""))
+                yield _Lesson(within=within, name=name, part=part, seeds=tuple(seeds), examples=examples)
 
 
-def _decoder(run: RunFolder, arm: str) -> Callable[[Example], Text]:
+def _named(arm: str, lessons: Iterable[_Lesson]) -> dict[str, Sequence[Example]]:
+    """The examples of each lesson under a file name of its own: the seeds are in it where they learnt differently."""
+    alike: dict[tuple[str, str, str], list[_Lesson]] = {}
+    for lesson in lessons:
+        alike.setdefault((lesson.within, lesson.name, lesson.part), []).append(lesson)
+    found: dict[str, Sequence[Example]] = {}
+    for (within, name, part), group in alike.items():
+        for lesson in group:
+            seeds = "seed" + "_".join(map(str, lesson.seeds)) if len(group) > 1 and lesson.seeds else ""
+            stem = "-".join(word for word in (arm, within.replace("/", "-"), name, seeds, part) if word)
+            while stem in found:  # a method may make several tables under one name
+                stem += "-more"
+            found[stem] = lesson.examples
+    return found
+
+
+def _decoder(run: RunFolder, arm: str) -> _Decoder:
     if find_spec("tokenizers") is None:
         raise MissingExtraError("tokenizers", "train", "writing examples as text")
-    tokenizer = Lessons(run, arm).tokenizer
-    if tokenizer is None:
+    lessons = Lessons(run, arm)
+    if lessons.student is None:
         raise DataError(f"no student of {arm!r} in 4_student has a tokenizer.json; give the run that trained it")
-    around = tuple(tokenizer.encode("").ids)
+    return _Decoder(lessons.tokenizer, lessons.student)
 
-    def decode(example: Example) -> Text:
-        prompt = example.prompt_ids
+
+class _Decoder:
+    """Turns the ids of one student back into texts."""
+
+    def __init__(self, tokenizer: Any, student: Path) -> None:
+        named = _settings(student / "tokenizer_config.json")
+        pad, end = (_id_of(tokenizer, named.get(f"{which}_token")) for which in ("pad", "eos"))
+        self.seq2seq = bool(_settings(student / "config.json").get("is_encoder_decoder"))
+        self._tokenizer = tokenizer
+        self._around = tuple(tokenizer.encode("").ids)
+        self._pad = pad or 0  # as where they are filled up
+        self._ends = {end, *tokenizer.get_added_tokens_decoder()}
+
+    def text(self, example: Example) -> Text:
+        """An example with its text."""
+        prompt, around = example.prompt_ids, self._around
         if around and prompt[: len(around)] == around:
             prompt = prompt[len(around) :]
         elif around and prompt[-len(around) :] == around:
             prompt = prompt[: -len(around)]
-        prompt_text = tokenizer.decode(list(prompt), skip_special_tokens=False)
-        target_text = tokenizer.decode(list(example.target_ids[:-1]), skip_special_tokens=False)
-        return Text(example=example, prompt=prompt_text, completion=target_text)
+        return Text(
+            example=example,
+            prompt=self._tokenizer.decode(list(prompt), skip_special_tokens=False),
+            completion=self._tokenizer.decode(self._body(example), skip_special_tokens=False),
+            seq2seq=self.seq2seq,
+        )
 
-    return decode
+    def _body(self, example: Example) -> list[int]:
+        """The target without its end token, or, where it learns to write padding instead of one, without that."""
+        body = list(example.target_ids)
+        while body and body[-1] == self._pad:
+            body.pop()
+        return body[:-1] if body and body[-1] in self._ends else body
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
+def _id_of(tokenizer: Any, token: str | dict[str, Any] | None) -> int | None:
+    """The id of a token as a tokenizer's settings name it."""
+    name = token.get("content") if isinstance(token, dict) else token
+    return None if name is None else tokenizer.token_to_id(name)
 
 
 def pairs(texts: Iterable[Text]) -> list[tuple[Text, Text]]:
@@ -240,9 +316,12 @@ def _everything(text: Text) -> dict[str, Any]:
 
 
 def _labelled(text: Text) -> dict[str, Any]:
-    ids, weights = _ids(text.example), text.example.weights
+    """Ids and labels as transformers take them; an encoder-decoder's labels and weights are those of the target."""
+    example = text.example
+    ids, weights = (example.target_ids, text.weights) if text.seq2seq else (_ids(example), example.weights)
     labels = [token if weight > 0 else IGNORED for token, weight in zip(ids, weights, strict=True)]
-    return {"input_ids": list(ids), "labels": labels, "token_weights": list(weights)}
+    read = example.prompt_ids if text.seq2seq else ids
+    return {"input_ids": list(read), "labels": labels, "token_weights": list(weights)}
 
 
 def _dataset_info(out: Path, files: Iterable[Path]) -> Path:

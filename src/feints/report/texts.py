@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -62,19 +63,19 @@ class Lessons:
         )
 
     @cached_property
+    def student(self) -> Path | None:
+        """Folder of one of the arm's students, which all have the same tokenizer; None where none was kept."""
+        found = (path / "student" for path, entry in self.run.outputs("4_student") if entry["arm"] == self.arm)
+        return next((folder for folder in found if (folder / "tokenizer.json").is_file()), None)
+
+    @cached_property
     def tokenizer(self) -> Any:
         """The tokenizer of the arm's students; None where it cannot be read here."""
-        if find_spec("tokenizers") is None:
+        if self.student is None or find_spec("tokenizers") is None:
             return None
         from tokenizers import Tokenizer  # noqa: PLC0415  part of the train extra; the report stands without it
 
-        found = (
-            path / "student" / "tokenizer.json"
-            for path, entry in self.run.outputs("4_student")
-            if entry["arm"] == self.arm
-        )
-        file = next((path for path in found if path.is_file()), None)
-        return Tokenizer.from_file(str(file)) if file else None
+        return Tokenizer.from_file(str(self.student / "tokenizer.json"))
 
     def shown(self, example: Example) -> WeightedExample:
         """An example as text, token by token."""
