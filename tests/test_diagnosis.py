@@ -13,6 +13,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from feints.cli import main
 from feints.diagnosis import Teacher, exam_of, solver_of, why_wrong, with_oracle
 from feints.errors import BudgetError, DataError, UnknownNameError
 from feints.evaluate.error_kinds import JUDGE, ErrorKind
@@ -119,6 +120,18 @@ def test_a_reply_that_failed_labels_nothing(failure: str, folder: Path, monkeypa
     assert shares[0].unlabelled == shares[0].failures > 0 and not any(one.errors for one in shares)
     assert f"{shares[0].failures} of {shares[0].failures} replies cannot be used" in said.getvalue()
     assert f"{shares[0].failures} {failure}" in said.getvalue()
+
+
+def test_the_command_says_how_many_labels_failed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("feints.diagnosis.open_teacher", lambda _: ScriptedSource(lambda _: "", "mute"))
+    monkeypatch.setattr("sys.argv", ["feints", "errors", str(folder), "--arm", "kpdd_control_cot"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    head, *kinds, last = capsys.readouterr().out.splitlines()
+    wrong = head.removeprefix("kpdd_control_cot: ").partition(" wrong of")[0]
+    assert last.split()[:3] == ["not", "labelled", wrong] and len(kinds) == len(ErrorKind)
 
 
 def test_key_points_that_failed_leave_their_problem_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

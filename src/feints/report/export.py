@@ -83,13 +83,7 @@ def export_run(run: Path, form: str, out: Path, arm: str | None = None) -> list[
             f"{run} holds no training examples under the arm {arm!r}; arms that share them keep them under the first "
             f"one, so try --arm {names[0]}"
         )
-    decoder = _decoder(opened, arm)
-    if decoder.seq2seq and form in IN_ONE_SEQUENCE:
-        raise DataError(
-            f"the student of {arm!r} is an encoder-decoder, and {form} reads prompt and target as one sequence; take "
-            "--format hf, whose input_ids are the encoder's and labels the decoder's, or a form of texts (jsonl, "
-            "llamafactory)"
-        )
+    decoder = _decoder(opened, arm, form)
     make_folder(out)
     written: list[Path] = []
     notes: list[str] = []
@@ -152,13 +146,20 @@ def _named(arm: str, lessons: Iterable[_Lesson]) -> dict[str, Sequence[Example]]
     return found
 
 
-def _decoder(run: RunFolder, arm: str) -> _Decoder:
+def _decoder(run: RunFolder, arm: str, form: str) -> _Decoder:
     if find_spec("tokenizers") is None:
         raise MissingExtraError("tokenizers", "train", "writing examples as text")
     lessons = Lessons(run, arm)
     if lessons.student is None:
         raise DataError(f"no student of {arm!r} in 4_student has a tokenizer.json; give the run that trained it")
-    return _Decoder(lessons.tokenizer, lessons.student)
+    decoder = _Decoder(lessons.tokenizer, lessons.student)
+    if decoder.seq2seq and form in IN_ONE_SEQUENCE:
+        raise DataError(
+            f"the student of {arm!r} is an encoder-decoder, and {form} reads prompt and target as one sequence; take "
+            "--format hf, whose input_ids are the encoder's and labels the decoder's, or a form of texts (jsonl, "
+            "llamafactory)"
+        )
+    return decoder
 
 
 class _Decoder:
