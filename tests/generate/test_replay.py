@@ -41,6 +41,15 @@ def test_the_longest_question_in_the_last_user_turn_is_answered() -> None:
     assert source.find(ask("12+2")) is None and source.find(ask("2+25")) is None
 
 
+def test_half_a_character_in_a_recorded_file_is_read_and_endless_nesting_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recorded.jsonl"
+    path.write_text('{"question": "2+2 \\ud83d", "text": "4 apples \\ud83d"}\n')
+    assert complete_all(ReplaySource.from_jsonl(path), [ask("2+2 ?")])[0].text == "4 apples ?"
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="recorded.jsonl cannot be read: nested too deeply"):
+        ReplaySource.from_jsonl(path)
+
+
 def test_nothing_is_paid_and_usage_is_estimated_and_marked() -> None:
     budget = Budget(requests=0, tokens=0, money=0)
     (completion,) = complete_all(ReplaySource({"2+2": ["x" * 40]}), [ask("2+2")], budget=budget)
@@ -123,7 +132,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl.gz").write_text("not gzip")
     with pytest.raises(DataError, match="cannot be read"):
         ReplaySource.from_jsonl(tmp_path / "bad.jsonl.gz")
-    for line in ('{"question": "q", "text": ' + "[" * 100_000, '{"x": ' + "9" * 5000 + "}", r'{"text": "a \ud83d"}'):
+    for line in ('{"question": "q", "text": ' + "[" * 100_000, '{"x": ' + "9" * 5000 + "}"):
         (tmp_path / "bad.jsonl").write_text('{"question": "q", "text": "a"}\n' + line, encoding="utf-8")
         with pytest.raises(DataError, match=r"bad.jsonl cannot be read at or after line 2"):
             ReplaySource.from_jsonl(tmp_path / "bad.jsonl")

@@ -66,7 +66,14 @@ def test_content_in_parts_is_joined() -> None:
         ("stop", Finish.STOP),
         ("length", Finish.LENGTH),
         ("max_tokens", Finish.LENGTH),
+        ("MAX_TOKENS", Finish.LENGTH),
+        ("model_length", Finish.LENGTH),
         ("content_filter", Finish.REFUSAL),
+        ("SAFETY", Finish.REFUSAL),
+        ("abort", Finish.MALFORMED),
+        ("error", Finish.MALFORMED),
+        ("insufficient_system_resource", Finish.MALFORMED),
+        ("STOP", Finish.STOP),
         (None, Finish.UNKNOWN),
         ("tool_calls", Finish.UNKNOWN),
     ],
@@ -114,12 +121,32 @@ def test_usage_as_stated_or_estimated() -> None:
     assert parse_reply(REQUEST, "k", chat(content="12345")).usage == Usage(prompt_tokens=2, completion_tokens=2)
 
 
+@pytest.mark.parametrize(
+    ("stated", "usage"),
+    [
+        ({"prompt_tokens": 10, "completion_tokens": 8, "total_tokens": 4018}, (10, 4008)),
+        ({"prompt_tokens": 10, "completion_tokens": 8, "total_tokens": 18}, (10, 8)),
+        ({"prompt_tokens": 10, "completion_tokens": 8, "total_tokens": 0}, (10, 8)),
+        ({"prompt_tokens": "10", "completion_tokens": 8.0}, (10, 8)),
+        ({"input_tokens": 10, "output_tokens": 8}, (10, 8)),
+        ({"prompt_tokens": -1, "completion_tokens": -5}, (2, 1)),
+        ({"prompt_tokens": None, "completion_tokens": True}, (2, 1)),
+        ({"prompt_tokens": 1e400, "completion_tokens": 8.5}, (2, 1)),
+    ],
+)
+def test_usage_in_every_form_that_servers_state_it_in(stated: dict[str, Any], usage: tuple[int, int]) -> None:
+    read = parse_reply(REQUEST, "k", chat(content="four") | {"usage": stated}).usage
+    assert (read.prompt_tokens, read.completion_tokens) == usage
+
+
 def test_log_probabilities_of_both_shapes() -> None:
     raw = chat(content="4")
     raw["choices"][0]["logprobs"] = {"content": [{"token": "4", "logprob": -0.25}]}
     assert parse_reply(REQUEST, "k", raw).logprobs == (-0.25,)
     old = {"choices": [{"text": "4", "logprobs": {"token_logprobs": [None, -1.5]}}]}
     assert parse_reply(Request(prompt="x"), "k", old).logprobs == (-1.5,)
+    old["choices"][0]["logprobs"] = {"token_logprobs": 5}
+    assert parse_reply(Request(prompt="x"), "k", old).logprobs == ()
 
 
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=6), st.integers(0, 500))
@@ -212,6 +239,25 @@ def test_any_text_survives_being_streamed(text: str, size: int) -> None:
         for p in [*pieces, piece("stop")]
     )
     assert (assemble(data)["choices"][0]["message"]["content"] or "") == text
+
+
+def test_the_halves_of_a_character_cut_in_two_become_one() -> None:
+    data = events(piece(content="ok \ud83d"), piece(content="\ude00 4"), piece("stop"))
+    assert assemble(data)["choices"][0]["message"]["content"] == "ok \U0001f600 4"
+
+
+@pytest.mark.parametrize("in_parts", [True, False])
+def test_thoughts_in_parts_are_continued_and_the_text_after_them_does_not_replace_them(in_parts: bool) -> None:
+    def thought(text: str) -> dict[str, Any]:
+        return piece(content=[{"type": "thinking", "thinking": [{"type": "text", "text": text}]}])
+
+    texts = [[{"type": "text", "text": text}] if in_parts else text for text in ("The answer", " is 4")]
+    data = events(
+        piece(content=""), thought("Okay"), thought(", two"), thought(" plus"), *(piece(content=t) for t in texts),
+        piece("stop"),
+    )  # fmt: skip
+    read = parse_reply(REQUEST, "k", assemble(data))
+    assert (read.text, read.thinking) == ("The answer is 4", "Okay, two plus")
 
 
 def test_log_probabilities_are_continued() -> None:

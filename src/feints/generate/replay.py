@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import IO, Any, Literal
 
 from feints.errors import DataError, SourceError
 from feints.generate.desk import Desk
-from feints.generate.reply import parse_reply
+from feints.generate.reply import parse_reply, read_json, whole
 from feints.generate.sample import sample
 from feints.generate.scripted import text_reply
 from feints.generate.source import Completion, Request
@@ -103,7 +102,7 @@ class ReplaySource:
                     f"{path}, line {number}: a row needs question, and samples or text; found {sorted(row)}"
                 )
             kept = [s for s in samples if _matches(s, "model", model) and _matches(s, "method", method)]
-            records.setdefault(question, []).extend(_recorded(s, f"{path}, line {number}") for s in kept)
+            records.setdefault(whole(question), []).extend(_recorded(s, f"{path}, line {number}") for s in kept)
         if not any(records.values()):
             raise DataError(f"{path} holds no completion (model {model!r}, method {method!r}); check the names")
         return cls({question: samples for question, samples in records.items() if samples}, missing)
@@ -195,9 +194,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
-                row = json.loads(line)
-                if "\\ud" in line.lower():  # half a character, which no request and no ledger can hold
-                    json.dumps(row, ensure_ascii=False).encode("utf-8")
+                row = read_json(line)
                 if not isinstance(row, dict):
                     raise DataError(f"{path}, line {number}: a row must be an object, found {type(row).__name__}")
                 yield number, row
@@ -220,7 +217,7 @@ def _recorded(sample: Any, where: str) -> Recorded:
         raise DataError(f"{where}: finish is {finish!r}; use one of {', '.join(Finish)}")
     parts = [sample["text"].rstrip(), sample.get("final") or ""]
     text = "\n".join(part for part in parts if part) if parts[1] else sample["text"]
-    return Recorded(text=text, model=str(sample.get("model", "")), finish=Finish(finish))
+    return Recorded(text=whole(text), model=whole(str(sample.get("model", ""))), finish=Finish(finish))
 
 
 def _raw(request: Request, recorded: Recorded) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -14,6 +16,8 @@ MALFORMED_FIELD = "feints_malformed"
 """Raw replies that are not what the protocol says hold their text under this name."""
 SHARE_FIELD = "feints_share"
 """Tokens of one choice, where one call brought several."""
+REFUSED_FIELD = "feints_refused"
+"""Why the endpoint refuses this one question for good, where it sends an error in place of a reply."""
 COMPLETION_FIELD = "feints_completion"
 """Raw replies of sources that hand over finished completions hold them under this name."""
 CHARACTERS_PER_TOKEN = 4
@@ -25,9 +29,18 @@ _FINISH = {
     "end_turn": Finish.STOP,
     "length": Finish.LENGTH,
     "max_tokens": Finish.LENGTH,
+    "model_length": Finish.LENGTH,
     "content_filter": Finish.REFUSAL,
     "refusal": Finish.REFUSAL,
+    "safety": Finish.REFUSAL,
+    "sensitive": Finish.REFUSAL,
+    "error": Finish.MALFORMED,
+    "abort": Finish.MALFORMED,
+    "insufficient_system_resource": Finish.MALFORMED,
 }
+"""Finish reasons in small letters. The last three say that the server broke off."""
+_MOST_TOKENS = 1_000_000_000
+"""No reply takes more; a larger count is no count."""
 OPENING, CLOSING = "<think>", "</think>"
 """The common marks around thinking that a model writes into its text."""
 _BLOCK = re.compile(r"<think>(.*?)</think>", re.DOTALL)
@@ -41,6 +54,18 @@ def estimate_tokens(text: str) -> int:
 def prompt_characters(request: Request) -> int:
     """Characters of the prompt of `request`."""
     return len(request.prompt or "") + sum(len(message.content) for message in request.messages)
+
+
+def read_json(data: bytes | str) -> Any:
+    """`data` read as JSON.
+
+    Raises:
+        ValueError: it is none, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def split_thinking(text: str) -> tuple[str, str]:
@@ -63,18 +88,28 @@ def split_thinking(text: str) -> tuple[str, str]:
     return rest.lstrip(), "\n\n".join(thought.strip() for thought in thoughts)
 
 
+def holds_error(raw: Mapping[str, Any]) -> bool:
+    """Whether the server reports an error in `raw`, in either of the usual shapes."""
+    return bool(raw.get("error")) or raw.get("object") == "error"
+
+
 def is_well_formed(raw: object) -> bool:
-    """Whether `raw` holds at least one choice with a text where the protocol puts it."""
-    if not isinstance(raw, Mapping):
+    """Whether `raw` holds choices, each with a text where the protocol puts it, and no error."""
+    if not isinstance(raw, Mapping) or holds_error(raw):
         return False
+    choices = choices_of(raw)
+    return bool(choices) and all(is_readable(choice) for choice in choices)
+
+
+def choices_of(raw: Mapping[str, Any]) -> list[Any]:
+    """The choices of a reply; none where they are not a list."""
     choices = raw.get("choices")
-    if not isinstance(choices, Sequence) or isinstance(choices, str) or not choices:
-        return False
-    return all(_choice_is_well_formed(choice) for choice in choices)
+    return list(choices) if isinstance(choices, Sequence) and not isinstance(choices, str) else []
 
 
-def _choice_is_well_formed(choice: object) -> bool:
-    if not isinstance(choice, Mapping):
+def is_readable(choice: object) -> bool:
+    """Whether a choice holds a text where the protocol puts it."""
+    if not isinstance(choice, Mapping) or holds_error(choice):
         return False
     if "message" in choice:
         message = choice["message"]
@@ -82,10 +117,15 @@ def _choice_is_well_formed(choice: object) -> bool:
     return isinstance(choice.get("text"), str)
 
 
+def finish_of(choice: Mapping[str, Any]) -> Finish:
+    """Why a choice ended; `Finish.MALFORMED` where the server broke off and says so."""
+    return _FINISH.get(str(choice.get("finish_reason")).lower(), Finish.UNKNOWN)
+
+
 def parse_reply(request: Request, key: str, raw: Mapping[str, Any]) -> Completion:
     """Read the first choice of `raw`; total: what cannot be read becomes `Finish.MALFORMED` with an empty text."""
     if _is_filtered(raw):
-        return Completion(key=key, text="", finish=Finish.REFUSAL, usage=_usage(request, raw, ""), raw=raw)
+        return Completion(key=key, text="", finish=Finish.REFUSAL, raw=raw)
     if not is_well_formed(raw):
         broken = str(raw.get(MALFORMED_FIELD, ""))
         return Completion(key=key, text="", finish=Finish.MALFORMED, usage=_usage(request, raw, broken), raw=raw)
@@ -93,8 +133,8 @@ def parse_reply(request: Request, key: str, raw: Mapping[str, Any]) -> Completio
     written, thinking, refused = _contents(choice)
     text, more = split_thinking(written)
     thinking = "\n\n".join(part for part in (thinking, more) if part)
-    text, thinking = _whole(text), _whole(thinking)
-    finish = Finish.REFUSAL if refused else _FINISH.get(str(choice.get("finish_reason")), Finish.UNKNOWN)
+    text, thinking = whole(text), whole(thinking)
+    finish = Finish.REFUSAL if refused else finish_of(choice)
     return Completion(
         key=key,
         text=text,
@@ -106,14 +146,15 @@ def parse_reply(request: Request, key: str, raw: Mapping[str, Any]) -> Completio
     )
 
 
-def _whole(text: str) -> str:
+def whole(text: str) -> str:
     """`text` with halves of characters (a token limit may cut an emoji in two) made "?": no file can hold them."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _is_filtered(raw: Mapping[str, Any]) -> bool:
+    """Whether the endpoint refused the question without asking the model, which costs nothing."""
     error = raw.get("error")
-    return isinstance(error, Mapping) and error.get("code") == "content_filter"
+    return REFUSED_FIELD in raw or (isinstance(error, Mapping) and error.get("code") == "content_filter")
 
 
 def _contents(choice: Mapping[str, Any]) -> tuple[str, str, bool]:
@@ -140,21 +181,43 @@ def _join_parts(parts: Sequence[Any]) -> tuple[str, str]:
             continue
         if part.get("type") in ("thinking", "reasoning"):
             thought = part.get("thinking") or part.get("text") or ""
-            thoughts.append(thought if isinstance(thought, str) else _join_parts(thought)[0])
+            thoughts.append(_join_parts(thought)[0] if isinstance(thought, list) else str(thought))
         elif isinstance(part.get("text"), str):
             texts.append(part["text"])
     return "".join(texts), "\n\n".join(thoughts)
 
 
 def _usage(request: Request, raw: Mapping[str, Any], written: str) -> Usage:
-    """Tokens as the server states them; estimated from characters where it does not."""
+    """Tokens as the server states them; estimated from characters where it does not.
+
+    Some servers leave hidden thinking out of the completion and count it in the total only.
+    """
     stated = raw.get(SHARE_FIELD) or raw.get("usage")
     stated = stated if isinstance(stated, Mapping) else {}
-    prompt, completion = stated.get("prompt_tokens"), stated.get("completion_tokens")
-    return Usage(
-        prompt_tokens=prompt if isinstance(prompt, int) else -(-prompt_characters(request) // CHARACTERS_PER_TOKEN),
-        completion_tokens=completion if isinstance(completion, int) else estimate_tokens(written),
+    prompt, completion = (
+        _count(stated, "prompt_tokens", "input_tokens"),
+        _count(stated, "completion_tokens", "output_tokens"),
     )
+    total = _count(stated, "total_tokens")
+    if prompt is not None and total is not None:
+        completion = max(completion or 0, total - prompt)
+    return Usage(
+        prompt_tokens=-(-prompt_characters(request) // CHARACTERS_PER_TOKEN) if prompt is None else prompt,
+        completion_tokens=estimate_tokens(written) if completion is None else completion,
+    )
+
+
+def _count(stated: Mapping[str, Any], *names: str) -> int | None:
+    """The first of `names` that is stated as a number of tokens: whole, not negative, written as a text or not."""
+    for name in names:
+        value = stated.get(name)
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # caught below
+        except (TypeError, ValueError, OverflowError):
+            continue
+        if 0 <= number <= _MOST_TOKENS and number.is_integer():
+            return int(number)
+    return None
 
 
 def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...]:
@@ -162,12 +225,16 @@ def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...]:
     stated = choice.get("logprobs")
     if not isinstance(stated, Mapping):
         return ()
-    content = stated.get("content")
+    content, values = stated.get("content"), stated.get("token_logprobs")
     if isinstance(content, list):
         values = [token.get("logprob") for token in content if isinstance(token, Mapping)]
-    else:
-        values = stated.get("token_logprobs") or []
-    return tuple(float(value) for value in values if isinstance(value, int | float))
+    if not isinstance(values, list):
+        return ()
+    return tuple(
+        float(value)
+        for value in values
+        if isinstance(value, float) or (isinstance(value, int) and abs(value) < _MOST_TOKENS)
+    )
 
 
 def share_reply(request: Request, raw: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
