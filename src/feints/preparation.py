@@ -311,7 +311,8 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
         most = sampling.adaptive.maximum if sampling.adaptive else sampling.n
         pairs = requests_for(problems.train, prompt, sampling.sampling(), samples=most, seed=sampling.seed)
         price = recipe.teacher.prices.get(recipe.teacher.model)
-        found = plan([request for _, request in pairs], teacher.identity, ledger, price)
+        most_tokens = getattr(teacher, "most_tokens", None)
+        found = plan([request for _, request in pairs], teacher.identity, ledger, price, most_tokens)
         asked = _asked(recipe, len(pairs))
         plainly = found.lines() if any(one.plain for one in asked.values()) or not asked else []
         return [*problems.notices, f"teacher: {teacher.identity}", *plainly, *_further(asked, bool(plainly))]

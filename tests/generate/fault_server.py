@@ -50,7 +50,7 @@ class FaultServer:
 
     def fault(self) -> str:
         if self.options.revoke:
-            return "500" if sum(self.seen.values()) <= self.options.revoke else "401"
+            return "503" if sum(self.seen.values()) <= self.options.revoke else "401"
         point = self.draw.random()
         for kind, rate in self.rates.items():
             point -= rate
@@ -168,7 +168,9 @@ def main() -> None:
     parser.add_argument("--fail", default="", help="kind=share,...: an HTTP status, cut, garbage or stall")
     parser.add_argument("--retry-after", default="", help="value of the Retry-After header of a 429")
     parser.add_argument("--capacity", type=int, default=0, help="calls in flight above which 429 is returned")
-    parser.add_argument("--revoke", type=int, default=0, help="calls that fail for a while; later ones do for good")
+    parser.add_argument(
+        "--revoke", type=int, default=0, help="calls that are refused for a while; later ones are for good"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plain", action="store_true", help="answer plain JSON although a stream is asked for")
     parser.add_argument("--no-n", action="store_true", help="one choice, whatever n says")

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def test_a_stored_reply_comes_back_as_it_was_and_is_never_claimed_again(tmp_path
         charges = ledger.charges(["a"])
         assert (charges.requests, charges.tokens, charges.cost, charges.unknown) == (1, 4, 0.25, 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["l.sqlite"]
+
+
+def test_half_a_character_is_stored_and_what_was_stored_before_is_read(tmp_path: Path) -> None:
+    half = {"choices": [{"message": {"content": "4 apples \ud83d"}}]}
+    whole = {"choices": [{"message": {"content": "4 apples \U0001f600 \u2028 ½"}}]}
+    as_before = zlib.compress(json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode(), 1)
+    with Ledger(tmp_path / "l") as ledger:
+        ledger.claim([claim("half"), claim("whole")])
+        ledger.store("half", half)
+        ledger.store("whole", whole)
+        assert ledger._connection.execute("SELECT raw FROM reply WHERE key = 'whole'").fetchone() == (as_before,)
+    with Ledger(tmp_path / "l") as ledger:
+        assert ledger.replies(["half", "whole"]) == {"half": half, "whole": whole}
 
 
 def test_a_call_in_flight_is_claimed_once(tmp_path: Path) -> None:

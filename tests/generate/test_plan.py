@@ -18,7 +18,7 @@ from feints.generate.sample import complete_all
 from feints.generate.scripted import ScriptedSource
 from feints.generate.settings import BudgetSettings, SamplingSettings, TeacherSettings
 from feints.generate.source import Completion, Message, Request, Sampling, Usage
-from feints.records import Judgement
+from feints.records import Finish, Judgement
 
 PRICE = Price(input=1.0, output=4.0, currency="EUR")
 
@@ -123,6 +123,26 @@ def test_progress_is_silent_when_short_and_speaks_in_plain_lines_when_long(monke
             "asking: 3 of 100, 1 stored, 0.3 a second, 1 right, 1 wrong, 20 tokens, 1.00 EUR, 4:51 left"
         )
     assert len(out.getvalue().splitlines()) == 3
+
+
+def test_progress_tells_of_replies_that_cannot_be_read_and_of_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("feints.generate.progress.time.monotonic", lambda: now)
+    out = io.StringIO()
+    with SamplingProgress(Console(file=out)) as progress:
+        progress.asked(9)
+        progress.waiting("the endpoint refuses (HTTP 429)", 0.5)
+        progress.answered(Completion(key="k", text="", finish=Finish.MALFORMED), stored=False)
+        assert out.getvalue() == ""
+        progress.waiting("the endpoint refuses (HTTP 429)", 12.2)
+        assert "1 malformed" in out.getvalue()
+        assert out.getvalue().endswith("the endpoint refuses (HTTP 429), waiting 12 s\n")
+        progress.answered(Completion(key="k", text="x"), stored=False)
+        assert "waiting" not in progress.summary()
+    short = io.StringIO()
+    with SamplingProgress(Console(file=short)) as progress:
+        progress.answered(Completion(key="k", text="", finish=Finish.MALFORMED), stored=True)
+    assert "1 malformed" in short.getvalue(), "also of a round too short to show anything else"
 
 
 def test_progress_draws_a_bar_on_a_terminal() -> None:

@@ -19,6 +19,10 @@ class SamplingObserver(Protocol):
         """One request has its completion; `stored`: from the ledger, nothing was sent."""
         ...
 
+    def waiting(self, why: str, seconds: float) -> None:
+        """A call waits before it is sent again, for a reason worth telling."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingReport:

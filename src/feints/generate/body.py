@@ -9,6 +9,8 @@ from typing import Any
 from feints.generate.source import Request
 from feints.records import content_hash
 
+SENT = ("model", "messages", "prompt", "temperature", "top_p", "seed", "stop", "logprobs", "n", "stream")
+"""What a body may carry; `stream_options` goes with `stream`, and the limit on new tokens has one of two names."""
 _SEED_LIMIT = 0x7FFFFFFF
 """Seeds are sent as positive 31-bit integers, which every server accepts."""
 

@@ -50,14 +50,17 @@ class Amount:
         )
 
 
-def upper_bound(request: Request, price: Price | None, prompt_scale: float = 1.0) -> Amount:
+def upper_bound(
+    request: Request, price: Price | None, prompt_scale: float = 1.0, most_tokens: int | None = None
+) -> Amount:
     """The most `request` is expected to take: characters / 4 of prompt, and every token it may write.
 
-    `prompt_scale` corrects the first by what the server stated for earlier prompts.
+    `prompt_scale` corrects the first by what the server stated for earlier prompts; `most_tokens` is the limit on
+    new tokens where the source sends another than the request's.
     """
     usage = Usage(
         prompt_tokens=math.ceil(prompt_characters(request) / CHARACTERS_PER_TOKEN * prompt_scale),
-        completion_tokens=request.sampling.max_tokens,
+        completion_tokens=request.sampling.max_tokens if most_tokens is None else most_tokens,
     )
     tokens = usage.prompt_tokens + usage.completion_tokens
     return Amount(requests=1, tokens=tokens, money=price.cost(usage) if price else 0.0)

@@ -51,8 +51,12 @@ class Desk(Protocol):
         """This source will never have an answer; the request is reported as not sent."""
         ...
 
-    async def pause(self, seconds: float) -> None:
-        """Wait before sending again, or less long when sampling is being stopped."""
+    def has_answers(self) -> bool:
+        """Whether this source has answered any request, now or in an earlier run."""
+        ...
+
+    async def pause(self, seconds: float, why: str = "") -> None:
+        """Wait before sending again, or less long when sampling is being stopped; `why`, for whoever watches."""
         ...
 
 

@@ -16,11 +16,21 @@ import yarl
 
 from feints.errors import SourceError
 from feints.generate.desk import Desk
-from feints.generate.pace import Pace, backoff, retry_after
-from feints.generate.reply import MALFORMED_FIELD, is_well_formed, share_reply
+from feints.generate.fate import (
+    AgainError,
+    ForGoodError,
+    QuestionError,
+    is_stream,
+    judge_error,
+    judge_piece,
+    judge_proxy,
+    read_answer,
+)
+from feints.generate.pace import Pace, backoff
+from feints.generate.reply import MALFORMED_FIELD, share_reply
 from feints.generate.settings import TeacherSettings
 from feints.generate.source import Request
-from feints.generate.stream import CutError, PieceError, assemble, ends_stream
+from feints.generate.stream import PieceError, ends_stream
 
 _MOST_CHOICES = 128
 """Most samples asked for in one call."""
@@ -28,13 +38,15 @@ _LONGEST_EVIDENCE = 20_000
 """Characters kept of a reply that cannot be read."""
 _TRIES_TO_CONNECT = 4
 """Attempts before an endpoint that never answered is given up."""
+_CHOICES = b'"choices"'
+"""What a streamed piece holds that brings text."""
 _TAIL = 16
 """Bytes looked at for the mark that ends a stream."""
 _SECONDS_TO_END = 1.0
-_OVERLOADED = frozenset({429, 503, 529})
-_FATE_UNKNOWN = frozenset({408, 504, 524})
-"""Statuses of a gateway that gave up waiting: the model may have done the work."""
-_OUT_OF_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
+_UNREADABLE = 4
+"""Requests answered with what cannot be read, and none with an answer, after which an endpoint is given up."""
+_QUOTED = 300
+"""Characters quoted of what cannot be read."""
 
 
 class Endpoint(Protocol):
@@ -51,28 +63,12 @@ class Endpoint(Protocol):
         ...
 
     def without_key(self, data: bytes) -> bytes:
-        """`data` with the key blotted out."""
+        """`data`, which tells of a failure, with the key blotted out."""
         ...
 
     def ceiling(self) -> int:
         """Most calls in flight."""
         ...
-
-
-@dataclass(kw_only=True, eq=False)
-class _AgainError(Exception):
-    """A call to be sent again."""
-
-    why: str
-    """For the message, should it be the last attempt."""
-    is_charged: bool = False
-    """Whether the server may have done the work."""
-    is_refusal: bool = False
-    """Refused for load: does not count as a failed attempt."""
-    wait: float | None = None
-    """Seconds the server asks for."""
-    evidence: Mapping[str, Any] | None = None
-    """A reply that could not be read."""
 
 
 @dataclass(slots=True)
@@ -96,13 +92,13 @@ class Exchange:
         self._resting: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._feeder: asyncio.Task[None] | None = None
-        self._answers_at = 0.0
+        self._refused_since: float | None = None
         self._answered = False
+        self._unreadable: set[Request] = set()
         self._n_works = self._settings.use_n
 
     async def run(self) -> None:
         """Until the desk has nothing left; after a fault for good, calls in flight may still land."""
-        self._answers_at = asyncio.get_running_loop().time()
         self._feeder = asyncio.create_task(self._feed())
         try:
             await asyncio.wait([self._feeder])
@@ -148,7 +144,11 @@ class Exchange:
     # One call
 
     async def _see_through(self, requests: tuple[Request, ...], sent_at: float | None) -> None:
-        """Send until answered, given up by the desk, or failed for good. Without a slot, wait for one first."""
+        """Send until answered, given up by the desk, or failed for good. Without a slot, wait for one first.
+
+        A call that was refused waits without a slot. One that failed keeps it, so that an endpoint in trouble is not
+        asked by ever more calls.
+        """
         tries = _Tries()
         while requests:
             if sent_at is None:
@@ -157,34 +157,48 @@ class Exchange:
                     self._pace.release()
                     raise asyncio.CancelledError
                 requests = await self._desk.retake(requests)
-            delay = 0.0
             try:
-                try:
-                    if requests:
-                        await self._send(requests, tries)
-                    return
-                except _AgainError as retry:
-                    delay = self._note(requests, retry, tries, sent_at)
+                refused = await self._send_in_slot(requests, tries, sent_at)
             except Exception as error:
                 self._fail(error)  # before the slot is free: nobody who waits for it may send
                 raise
             finally:
                 self._pace.release()
+            if refused is None:
+                return
+            requests, delay, why = refused
             sent_at = None
-            await self._rest(delay)
+            await self._rest(delay, f"the endpoint refuses ({why})")
 
-    async def _rest(self, seconds: float) -> None:
+    async def _send_in_slot(
+        self, requests: tuple[Request, ...], tries: _Tries, sent_at: float
+    ) -> tuple[tuple[Request, ...], float, str] | None:
+        """Send until it is over (None) or refused: what was refused, the seconds to wait, and why."""
+        while requests:
+            try:
+                await self._send(requests, tries)
+                return None
+            except AgainError as retry:
+                delay = self._note(requests, retry, tries, sent_at)
+                if retry.is_refusal:
+                    return requests, delay, retry.why
+            await self._rest(delay)
+            sent_at = asyncio.get_running_loop().time()
+            requests = await self._desk.retake(requests)
+        return None
+
+    async def _rest(self, seconds: float, why: str = "") -> None:
         task = asyncio.current_task()
         assert task is not None
         if self._failure:
             raise asyncio.CancelledError
         self._resting.add(task)
         try:
-            await self._desk.pause(seconds)
+            await self._desk.pause(seconds, why)
         finally:
             self._resting.discard(task)
 
-    def _note(self, requests: Sequence[Request], retry: _AgainError, tries: _Tries, sent_at: float) -> float:
+    def _note(self, requests: Sequence[Request], retry: AgainError, tries: _Tries, sent_at: float) -> float:
         """Tell the desk of a failed attempt; returns the seconds to wait.
 
         Raises:
@@ -201,88 +215,100 @@ class Exchange:
             tries.refused += 1
             self._pace.refused(sent_at, retry.wait)
             self._check_patience(retry)
-        elif retry.evidence is None:
+            pause = backoff(tries.refused, self._draw)
+            return pause if retry.wait is None else retry.wait * self._draw.uniform(1.0, 1.1) + pause / 10
+        if retry.evidence is None:
             tries.failed += 1
             self._check_attempts(retry, tries)
-        pause = backoff(tries.refused if retry.is_refusal else tries.failed, self._draw)
+        pause = backoff(tries.failed + tries.malformed, self._draw)
         if retry.wait is None:
             return pause
-        spread = self._draw.uniform(1.0, 1.1)
-        return retry.wait * spread + (pause / 10 if retry.is_refusal else 0.0)
+        asked = retry.wait * self._draw.uniform(1.0, 1.1)
+        return asked if tries.failed == 1 else max(asked, pause)
 
-    def _check_patience(self, retry: _AgainError) -> None:
-        waited = asyncio.get_running_loop().time() - self._answers_at
+    def _check_patience(self, retry: AgainError) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._refused_since is None:
+            self._refused_since = now
+        waited = now - self._refused_since
         if max(waited, retry.wait or 0.0) > self._settings.patience_s:
+            asked = retry.wait or 0.0
+            more = f" and asks to wait {asked:.0f} s more" if asked > self._settings.patience_s else ""
             raise SourceError(
-                f"{self._settings.base_url} has only refused for {waited:.0f} s ({retry.why}); what arrived is kept. "
-                "Run again later to go on, or raise teacher.patience_s"
+                f"{self._settings.base_url} has only refused for {waited:.0f} s{more} ({retry.why}); what arrived is "
+                "kept. Run again later to go on, or raise teacher.patience_s"
             )
 
-    def _check_attempts(self, retry: _AgainError, tries: _Tries) -> None:
+    def _check_attempts(self, retry: AgainError, tries: _Tries) -> None:
         allowed = self._settings.max_attempts if self._answered else min(_TRIES_TO_CONNECT, self._settings.max_attempts)
         if tries.failed >= allowed:
             raise SourceError(
                 f"{self._settings.base_url} failed {tries.failed} times for one request, last: {retry.why}; what "
-                "arrived is kept. Check the endpoint and run again to go on"
+                f"arrived is kept. {retry.advice}"
             )
 
     async def _send(self, requests: tuple[Request, ...], tries: _Tries) -> None:
         """One attempt, reported to the desk when answered.
 
         Raises:
-            _AgainError: to be sent again.
+            AgainError: to be sent again.
             SourceError: refused for good.
         """
-        status, headers, data = await self._post(requests)
-        data = self._endpoint.without_key(data)
-        if status != 200:
-            self._judge_status(requests, status, headers, data)
-            return
-        self._pace.succeeded()
-        self._answers_at, self._answered = asyncio.get_running_loop().time(), True
         try:
-            raw = self._read(headers, data)
-        except ValueError:
-            raw = None
-        if raw is None or not is_well_formed(raw):
-            evidence = {
-                MALFORMED_FIELD: data[:_LONGEST_EVIDENCE].decode("utf-8", "replace"),
-                "content_type": headers.get("Content-Type", ""),
-            }
-            tries.malformed += 1
-            if tries.malformed < self._settings.malformed_attempts:
-                raise _AgainError(why="malformed reply", evidence=evidence, wait=0.0)
-            for request in requests:
-                self._desk.arrived(request, evidence)
+            status, headers, data = await self._post(requests)
+            if status != 200:
+                raise judge_error(status, headers, self._endpoint.without_key(data), self._settings)
+            try:
+                raw = read_answer(headers, data)
+            except PieceError as error:
+                body = self._endpoint.without_key(json.dumps(error.body).encode())
+                raise judge_piece(error, body, self._settings) from error
+            except ValueError:
+                self._set_aside(requests, headers, self._endpoint.without_key(data), tries)
+                return
+        except QuestionError as refusal:
+            self._refuse(requests, refusal)
             return
+        except ForGoodError as error:
+            for request in requests:
+                self._desk.returned(request)
+            address = self._endpoint.address(requests[0])
+            raise SourceError(f"{address} refused: {error.why}. What arrived is kept in the ledger") from error
+        self._pace.succeeded()
+        self._refused_since, self._answered = None, True
         self._hand_in(requests, raw)
 
     async def _post(self, requests: Sequence[Request]) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of one call.
 
         Raises:
-            _AgainError: not connected (nothing was sent), cut, or silent.
+            AgainError: not connected (nothing was sent), cut, or silent.
+            ForGoodError: a proxy does not let it through.
         """
         url, body = self._endpoint.address(requests[0]), self._endpoint.body(requests)
         try:
             async with self._http.post(url, data=body, allow_redirects=False) as response:
                 return response.status, response.headers, await self._receive(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise _AgainError(why=f"cannot connect to {url.host}:{url.port} ({error})") from error
+            raise AgainError(why=f"cannot connect to {url.host}:{url.port} ({error})") from error
+        except aiohttp.ClientHttpProxyError as error:
+            raise judge_proxy(error, self._settings) from error
         except TimeoutError as error:
             why = f"silent for {self._settings.silence_s:g} s"
-            raise _AgainError(why=why, is_charged=True) from error
+            advice = "Raise teacher.silence_s if the endpoint is only slow, and run again to go on"
+            raise AgainError(why=why, is_charged=True, advice=advice) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _AgainError(why=f"connection cut ({type(error).__name__})", is_charged=True, wait=0.0) from error
+            raise AgainError(why=f"connection cut ({type(error).__name__})", is_charged=True, wait=0.0) from error
 
-    @staticmethod
-    async def _receive(response: aiohttp.ClientResponse) -> bytes:
-        if not _is_stream(response.headers):
+    async def _receive(self, response: aiohttp.ClientResponse) -> bytes:
+        if not is_stream(response.headers):
             return await response.read()
         pieces: list[bytes] = []
         tail = b""
         async for piece in response.content.iter_any():
             pieces.append(piece)
+            if _CHOICES in piece:
+                self._refused_since = None
             tail = (tail + piece)[-_TAIL:]
             if ends_stream(tail):
                 # Some servers keep the connection open after the last event; most end it at once.
@@ -292,13 +318,44 @@ class Exchange:
                 break
         return b"".join(pieces)
 
-    def _read(self, headers: Mapping[str, str], data: bytes) -> Any:
-        try:
-            return assemble(data) if _is_stream(headers) else json.loads(data)
-        except CutError as error:
-            raise _AgainError(why="the stream was cut", is_charged=True, wait=0.0) from error
-        except PieceError as error:
-            raise _AgainError(why=f"error in the stream: {error}", is_charged=True) from error
+    def _set_aside(self, requests: Sequence[Request], headers: Mapping[str, str], data: bytes, tries: _Tries) -> None:
+        """A reply that cannot be read: kept as evidence and asked for again; the last is kept as the answer.
+
+        That of an endpoint that never answered is none: it may be the page of a gateway, or a wrong address.
+
+        Raises:
+            AgainError: it was not the last attempt.
+            SourceError: this endpoint sends nothing else.
+        """
+        text = data[:_LONGEST_EVIDENCE].decode("utf-8", "replace")
+        evidence = {MALFORMED_FIELD: text, "content_type": headers.get("Content-Type", "")}
+        tries.malformed += 1
+        self._unreadable.add(requests[0])
+        is_last = tries.malformed >= self._settings.malformed_attempts
+        if not self._answered and (len(self._unreadable) >= _UNREADABLE or (is_last and not self._desk.has_answers())):
+            for request in requests:
+                self._desk.malformed(request, evidence)
+            raise SourceError(
+                f"{self._endpoint.address(requests[0])} has only sent what is no reply of the protocol; the last "
+                f"begins {text[:_QUOTED]!r}. Check teacher.base_url (up to and including /v1) and the endpoint, and "
+                "run again"
+            )
+        if not is_last:
+            raise AgainError(why="malformed reply", evidence=evidence)
+        for request in requests:
+            self._desk.arrived(request, evidence)
+
+    def _refuse(self, requests: Sequence[Request], refusal: QuestionError) -> None:
+        """This question is refused for good: that is its answer, once the endpoint is known to answer others.
+
+        Raises:
+            AgainError: it has answered none so far.
+        """
+        if not (refusal.is_certain or self._answered or self._desk.has_answers()):
+            why = f"{refusal.why}, asked {_shown(requests[0])}, while no other question was answered yet"
+            raise AgainError(why=why, advice=f"If it is this question, {refusal.advice}; then run again to go on")
+        for request in requests:
+            self._desk.arrived(request, refusal.raw)
 
     def _hand_in(self, requests: tuple[Request, ...], raw: Mapping[str, Any]) -> None:
         shares = share_reply(requests[0], raw, len(requests))
@@ -310,53 +367,8 @@ class Exchange:
             self._desk.returned(request)
             self._spawn((request,), None)
 
-    def _judge_status(self, requests: Sequence[Request], status: int, headers: Mapping[str, str], data: bytes) -> None:
-        """Sort out a reply that is not 200: content refused (an answer), try again, or refused for good."""
-        code, message = _error_of(data)
-        why = f"HTTP {status}{f' {message}' if message else ''}"
-        if status == 400 and code == "content_filter":
-            for request in requests:
-                self._desk.arrived(request, json.loads(data))
-            return
-        if code in _OUT_OF_CREDIT:
-            raise self._refused_for_good(requests, f"{why}: no credit is left; top up the account and run again")
-        if status in _OVERLOADED:
-            raise _AgainError(why=why, is_refusal=True, wait=retry_after(headers))
-        if status in (409, 425) or status in _FATE_UNKNOWN or status >= 500:
-            raise _AgainError(why=why, is_charged=status in _FATE_UNKNOWN, wait=retry_after(headers))
-        raise self._refused_for_good(requests, f"{why}; {self._advice(status)}")
 
-    def _refused_for_good(self, requests: Sequence[Request], why: str) -> SourceError:
-        for request in requests:
-            self._desk.returned(request)
-        return SourceError(f"{self._endpoint.address(requests[0])} refused: {why}. What arrived is kept in the ledger")
-
-    def _advice(self, status: int) -> str:
-        name = self._settings.api_key_env
-        if status in (401, 403):
-            if name is None:
-                return "name the environment variable that holds your key in teacher.api_key_env"
-            return f"check the key in the environment variable {name} and what it may use"
-        if status in (404, 405) or 300 <= status < 400:
-            return f"check teacher.base_url (up to and including /v1) and teacher.model ({self._settings.model!r})"
-        return (
-            "a parameter the endpoint does not know can be left out with teacher.omit, a missing one added with "
-            "teacher.extra_body"
-        )
-
-
-def _is_stream(headers: Mapping[str, str]) -> bool:
-    return headers.get("Content-Type", "").startswith("text/event-stream")
-
-
-def _error_of(data: bytes) -> tuple[str, str]:
-    """Code and message of an error body, in any of the usual shapes."""
-    text = data[:300].decode("utf-8", "replace").strip()
-    try:
-        body = json.loads(data)
-    except ValueError:
-        return "", text
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if not isinstance(error, dict):
-        return "", str(error)[:300]
-    return str(error.get("code") or error.get("type") or ""), str(error.get("message") or error)[:300]
+def _shown(request: Request) -> str:
+    """The beginning of the question a request asks, for a message."""
+    text = request.messages[-1].content if request.prompt is None else request.prompt
+    return repr(text if len(text) <= _QUOTED else f"{text[:_QUOTED]}...")

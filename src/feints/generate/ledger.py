@@ -42,6 +42,7 @@ _STATES = "SELECT key, state, owner FROM call WHERE key IN"
 
 _CHARGES = """
 SELECT count(*) FILTER (WHERE state = 'complete'), sum(unknown_calls),
+  sum(prompt_tokens + min(unknown_tokens, unknown_calls * estimated_prompt_tokens)),
   sum(prompt_tokens + completion_tokens + unknown_tokens), sum(cost + unknown_cost) FROM call WHERE key IN """
 
 _UNANSWERED = """
@@ -49,7 +50,9 @@ SELECT key, unknown_calls, unknown_tokens, unknown_cost FROM call WHERE unknown_
 
 
 def _pack(value: object) -> bytes:
-    return zlib.compress(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), 1)
+    """`value` as compressed JSON; half a character, as a token limit may leave it, is kept as it came."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
 
 
 def _chunks(keys: Collection[str]) -> Iterator[tuple[list[str], str]]:
@@ -124,6 +127,13 @@ class Ledger:
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
         connection.execute("COMMIT")
+
+    def full_message(self) -> str:
+        """What to say where `full` is set and everything in flight has landed."""
+        return (
+            f"the disk of the ledger {self.path} is full; what was in flight has landed and is kept. Free some space "
+            "and run again: nothing will be paid twice"
+        )
 
     def close(self) -> None:
         """Close the file; calls still in flight are found as unknown by whoever opens it next."""
@@ -312,10 +322,11 @@ class Ledger:
     def charges(self, keys: Collection[str]) -> Charges:
         """What `keys` have cost, attempts of unknown fate included."""
         total = Charges()
-        for complete, unknown, tokens, cost in self._rows(_CHARGES, keys):
+        for complete, unknown, prompt_tokens, tokens, cost in self._rows(_CHARGES, keys):
             total = Charges(
                 requests=total.requests + complete + (unknown or 0),
                 tokens=total.tokens + (tokens or 0),
+                prompt_tokens=total.prompt_tokens + (prompt_tokens or 0),
                 cost=total.cost + (cost or 0.0),
                 unknown=total.unknown + (unknown or 0),
             )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from feints.generate.budget import Amount
+from feints.generate.budget import Amount, Price
 from feints.generate.reply import CHARACTERS_PER_TOKEN, prompt_characters
-from feints.generate.source import Request
+from feints.generate.source import Request, Usage
 from feints.records import content_hash
 
 LEDGER_VERSION = 1
@@ -81,10 +81,18 @@ class Charges:
     """Replies stored plus attempts whose fate is unknown."""
     tokens: int = 0
     """Prompt and completion tokens, with the reservation for each unknown attempt."""
+    prompt_tokens: int = 0
+    """Those of them that were sent, likewise."""
     cost: float = 0.0
-    """Money, likewise."""
+    """Money, likewise, by the price tables of the runs that paid."""
     unknown: int = 0
     """Attempts whose fate is unknown."""
+
+    def amount(self, price: Price | None) -> Amount:
+        """What a budget counts, in money by `price`, so that one run has one price table; None: as it was paid."""
+        usage = Usage(prompt_tokens=self.prompt_tokens, completion_tokens=self.tokens - self.prompt_tokens)
+        money = price.cost(usage) if price else self.cost
+        return Amount(requests=self.requests, tokens=self.tokens, money=money)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import aiohttp
 import yarl
 
 from feints.errors import SettingsError
-from feints.generate.body import request_body
+from feints.generate.body import SENT, request_body
 from feints.generate.desk import Desk
 from feints.generate.exchange import Exchange
 from feints.generate.reply import parse_reply
@@ -26,6 +26,8 @@ if sys.platform != "win32":
     import resource
 
 _EXAMPLE = "https://api.example.com/v1"
+_SHORTEST_KEY = 8
+"""Characters of a key worth hiding."""
 _SPARE_DESCRIPTORS = 64
 """Open files left to the rest of the process when calls are limited by what the system allows."""
 
@@ -40,14 +42,42 @@ class OpenAISource:
         SettingsError: the address or the model is missing or unusable, or the key's variable is not set.
     """
 
+    further_names: Collection[str] = ()
+    """Parameters a kind of endpoint is sent besides those of every request."""
+
     def __init__(self, settings: TeacherSettings) -> None:
         self.settings = settings
         self._base = _checked_address(settings.base_url)
         if not settings.model:
             raise SettingsError("teacher.model is not set; name the model to ask, as the endpoint calls it")
         self._key = _read_key(settings.api_key_env)
+        self._check_names()
         self.price = settings.prices.get(settings.model)
         """What the model charges, if the price table says."""
+
+    def _check_names(self) -> None:
+        """See that what is left out would be sent, and that the number of samples is asked for in one place.
+
+        Raises:
+            SettingsError: one of the two is not so.
+        """
+        settings = self.settings
+        sent = [*SENT, "stream_options", settings.max_tokens_field, *self.further_names]
+        if unknown := [name for name in settings.omit if name not in sent]:
+            raise SettingsError(
+                f"teacher.omit names {', '.join(unknown)}, which no request carries; sent are {', '.join(sent)}"
+            )
+        if "n" in settings.extra_body:
+            raise SettingsError(
+                "teacher.extra_body sets n, whose further samples would be paid for and not kept; set sampling.n, and "
+                "teacher.use_n: true to ask for them in one call"
+            )
+
+    @property
+    def most_tokens(self) -> int | None:
+        """The limit on new tokens where teacher.extra_body sets one in place of the request's; for budgets."""
+        limits = [self.settings.extra_body.get(name) for name in ("max_tokens", "max_completion_tokens")]
+        return max((limit for limit in limits if isinstance(limit, int)), default=None)
 
     def __repr__(self) -> str:
         return f"OpenAISource({self.identity!r})"
@@ -108,8 +138,16 @@ class OpenAISource:
         return json.dumps(body, ensure_ascii=False).encode()
 
     def without_key(self, data: bytes) -> bytes:
-        """`data` with the key blotted out, should a server repeat it."""
-        return data.replace(self._key.encode(), b"[key]") if self._key else data
+        """`data`, which tells of a failure, with the key blotted out, as it is and as JSON writes it.
+
+        What is too short to be a secret ("none", "EMPTY") stands in for a key, and may be any word of a text.
+        """
+        if len(self._key) < _SHORTEST_KEY:
+            return data
+        as_json = json.dumps(self._key)[1:-1]
+        for form in (self._key, as_json, as_json.replace("/", "\\/")):
+            data = data.replace(form.encode(), b"[key]")
+        return data
 
     def ceiling(self) -> int:
         """Most calls in flight: the setting, or fewer where the system allows fewer open files."""

@@ -51,19 +51,27 @@ class Plan:
         return [*words, f"money: at most {self.most_money:,.2f} {self.currency}{expected}"]
 
 
-def plan(requests: Sequence[Request], identity: str, ledger: Ledger | None = None, price: Price | None = None) -> Plan:
-    """Count what `requests` to the source called `identity` will take; sends nothing and writes nothing."""
+def plan(
+    requests: Sequence[Request],
+    identity: str,
+    ledger: Ledger | None = None,
+    price: Price | None = None,
+    most_tokens: int | None = None,
+) -> Plan:
+    """Count what `requests` to the source called `identity` will take; sends nothing and writes nothing.
+
+    `most_tokens` is the limit on new tokens where the source sends another than each request's.
+    """
     by_key = {request.key(identity): request for request in requests}
     stored = ledger.finished(by_key) if ledger else set()
     to_send = [request for key, request in by_key.items() if key not in stored]
     history = ledger.history(identity) if ledger else None
     scale = history.prompt_scale if history else 1.0
-    most = sum((upper_bound(request, price, scale) for request in to_send), Amount())
-    most_completion = sum(request.sampling.max_tokens for request in to_send)
+    most = sum((upper_bound(request, price, scale, most_tokens) for request in to_send), Amount())
+    limits = [request.sampling.max_tokens if most_tokens is None else most_tokens for request in to_send]
+    most_completion = sum(limits)
     known = history.replies if history else 0
-    expected = (
-        sum(min(history.completion_tokens, r.sampling.max_tokens) for r in to_send) if history and known else None
-    )
+    expected = sum(min(history.completion_tokens, limit) for limit in limits) if history and known else None
     expected_completion = most_completion if expected is None else round(expected)
     usage = Usage(prompt_tokens=most.tokens - most_completion, completion_tokens=expected_completion)
     return Plan(

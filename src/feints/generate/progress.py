@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from feints.generate.source import Completion, TextSource
-from feints.records import Judgement
+from feints.records import Finish, Judgement
 
 _SILENT_SECONDS = 2.0
 """Rounds shorter than this show nothing."""
+_SHORT_WAIT = 1.0
+"""Seconds; waiting less is not told."""
 _PLAIN_SECONDS = 5.0
 """Between two plain lines, where the output is no terminal."""
 
@@ -30,6 +32,8 @@ class SamplingProgress:
         self._start = self._shown_at = time.monotonic()
         self._asked = self._done = self._stored = self._tokens = 0
         self._cost = 0.0
+        self._malformed = 0
+        self._waiting = ""
         self._verdicts: Counter[Judgement] = Counter()
         self._bar: Progress | None = None
         self._spoken = False
@@ -45,7 +49,7 @@ class SamplingProgress:
             self._update()
             self._bar.stop()
             self._bar = None
-        elif self._spoken:
+        elif self._spoken or self._malformed:
             self._console.print(self.summary(), highlight=False, soft_wrap=True)
 
     def asked(self, count: int) -> None:
@@ -57,10 +61,19 @@ class SamplingProgress:
         """One request has its completion; stored ones cost nothing now."""
         self._done += 1
         self._stored += stored
+        self._malformed += completion.finish is Finish.MALFORMED
+        self._waiting = ""
         if not stored:
             self._tokens += completion.usage.prompt_tokens + completion.usage.completion_tokens
             self._cost += completion.cost
         self._show()
+
+    def waiting(self, why: str, seconds: float) -> None:
+        """A call waits before it is sent again; told at once, since nothing else may happen meanwhile."""
+        if seconds < _SHORT_WAIT:
+            return
+        self._waiting = f"{why}, waiting {seconds:.0f} s"
+        self._show(wait=seconds)
 
     def judged(self, judgement: Judgement) -> None:
         """One more completion was judged."""
@@ -73,6 +86,8 @@ class SamplingProgress:
         parts = [f"{self._label}: {self._done:,} of {self._asked:,}"]
         if self._stored:
             parts.append(f"{self._stored:,} stored")
+        if self._malformed:
+            parts.append(f"{self._malformed:,} malformed")
         parts.append(f"{rate:,.1f} a second")
         if self._verdicts:
             parts.append(f"{self._verdicts[Judgement.CORRECT]:,} right, {self._verdicts[Judgement.WRONG]:,} wrong")
@@ -81,11 +96,14 @@ class SamplingProgress:
             parts.append(f"{self._cost:,.2f} {self._currency}".rstrip())
         if rate and self._done < self._asked:
             parts.append(f"{_duration((self._asked - self._done) / rate)} left")
+        if self._waiting:
+            parts.append(self._waiting)
         return ", ".join(parts)
 
-    def _show(self) -> None:
+    def _show(self, wait: float = 0.0) -> None:
+        """Show where sampling stands, if it is time to; `wait`: seconds in which nothing else may be told."""
         now = time.monotonic()
-        if now - self._start < _SILENT_SECONDS:
+        if now - self._start + wait < _SILENT_SECONDS:
             return
         if self._console.is_terminal:
             if self._bar is None:
@@ -95,7 +113,7 @@ class SamplingProgress:
             if now - self._shown_at >= 0.1:
                 self._shown_at = now
                 self._update()
-        elif now - self._shown_at >= _PLAIN_SECONDS:
+        elif now - self._shown_at >= _PLAIN_SECONDS or (wait and not self._spoken):
             self._shown_at = now
             self._spoken = True
             self._console.print(self.summary(), highlight=False, soft_wrap=True)

@@ -47,6 +47,8 @@ class ServedStudent(OpenAISource):
         SettingsError: the address, or the key's variable, is not set or cannot be used.
     """
 
+    further_names = ("add_special_tokens", "stop_token_ids")
+
     def __init__(
         self, settings: StudentEndpointSettings, rendering: Rendering, who: str, adapter: PurePath | None
     ) -> None:

@@ -48,6 +48,7 @@ class Session:
         self._source, self._ledger, self._observer = source, ledger, observer
         self._budget = budget or Budget()
         self._price: Price | None = getattr(source, "price", None)
+        self._most_tokens: int | None = getattr(source, "most_tokens", None)
         self._free: bool = getattr(source, "free", False)
         self._asked: dict[str, Request] = {}
         self._open: dict[str, list[Request]] = {}
@@ -134,7 +135,7 @@ class Session:
             if self._worker:
                 await self._worker
             if self._ledger.full:
-                raise StorageError(self._disk_message())
+                raise StorageError(self._ledger.full_message())
         finally:
             await self._end()
 
@@ -209,7 +210,7 @@ class Session:
     async def take(self, most: int = 1) -> tuple[Request, ...]:
         """See `Desk.take`."""
         if self._ledger.full:
-            self.stop(self._disk_message())
+            self.stop(self._ledger.full_message())
         while self._pending and not self._closed:
             group = [self._pending.popleft()]
             while self._pending and len(group) < most and differ_in_index_only(group[0], self._pending[0]):
@@ -262,7 +263,7 @@ class Session:
         if self._free:
             return Amount()
         scale = self._prompt_stated / self._prompt_estimated if self._prompt_estimated else 1.0
-        return upper_bound(request, self._price, scale)
+        return upper_bound(request, self._price, scale, self._most_tokens)
 
     def arrived(self, request: Request, raw: Mapping[str, Any]) -> None:
         """See `Desk.arrived`."""
@@ -317,8 +318,14 @@ class Session:
         self._ledger.keep_malformed(self._keys[request], raw)
         self.lost(request)
 
-    async def pause(self, seconds: float) -> None:
+    def has_answers(self) -> bool:
+        """See `Desk.has_answers`."""
+        return self._ledger.history(self._source.identity).replies > 0
+
+    async def pause(self, seconds: float, why: str = "") -> None:
         """See `Desk.pause`."""
+        if why and self._observer:
+            self._observer.waiting(why, seconds)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), seconds)
 
@@ -348,9 +355,7 @@ class Session:
         if self._free:
             return
         fresh = self._budget.uncounted(keys)
-        charges = self._ledger.charges(fresh)
-        amount = Amount(requests=charges.requests, tokens=charges.tokens, money=charges.cost)
-        self._budget.count_stored(fresh, amount)
+        self._budget.count_stored(fresh, self._ledger.charges(fresh).amount(self._price))
 
     async def _watch_elsewhere(self) -> None:
         """Wait for calls another process has in flight; take over what it leaves behind."""
@@ -385,9 +390,3 @@ class Session:
     def report(self) -> SamplingReport:
         """The account so far."""
         return SamplingReport(**self._counts, why_unsent=self._why_stopped or self._why_absent)  # type: ignore[arg-type]
-
-    def _disk_message(self) -> str:
-        return (
-            f"the disk of the ledger {self._ledger.path} is full; what was in flight has landed and is kept. Free some "
-            "space and run again: nothing will be paid twice"
-        )
