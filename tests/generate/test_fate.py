@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,23 @@ def test_a_key_is_hidden_in_what_tells_of_a_failure_and_left_in_an_answer(
     assert complete_all(source, questions(1))[0].text == "sk-abc/def+ghi=="
     with pytest.raises(SourceError, match=r"wrong key: \[key\]"):
         complete_all(source, questions(1))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Said({"error": {"message": "no Bearer sk-canary-0123456789", "code": 401}}),
+        streamed({"error": {"message": "no Bearer sk-canary-0123456789", "code": 401}}),
+        streamed(["no Bearer sk-canary-0123456789"]),
+        Said({"error": {"message": "flagged: Bearer sk-canary-0123456789", "code": "invalid_prompt"}}, 400),
+    ],
+)
+def test_a_key_is_in_no_traceback_of_a_failure(endpoint: Start, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEINTS_TEST_KEY", "sk-canary-0123456789")
+    source = teacher(endpoint(lambda body, number: said), api_key_env="FEINTS_TEST_KEY", max_attempts=1)
+    with pytest.raises(SourceError, match=r"Bearer \[key\]") as caught:
+        complete_all(source, questions(1))
+    assert "sk-canary-0123456789" not in "".join(traceback.format_exception(caught.value))
 
 
 # Endpoints in trouble

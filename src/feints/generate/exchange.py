@@ -258,12 +258,7 @@ class Exchange:
             status, headers, data = await self._post(requests)
             if status != 200:
                 raise judge_error(status, headers, self._endpoint.without_key(data), self._settings)
-            try:
-                raw = read_answer(headers, data)
-            except PieceError as error:
-                body = self._endpoint.without_key(json.dumps(error.body).encode())
-                raise judge_piece(error, body, self._settings) from error
-            except ValueError:
+            if (raw := self._read(headers, data)) is None:
                 self._set_aside(requests, headers, self._endpoint.without_key(data), tries)
                 return
         except QuestionError as refusal:
@@ -277,6 +272,22 @@ class Exchange:
         self._pace.succeeded()
         self._refused_since, self._answered = None, True
         self._hand_in(requests, raw)
+
+    def _read(self, headers: Mapping[str, str], data: bytes) -> dict[str, Any] | None:
+        """A reply with status 200; None: it is none. What is raised has no cause that could hold the key.
+
+        Raises:
+            AgainError: it broke off, or holds an error that asks for another attempt.
+            ForGoodError, QuestionError: it holds an error that says no.
+        """
+        try:
+            return read_answer(headers, data)
+        except PieceError as error:
+            fault = error
+        except ValueError:
+            return None
+        body = self._endpoint.without_key(json.dumps(fault.body).encode())
+        raise judge_piece(fault, body, self._settings)
 
     async def _post(self, requests: Sequence[Request]) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of one call.
