@@ -18,7 +18,7 @@ from feints.generate.openai import OpenAISource
 from feints.generate.plan import plan
 from feints.generate.sample import complete_all, sample_all
 from feints.generate.settings import TeacherSettings
-from feints.generate.source import Message, Request, Usage
+from feints.generate.source import Completion, Message, Request, Usage
 from feints.records import Finish
 
 Start = Callable[[Callable[[dict[str, Any], int], Said]], Endpoint]
@@ -124,6 +124,24 @@ def test_patience_counts_from_the_first_refusal_and_text_that_comes_starts_it_an
     assert len(complete_all(patient, questions(2))) == 2
     with pytest.raises(SourceError, match=r"only refused for [12] s \(HTTP 429 busy\)"):
         complete_all(teacher(endpoint(respond), patience_s=0.5), questions(2))
+
+
+def test_whoever_watches_is_told_of_a_wait_for_the_endpoint(endpoint: Start) -> None:
+    told: list[tuple[str, float]] = []
+
+    class Watcher:
+        def asked(self, count: int) -> None: ...
+
+        def answered(self, completion: Completion, *, stored: bool) -> None: ...
+
+        def waiting(self, why: str, seconds: float) -> None:
+            told.append((why, seconds))
+
+    busy = Said(error("slow down, please"), 429, headers={"Retry-After": "0.2"})
+    server = endpoint(lambda body, number: busy if number == 1 else Said(reply()))
+    complete_all(teacher(server), questions(1), observer=Watcher())
+    ((why, seconds),) = told
+    assert why == "the endpoint refuses (HTTP 429)" and seconds >= 0.2
 
 
 @pytest.mark.parametrize(

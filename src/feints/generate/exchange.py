@@ -45,6 +45,8 @@ _TAIL = 16
 _SECONDS_TO_END = 1.0
 _UNREADABLE = 4
 """Requests answered with what cannot be read, and none with an answer, after which an endpoint is given up."""
+_TOLD = len("HTTP 429")
+"""Characters told, while a call waits, of what the endpoint says: the status."""
 _QUOTED = 300
 """Characters quoted of what cannot be read."""
 
@@ -168,7 +170,7 @@ class Exchange:
                 return
             requests, delay, why = refused
             sent_at = None
-            await self._rest(delay, f"the endpoint refuses ({why})")
+            await self._rest(delay, f"the endpoint refuses ({why[:_TOLD]})")
 
     async def _send_in_slot(
         self, requests: tuple[Request, ...], tries: _Tries, sent_at: float
