@@ -275,9 +275,10 @@ def test_of_several_choices_the_good_ones_are_kept(endpoint: Start) -> None:
         return Said({"choices": choices})
 
     server = endpoint(respond)
-    completions = complete_all(teacher(server, use_n=True), questions(1, samples=3))
-    assert [completion.text for completion in completions] == ["a", "c", "alone"]
-    assert len(server.calls) == 2
+    source = teacher(server, use_n=True, concurrency_start=1, concurrency_ceiling=1)
+    completions = complete_all(source, questions(2, samples=3))
+    assert [completion.text for completion in completions] == ["a", "c", "alone"] * 2
+    assert len(server.calls) == 4, "n is asked for as before"
 
 
 # Questions that are refused

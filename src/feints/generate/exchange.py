@@ -25,9 +25,10 @@ from feints.generate.fate import (
     judge_piece,
     judge_proxy,
     read_answer,
+    whole_choices,
 )
 from feints.generate.pace import Pace, backoff
-from feints.generate.reply import MALFORMED_FIELD, share_reply
+from feints.generate.reply import MALFORMED_FIELD, choices_of, share_reply
 from feints.generate.settings import TeacherSettings
 from feints.generate.source import Request
 from feints.generate.stream import PieceError, ends_stream
@@ -371,11 +372,12 @@ class Exchange:
             self._desk.arrived(request, refusal.raw)
 
     def _hand_in(self, requests: tuple[Request, ...], raw: Mapping[str, Any]) -> None:
-        shares = share_reply(requests[0], raw, len(requests))
+        """Hand in each whole choice; requests that got none are sent one by one."""
+        shares = share_reply(requests[0], {**raw, "choices": whole_choices(raw)}, len(requests))
         for request, share in zip(requests, shares, strict=False):
             self._desk.arrived(request, share)
         missing = requests[len(shares) :]
-        self._n_works = self._n_works and not missing
+        self._n_works = self._n_works and len(choices_of(raw)) >= len(requests)
         for request in missing:
             self._desk.returned(request)
             self._spawn((request,), None)

@@ -101,7 +101,7 @@ def is_stream(headers: Mapping[str, str]) -> bool:
 
 
 def read_answer(headers: Mapping[str, str], data: bytes) -> dict[str, Any]:
-    """The reply in a body that came with status 200, with those of its choices that are whole.
+    """The reply in a body that came with status 200; at least one of its choices is whole.
 
     Raises:
         ValueError: it is no reply of the protocol.
@@ -119,10 +119,16 @@ def read_answer(headers: Mapping[str, str], data: bytes) -> dict[str, Any]:
         raise PieceError(raw, begun=bool(choices))
     if not (readable := [choice for choice in choices if is_readable(choice)]):
         raise ValueError("a reply holds no choice with a text")
-    if not (whole := [choice for choice in readable if finish_of(choice) is not Finish.MALFORMED]):
+    if not whole_choices(raw):
         why = f"the server broke off (finish reason {readable[0]['finish_reason']!r})"
         raise AgainError(why=why, is_charged=True)
-    return raw | {"choices": whole}
+    return raw
+
+
+def whole_choices(raw: Mapping[str, Any]) -> list[Any]:
+    """Those choices of a reply that can be read and were not broken off."""
+    readable = [choice for choice in choices_of(raw) if is_readable(choice)]
+    return [choice for choice in readable if finish_of(choice) is not Finish.MALFORMED]
 
 
 def judge_error(status: int, headers: Mapping[str, str], data: bytes, settings: TeacherSettings) -> Exception:
