@@ -65,6 +65,16 @@ def test_every_arm_and_seed_is_charged_for_what_a_budget_cut_short(
         ]  # fmt: skip
 
 
+def test_replies_that_could_not_be_read_are_told(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
+    page = {"feints_malformed": "<html>Bad gateway</html>"}
+    teacher = ScriptedSource(lambda request: page if request.sample_index == 0 else "The answer is 1.")
+    with tiny.tiny_bench(tmp_path, talker, teacher=teacher) as bench:
+        said = bench.ask("teacher", TEACHER)
+        unread = sum(not row.text for row in said)
+        assert 0 < unread < len(said)
+        assert [notice for notice in bench.notices if f"{unread} of {len(said)} replies could not be read" in notice]
+
+
 def test_pairs_of_labels_that_a_budget_cut_short_are_made_again(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
     config = edit.Config(pattern="calculation", second_rate=0.5)
 

@@ -14,7 +14,7 @@ from feints.generate.prompt import Prompt
 from feints.generate.rationales import Asked, Asking, ask_all, rationale_from
 from feints.generate.settings import SamplingSettings
 from feints.generate.source import Completion, TextSource
-from feints.records import Form, Judgement, Origin, Problem, Rationale, content_hash
+from feints.records import Finish, Form, Judgement, Origin, Problem, Rationale, content_hash
 from feints.runs import Stored
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
     else:
         asked, author = _asked(bench, order)
         rows = _rationales(order, asked, author)
+        if unread := sum(row.finish is Finish.MALFORMED for row in rows):
+            bench.notices.append(
+                f"{order.label}: {unread:,} of {len(rows):,} replies could not be read and count as no answer; the "
+                "ledger holds what came instead"
+            )
         if not asked.left:
             stored = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows)
         else:
