@@ -46,7 +46,7 @@ def test_half_a_character_in_a_recorded_file_is_read_and_endless_nesting_refused
     path.write_text('{"question": "2+2 \\ud83d", "text": "4 apples \\ud83d"}\n')
     assert complete_all(ReplaySource.from_jsonl(path), [ask("2+2 ?")])[0].text == "4 apples ?"
     path.write_text("[" * 100_000)
-    with pytest.raises(DataError, match="recorded.jsonl cannot be read: nested too deeply"):
+    with pytest.raises(DataError, match="recorded.jsonl cannot be read at or after line 1: nested too deeply"):
         ReplaySource.from_jsonl(path)
 
 
