@@ -11,6 +11,7 @@ import pytest
 import torch
 from tests.methods.rounds_bench import Config, Run, gold, reports, rows
 
+from feints.bench.rounds import Makes
 from feints.curate.settings import CurateSettings
 from feints.errors import SettingsError
 from feints.evaluate.settings import ExamSettings
@@ -19,7 +20,7 @@ from feints.generate.budget import Budget
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request
 from feints.generate.weights import load_weights
-from feints.methods import tailored
+from feints.methods import multi_task, tailored
 from feints.records import (
     Example,
     Judgement,
@@ -258,9 +259,42 @@ def test_nat_inside_a_round_sits_the_exam_through_its_units(run: Run, tmp_path: 
     ]
 
 
-def test_a_method_of_several_students_cannot_sit_an_exam_and_says_so(run: Run) -> None:
-    with pytest.raises(SettingsError, match="a round examines one student"):
-        run(Config(rounds=1, inner={"name": "sci_cot"}))
+@pytest.mark.parametrize(
+    ("inner", "words"),
+    [
+        ({"name": "sci_cot"}, "answers by several texts"),
+        ({"name": "asc"}, "answers by several texts"),
+        ({"name": "kpdd"}, "answers by several texts"),
+        ({"name": "kpdd", "stages": 1}, "another question"),
+        ({"name": "potd"}, "another question"),
+        ({"name": "multi_task"}, "another question"),
+        ({"name": "etd", "order": "cot_only"}, "another question"),
+    ],
+)
+def test_a_student_that_the_exam_would_ask_otherwise_is_refused_before_anything_is_paid(
+    run: Run, teacher: Any, inner: dict[str, Any], words: str
+) -> None:
+    source, asked = teacher
+    with pytest.raises(SettingsError, match=words):
+        run(Config(rounds=1, inner=inner), teacher=source)
+    assert asked == []
+
+
+def test_a_student_behind_a_prompt_of_its_own_is_not_examined_behind_another(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method of another package need not say what it makes."""
+    monkeypatch.setattr(multi_task, "makes", lambda config: Makes())
+    with pytest.raises(SettingsError, match="multi_task_rationale"):
+        run(Config(rounds=1, inner={"name": "multi_task"}))
+
+
+def test_rationales_of_a_round_stand_in_for_the_plain_question_alone(run: Run, teacher: Any) -> None:
+    source, asked = teacher
+    bench, _ = run(Config(rounds=1, inner={"name": "edit", "first": "repeated", "second": "none"}), teacher=source)
+    drawn = {label: rows(bench, "1_rationales", Rationale, label) for label in ("round", "repeated")}
+    assert drawn["repeated"] and not {r.id for r in drawn["round"]} & {r.id for r in drawn["repeated"]}
+    assert {row.ledger_key for row in drawn["repeated"]} <= {request.key(source.identity) for request in asked}
 
 
 @pytest.mark.slow
@@ -295,10 +329,11 @@ def test_the_mean_of_the_last_rounds_sits_the_exam_and_is_what_it_says(run: Run,
     assert reports(bench)[-1].held_back_counted == reports(bench)[-2].held_back_counted > 0
 
 
-def test_students_with_layers_of_their_own_have_no_mean(run: Run) -> None:
-    inner = {"name": "nat", "width": 4}
+def test_students_with_layers_of_their_own_have_no_mean_and_nothing_is_paid(run: Run, teacher: Any) -> None:
+    source, asked = teacher
     with pytest.raises(SettingsError, match=r"set method\.mean_of to 1"):
-        run(Config(rounds=2, mean_of=2, inner=inner), curate=CurateSettings(validation=0.0))
+        run(Config(rounds=2, mean_of=2, inner={"name": "nat", "width": 4}), teacher=source)
+    assert asked == []
 
 
 def test_a_mean_of_one_round_is_that_round(run: Run) -> None:

@@ -21,7 +21,7 @@ from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import Majority, OneShot, Sampler, Solver
 from feints.generate.budget import Budget
 from feints.generate.ledger import Ledger
-from feints.generate.prompt import Prompt, own_prompt
+from feints.generate.prompt import TEACHER, Prompt, own_prompt
 from feints.generate.rationales import Asking
 from feints.generate.settings import SamplingSettings
 from feints.generate.source import Sampling, TextSource
@@ -86,7 +86,10 @@ class Bench:
     prompt_ids: set[str] = field(default_factory=set)
     """Ids of the prompts that methods used, and a user may replace."""
     given: Stored[Rationale] | None = None
-    """Rationales that stand in for the first question about all problems, where a method trains inside a round."""
+    """Rationales that stand in for the plain question about all problems, where a method trains inside a round.
+
+    Another prompt, form or sampling asks for something else, and the teacher is asked.
+    """
     without_leaks: Callable[[Sequence[Problem]], Decontaminated] = keep_all
     """Sorts out problems made on the way that occur in a test set of the task."""
     serving: Serving | None = None
@@ -141,7 +144,8 @@ class Bench:
         Raises:
             BudgetError: the budget allows no request at all, and the run holds no rationales yet.
         """
-        if self.given is not None and source is None and asked is None and not prompt.slots:
+        plain = prompt == TEACHER and form is Form.COT and origin is Origin.SAMPLED
+        if self.given is not None and source is None and asked is None and plain and sampling in (None, self.sampling):
             return self.given
         if source is None:
             prompt = self.prompt(prompt)

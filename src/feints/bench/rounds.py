@@ -16,9 +16,9 @@ from feints.curate.split import split_by_problem
 from feints.errors import SettingsError
 from feints.evaluate.rounds import RoundReport, Sitting, teacher_spend
 from feints.evaluate.solver import Majority, OneShot, Solver
-from feints.generate.prompt import Prompt
+from feints.generate.prompt import STUDENT, Prompt
 from feints.generate.settings import SamplingSettings
-from feints.records import Dropped, Judgement, Origin, Problem, Rationale, Verdict
+from feints.records import Dropped, Form, Judgement, Origin, Problem, Rationale, Verdict
 from feints.runs import Stored, read_table
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ FINAL = "final_exam"
 """Folder of the exam of the last student."""
 MEAN = "mean_exam"
 """Folder of the exam of the mean of the last students."""
+ANOTHER = "take another method there, such as edit, nat or plain_cot"
+NO_MEAN = "students with layers of their own, which have no mean; set method.mean_of to 1, or take another method there"
 
 
 @dataclass(kw_only=True)
@@ -169,10 +171,7 @@ def _plain_weights(student: Learner) -> Path:
     """
     if isinstance(student, Path):
         return student
-    raise SettingsError(
-        "students with layers of their own (nat) have no mean; set method.mean_of to 1, or take another method inside "
-        "the rounds"
-    )
+    raise SettingsError(f"the method inside the rounds trains {NO_MEAN}")
 
 
 def write_report(bench: Bench, report: RoundReport) -> None:
@@ -247,6 +246,26 @@ def ask_within(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Makes:
+    """What kind of student a method makes; one whose file has no `makes(config)` makes the usual kind."""
+
+    one_text: bool = True
+    """Whether it answers in one text, and not by several students or a vote of its own."""
+    plain: bool = True
+    """Whether it learns from the plain question's rationales and answers in words behind the plain prompt."""
+    layers: bool = False
+    """Whether it answers through layers of its own, which no mean of weights has."""
+    causal: bool = False
+    """Whether an encoder-decoder cannot learn so."""
+
+
+def made_by(method: Any, config: Any) -> Makes:
+    """What kind of student `method` makes with these settings."""
+    said: Callable[[Any], Makes] | None = getattr(method, "makes", None)
+    return Makes() if said is None else said(config)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inner:
     """Another method that trains the student of a round."""
 
@@ -258,11 +277,20 @@ class Inner:
     """Its settings."""
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any], find: Callable[[str], Any]) -> Inner:
+    def of(
+        cls, settings: Mapping[str, Any], find: Callable[[str], Any], *, mean_of: int = 1, any_prompt: bool = False
+    ) -> Inner:
         """Read `name` and the settings of a method, before anything is paid.
 
+        Args:
+            settings: its name and its settings.
+            find: the method of a name.
+            mean_of: students whose weights will be averaged.
+            any_prompt: whether its student is asked by its own solver; exams of rounds ask in words, by the plain
+                prompt, and the rationales of a round answer the plain question.
+
         Raises:
-            SettingsError: there is no such method, or its settings cannot be used.
+            SettingsError: there is no such method, its settings cannot be used, or its student cannot be examined.
         """
         name = str(settings.get("name"))
         method = find(name)
@@ -270,6 +298,20 @@ class Inner:
             config = method.Config(**{key: value for key, value in settings.items() if key != "name"})
         except ValidationError as error:
             raise SettingsError(f"method.inner cannot be used as settings of {name}: {error}") from error
+        made, asks = made_by(method, config), getattr(method, "asks", None)
+        plain = made.plain and (asks is None or asks(config, 0).plain)
+        if not made.one_text:
+            raise SettingsError(
+                f"method.inner: {name} with these settings answers by several texts, and here one student is examined "
+                f"and sampled; {ANOTHER}"
+            )
+        if not (plain or any_prompt):
+            raise SettingsError(
+                f"method.inner: {name} with these settings asks the teacher, or its student, another question than the "
+                f"plain one, and rounds ask and answer that one, in words; {ANOTHER}"
+            )
+        if mean_of > 1 and made.layers:
+            raise SettingsError(f"method.inner: {name} trains {NO_MEAN}")
         return cls(name=name, method=method, config=config)
 
     def train(self, bench: Bench, begin: Path, known: Chosen | None) -> Learner:
@@ -281,7 +323,7 @@ class Inner:
             known: rationales that stand in for its first question to the teacher; None lets it ask.
 
         Raises:
-            SettingsError: its solver is more than one student, so that it could not sit the exam of a round.
+            SettingsError: its solver is more than one student, or asks it otherwise than the exam of a round does.
         """
         from feints.generate.weights import weights_identity  # noqa: PLC0415  torch
 
@@ -295,7 +337,11 @@ class Inner:
         one = solver.inner if isinstance(solver, Majority) else solver
         if not isinstance(one, OneShot) or not isinstance(one.student, Path):
             raise SettingsError(
-                f"a round examines one student, but {self.name} answers by {type(one).__name__}; take another method "
-                "inside the rounds, such as edit, nat or plain_cot"
+                f"a round examines one student, but {self.name} answers by {type(one).__name__}; {ANOTHER}"
+            )
+        if one.prompt != bench.prompt(STUDENT) or one.form is not Form.COT:
+            raise SettingsError(
+                f"a round examines in words, behind the prompt {STUDENT.id!r}, but the student of {self.name} answers "
+                f"{one.prompt.id!r} in the form {one.form}; {ANOTHER}"
             )
         return one.student if type(one) is OneShot else one

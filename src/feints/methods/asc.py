@@ -28,7 +28,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench, Lesson
-from feints.bench.rounds import Inner
+from feints.bench.rounds import Inner, Makes
 from feints.config import Settings
 from feints.curate.choice import Chosen
 from feints.curate.examples import STEP, Built, build_examples
@@ -104,9 +104,15 @@ def asks(config: Config, sampled: int) -> methods.Asks:
     """What `inner` asks; a ranker that learns the teacher's rationales wants them in any case."""
     if config.student_run is not None:
         return methods.Asks(plain=config.teacher and config.slope > 0)
-    inner = Inner.of(config.inner, methods.find)
+    inner = Inner.of(config.inner, methods.find, any_prompt=True)
     asked = methods.asked(inner.method, inner.config, sampled)
     return replace(asked, plain=asked.plain or (config.teacher and config.slope > 0))
+
+
+def makes(config: Config) -> Makes:
+    """A vote."""
+    del config
+    return Makes(one_text=False)
 
 
 # ------------------------------------------------------------------------------------------------------ the student
@@ -114,7 +120,7 @@ def asks(config: Config, sampled: int) -> methods.Asks:
 
 def learn_student(bench: Bench, config: Config) -> OneShot:
     """The student whose samples vote, trained by `inner`."""
-    inner = Inner.of(config.inner, methods.find)
+    inner = Inner.of(config.inner, methods.find, any_prompt=True)
     return _one_text(inner.method.distil(bench, inner.config), f"method.inner {inner.name}")
 
 

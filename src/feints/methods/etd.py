@@ -24,6 +24,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
+from feints.bench.rounds import Makes
 from feints.config import UnreleasedSettings
 from feints.curate.choice import Chosen
 from feints.curate.examples import Built, build_examples
@@ -99,6 +100,11 @@ def distil(bench: Bench, config: Config) -> Solver:
 def control(config: Config) -> Config | None:
     """As many examples of the first form alone."""
     return config.model_copy(update={"mixture": False}) if config.mixture else None
+
+
+def makes(config: Config) -> Makes:
+    """Questions of each form, and one form after the other at inference."""
+    return Makes(plain=False, one_text=not config.mixture or len(ORDERS[config.order]) == 1)
 
 
 def arm(config: Config) -> tuple[str, str]:

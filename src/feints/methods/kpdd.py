@@ -31,6 +31,7 @@ from pydantic import Field, model_validator
 
 from feints import methods
 from feints.bench import Bench
+from feints.bench.rounds import Makes
 from feints.config import UnreleasedSettings
 from feints.curate.choice import Chosen
 from feints.curate.examples import Built
@@ -159,6 +160,11 @@ def distil(bench: Bench, config: Config) -> Solver:
 def control(config: Config) -> Config | None:
     """The same replies, the solution alone: CoTD or PoTD."""
     return config.model_copy(update={"key_points": False, "predicted": 0.0}) if config.key_points else None
+
+
+def makes(config: Config) -> Makes:
+    """Questions of its own, and a student or a text for each stage."""
+    return Makes(plain=False, one_text=config.stages == 1 or not config.key_points)
 
 
 def arm(config: Config) -> tuple[str, str]:

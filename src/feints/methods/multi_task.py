@@ -29,6 +29,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench, dual
+from feints.bench.rounds import Makes
 from feints.config import Settings
 from feints.curate.choice import Chosen
 from feints.curate.examples import Built, answer_text, build_examples
@@ -82,6 +83,12 @@ def control(config: Config) -> Config | None:
     if config.share in (0.0, 1.0):
         return None
     return config.model_copy(update={"share": 1.0 if config.variant == "step_by_step" else 0.0})
+
+
+def makes(config: Config) -> Makes:
+    """The student is asked behind a tag."""
+    del config
+    return Makes(plain=False)
 
 
 def arm(config: Config) -> tuple[str, str]:

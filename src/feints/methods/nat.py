@@ -33,6 +33,7 @@ import torch
 
 from feints.bench import Bench
 from feints.bench.assistants import NatSettings, learn_nat
+from feints.bench.rounds import Makes
 from feints.evaluate.pad_stop import PadStops
 from feints.evaluate.solver import OneShot, Solver
 from feints.generate.local import LocalSettings, LocalSource
@@ -62,6 +63,11 @@ def control(config: Config) -> Config | None:
     if config.negative != "wrong" or config.weights == "zero":
         return None
     return config.model_copy(update={"negative": "zeros"})
+
+
+def makes(config: Config) -> Makes:
+    """Units beside the weights; as released the prompt is learnt, which an encoder-decoder never predicts."""
+    return Makes(layers=True, causal=config.released)
 
 
 def arm(config: Config) -> tuple[str, str]:

@@ -31,6 +31,7 @@ from pydantic import Field, model_validator
 
 from feints.bench import Bench
 from feints.bench.assistants import NatSettings, Profile, learn_nat, pad_id
+from feints.bench.rounds import Makes
 from feints.config import Settings
 from feints.curate.examples import Built, build_examples
 from feints.curate.released import whole_and_padded
@@ -160,6 +161,12 @@ def nat_of_run(path: Path, seed: int, arm: str) -> Path:
 def control(config: Config) -> Config | None:
     """Plain self-distillation; None for the control itself."""
     return None if config.per == "one" else config.model_copy(update={"per": "one"})
+
+
+def makes(config: Config) -> Makes:
+    """As released padding stops the student, and the prompt is learnt, which an encoder-decoder never predicts."""
+    released = config.profile == "as_released"
+    return Makes(layers=released, causal=released)
 
 
 def arm(config: Config) -> tuple[str, str]:

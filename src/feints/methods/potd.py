@@ -24,6 +24,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
+from feints.bench.rounds import Makes
 from feints.config import UnreleasedSettings
 from feints.curate.examples import Built, answer_only_examples, build_examples
 from feints.evaluate.solver import Solver
@@ -101,6 +102,11 @@ def control(config: Config) -> Config | None:
 def asks(config: Config, sampled: int) -> methods.Asks:
     """Words are asked for by the plain question, every other form by its own."""
     return methods.Asks() if config.form == "cot" else methods.Asks(sampled, plain=False)
+
+
+def makes(config: Config) -> Makes:
+    """Every form but words has questions of its own."""
+    return Makes(plain=config.form == "cot")
 
 
 def arm(config: Config) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from feints.bench import Bench
+from feints.bench.rounds import Makes
 from feints.config import UnreleasedSettings
 from feints.curate.examples import Built, answer_text, build_examples
 from feints.evaluate.chained import Chain, Link
@@ -74,6 +75,11 @@ def distil(bench: Bench, config: Config) -> Solver:
 def control(config: Config) -> Config | None:
     """One student for both."""
     return config.model_copy(update={"two_students": False}) if config.two_students else None
+
+
+def makes(config: Config) -> Makes:
+    """Two students answer in turn."""
+    return Makes(one_text=not config.two_students)
 
 
 def arm(config: Config) -> tuple[str, str]:

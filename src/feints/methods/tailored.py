@@ -41,7 +41,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.rounds import Course, Inner, ask_within, cut_short, outcome_of, to_be_answered, write_report
+from feints.bench.rounds import Course, Inner, Makes, ask_within, cut_short, outcome_of, to_be_answered, write_report
 from feints.bench.serving import Learner
 from feints.config import Settings
 from feints.curate.choice import Chosen
@@ -136,7 +136,7 @@ class Config(Settings):
 def distil(bench: Bench, config: Config) -> Solver:
     """Examine, have mistakes answered, train; until rounds are over, one brings nothing, or the budget is met."""
     course = Course(bench=bench, prompt=bench.prompt(STUDENT), samples=config.samples, temperature=config.temperature)
-    inner = None if config.inner is None else Inner.of(config.inner, methods.find)
+    inner = None if config.inner is None else Inner.of(config.inner, methods.find, mean_of=config.mean_of)
     known: Chosen | None = None
     for number in range(1, config.rounds + 1):
         here = course.round(number)
@@ -207,12 +207,7 @@ def _feedback(bench: Bench, config: Config, number: int, mistakes: Sequence[Rati
 
 
 def _told(
-    bench: Bench,
-    prompt: Prompt,
-    number: int,
-    rows: Sequence[Rationale],
-    mistakes: Sequence[Rationale],
-    label: str,
+    bench: Bench, prompt: Prompt, number: int, rows: Sequence[Rationale], mistakes: Sequence[Rationale], label: str
 ) -> Told:
     """Answers to `rows`, some of all `mistakes`; unseen ones of one problem are told apart by their seeds."""
     turn: dict[str, int] = {}
@@ -276,12 +271,17 @@ def control(config: Config) -> Config | None:
 def asks(config: Config, sampled: int) -> methods.Asks:
     """Most calls after the first `sampled` ones: every text of an exam may be a mistake, and `inner` may ask of it."""
     texts = config.samples * sampled
-    inner = None if config.inner is None else Inner.of(config.inner, methods.find)
+    inner = None if config.inner is None else Inner.of(config.inner, methods.find, mean_of=config.mean_of)
     further = 0 if inner is None else methods.asked(inner.method, inner.config, texts).further
     answered = 0 if config.feedback == "star" else texts
     bound = None if further or not answered or config.round_tokens is None else config.rounds * config.round_tokens
     plain = config.plain and config.feedback != "star"  # star's student asks itself
     return methods.Asks(config.rounds * (answered + further), bound, plain)
+
+
+def makes(config: Config) -> Makes:
+    """Self-reflection compares states of a decoder; without it (`method.reflection: 0`) any student learns."""
+    return Makes(causal=config.reflection > 0 and config.inner is None)
 
 
 def arm(config: Config) -> tuple[str, str]:
