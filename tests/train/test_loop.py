@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -291,6 +292,46 @@ def test_bf16_arithmetic_keeps_float32_weights(make_student, make_examples, tmp_
         show_progress=False,
     )
     assert result.loss == pytest.approx(again.loss, rel=0.05)
+
+
+def test_a_half_precision_student_learns_steps_smaller_than_its_digits(make_student, make_examples, tmp_path):
+    """Beside the same weights in float32: equal losses, and the weights come back in the precision they came in."""
+    losses = {}
+    for dtype in ("bfloat16", "float32"):
+        student = make_student("qwen2", dtype="bfloat16")
+        if dtype == "float32":
+            student.model.float()
+        before = {name: value.detach().clone() for name, value in student.model.named_parameters()}
+        examples = make_examples(student, 8)
+        settings = SETTINGS.model_copy(update={"epochs": 20, "learning_rate": 1e-4, "checkpoint_steps": 7})
+        fit(student, examples, weighted_nll(), settings, tmp_path / dtype, show_progress=False)
+        losses[dtype] = [row["loss"] for row in _lines(tmp_path / dtype / "metrics.jsonl")]
+        after = dict(student.model.named_parameters())
+        assert {value.dtype for value in after.values()} == {getattr(torch, dtype)}
+        assert not all(torch.equal(value, after[name]) for name, value in before.items())
+        assert student.model.get_output_embeddings().weight is student.model.get_input_embeddings().weight
+    assert losses["bfloat16"] == losses["float32"]
+
+
+def test_a_run_goes_on_in_smaller_passes_after_running_out_of_memory(make_student, make_examples, tmp_path):
+    examples = make_examples(make_student(), 8)
+    large = SETTINGS.model_copy(update={"checkpoint_steps": 1, "log_steps": 1})
+    losses = {}
+    for name, micro in (("small", 32), ("large", large.micro_tokens)):
+        told = losses.setdefault(name, [])
+
+        def note(step, told=told, name=name):
+            told.append(step.loss)
+            if name == "large" and step.step == 2:
+                raise torch.OutOfMemoryError
+
+        settings = large.model_copy(update={"micro_tokens": micro, "log_steps": 3})
+        with contextlib.suppress(torch.OutOfMemoryError):
+            fit(make_student(), examples, weighted_nll(), settings, tmp_path / name, on_step=note, show_progress=False)
+    small = large.model_copy(update={"micro_tokens": 32})
+    again = fit(make_student(), examples, weighted_nll(), small, tmp_path / "large", show_progress=False)
+    assert len(losses["large"]) == 2 and again.steps == len(losses["small"])
+    assert again.loss == pytest.approx(losses["small"][-1], rel=1e-4)
 
 
 def test_gradient_checkpointing_changes_nothing(make_student, make_examples, tmp_path):

@@ -71,7 +71,7 @@ def test_a_tracker_that_is_not_there_is_refused(make_student, make_examples, tmp
         assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("asked", "got"), [("cpu", "cpu"), ("cuda", "meta"), (None, "meta")])
+@pytest.mark.parametrize(("asked", "got"), [("cpu", "cpu"), ("meta", "meta"), (None, "meta")])
 def test_a_student_asked_onto_the_processor_stays_off_a_gpu_that_is_there(asked, got, tmp_path, monkeypatch):
     """No GPU is needed: what Accelerate takes for one is put in its place."""
     monkeypatch.setattr(PartialState, "default_device", property(lambda _: torch.device("meta")))
@@ -80,3 +80,15 @@ def test_a_student_asked_onto_the_processor_stays_off_a_gpu_that_is_there(asked,
         assert make_accelerator(SETTINGS, tmp_path, asked).device.type == got
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_a_gpu_named_by_its_number_is_the_one_accelerate_takes(monkeypatch, tmp_path):
+    taken = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.raises(SettingsError, match="would run on cpu"):  # there is none here
+        make_accelerator(SETTINGS, tmp_path, "cuda:1")
+    assert taken == ["cuda:1"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingsError, match="set cuda"):
+        make_accelerator(SETTINGS, tmp_path, "cuda:1")

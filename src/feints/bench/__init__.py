@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -101,6 +101,12 @@ class Bench:
     def by_id(self) -> Mapping[str, Problem]:
         """Training problems by id."""
         return {problem.id: problem for problem in self.problems}
+
+    @property
+    def local_settings(self) -> dict[str, Any]:
+        """Fields of `LocalSettings` for students that write here: rendered and held as they are trained."""
+        held = {} if self.student.dtype == "float32" else {"dtype": self.student.dtype}
+        return {"chat": self.student.chat, **held}
 
     def prompt(self, default: Prompt) -> Prompt:
         """The user's prompt in place of `default`, or `default`; a method takes those of its students from here.
@@ -266,10 +272,15 @@ class Bench:
             form: what it writes.
             sampling: instead of the exam's.
         """
-        rendering = {"chat": self.student.chat}
-        how = sampling or self.exam.sampling
         return OneShot(
-            student, prompt, how, checker=self.pool, source_settings=rendering, form=form, console=self.console
+            student,
+            prompt,
+            sampling or self.exam.sampling,
+            checker=self.pool,
+            source_settings=self.local_settings,
+            device=self.device,
+            form=form,
+            console=self.console,
         )
 
     def examine(self, solver: Solver, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from feints.bench.lessons import Lesson
 from feints.bench.serving import weights_of
-from feints.train.settings import TrainSettings
+from feints.train.settings import TrainSettings, deciding
 
 if TYPE_CHECKING:
     from feints.bench import Bench
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TRAINING_VERSION = 1
 """Raised when the loop would give other weights from the same examples; students are then trained anew."""
 UNSEEN_BY_WEIGHTS = {"checkpoint_seconds", "checkpoint_steps", "trackers"}
-"""Settings of training that change neither weights nor metrics; changing them trains nothing anew."""
+"""Settings of training that have no part in what is learnt, as those that `deciding` puts at their defaults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +76,10 @@ def _depends(bench: Bench, training: Training) -> list[object]:
         training.lesson.train.address,
         training.lesson.validation.address,
         bench.student_identity if training.start is None else weights_of(bench, training.start),
-        bench.student.model_dump(mode="json", exclude={"model"}),
-        training.settings.model_dump(mode="json", exclude=UNSEEN_BY_WEIGHTS),
+        bench.student.model_copy(update={"gradient_checkpointing": False}).model_dump(mode="json", exclude={"model"}),
+        deciding(training.settings).model_dump(mode="json", exclude=UNSEEN_BY_WEIGHTS),
         list(training.loss_settings),
+        *["learns in float32"] * (bench.student.dtype != "float32"),  # it once learnt in its own precision
     ]
 
 

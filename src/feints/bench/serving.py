@@ -41,7 +41,7 @@ def identity_of(bench: Bench, source: TextSource | Learner | None) -> list[objec
         return [(source or bench.teacher).identity]
     here = weights_of(bench, source)
     if bench.serving is None:
-        return here
+        return [*here, *[bench.student.dtype] * (bench.student.dtype != "float32")]
     settings = bench.serving.settings
     return [*here, "endpoint", settings.model, settings.extra_body, list(settings.omit)]
 
@@ -70,7 +70,7 @@ def opened(bench: Bench, source: TextSource | Learner | None) -> Iterator[TextSo
 def _local(bench: Bench, folder: Path) -> TextSource:
     from feints.generate.local import LocalSettings, LocalSource  # noqa: PLC0415  torch
 
-    return LocalSource.from_folder(folder, LocalSettings(chat=bench.student.chat), device=bench.device)
+    return LocalSource.from_folder(folder, LocalSettings(**bench.local_settings), device=bench.device)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class Config(Settings):
     body: Literal["pretrained", "scratch"] = Field(
         default="pretrained", description="Start from the body's weights, or from its shape alone."
     )
-    samples: int = Field(default=16, ge=1, description="N, the most that are drawn in the exam (exam.votes if more).")
+    samples: int = Field(default=16, ge=1, description="N, most drawn in the exam; exam.votes, if above 1, instead.")
     offset: float = Field(default=1.0, ge=0, description="c0 of the weight c0 + c1 s.")
     slope: float = Field(default=1.0, ge=0, description="c1; 0 is plain self-consistency, without a ranker.")
     error: float = Field(
@@ -86,7 +86,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     """Take or train a student; let it answer; train the ranker on its texts and the teacher's; vote."""
     student = learn_student(bench, config) if config.student_run is None else student_of_run(config.student_run, bench)
     student.sampling = bench.exam.drawn
-    student.checker = bench.pool
+    student.checker, student.device = bench.pool, bench.device
     ranker = learn_ranker(bench, config, student) if config.slope else None
     return AdaptiveVote(
         student,
@@ -154,9 +154,8 @@ def _one_text(solver: Solver, whose: str) -> OneShot:
 
 def learn_ranker(bench: Bench, config: Config, student: OneShot) -> Ranker:
     """A ranker trained on right and wrong rationales of the student, and of the teacher where wanted and in words."""
-    drawn = SamplingSettings(
-        n=config.own, temperature=student.sampling.temperature, max_tokens=student.sampling.max_tokens
-    )
+    how = student.sampling
+    drawn = SamplingSettings(n=config.own, temperature=how.temperature, top_p=how.top_p, max_tokens=how.max_tokens)
     source = student.student if type(student) is OneShot and isinstance(student.student, Path) else student.source
     own = bench.ask("own", student.prompt, source=source, sampling=drawn, origin=Origin.SELF, form=student.form)
     both = bench.choose(own, bench.judge("own", own), unit="own rationales")
@@ -283,8 +282,9 @@ def arm(config: Config) -> tuple[str, str]:
     """Name and explanation for tables."""
     by = config.inner["name"]
     raw = ("" if by == "plain_cot" else f"-{by}") + ("_raw" if config.raw_keys else "")
+    most = f"up to exam.votes of them, or {config.samples} where that is 1"
     if not config.slope:
-        return f"self_consistency{raw}", f"up to {config.samples} samples of the same student vote, all alike"
+        return f"self_consistency{raw}", f"samples of the same student vote, all alike, {most}"
     name, ranker = ("asc", "a ranker") if config.body == "pretrained" else ("asc_scratch", "a ranker from scratch")
     name += "" if config.teacher else "_own"
-    return f"{name}{raw}", f"up to {config.samples} samples vote, weighed by {ranker} of right and wrong rationales"
+    return f"{name}{raw}", f"samples vote, weighed by {ranker} of right and wrong rationales, {most}"

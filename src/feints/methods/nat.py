@@ -28,6 +28,7 @@ the paper lacks, are settings: a second POS (`negative: positive`), a LoRA of sh
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -52,10 +53,8 @@ def distil(bench: Bench, config: Config) -> Solver:
     said = bench.ask("teacher", TEACHER)
     verdicts = bench.judge("teacher", said)
     nat = learn_nat(bench, NatSettings(**config.model_dump(exclude={"name"})), said, verdicts)
-    rendering = {"chat": bench.student.chat}
-    return bench.voting(
-        NatSolver(nat, bench.prompt(STUDENT), bench.exam.sampling, checker=bench.pool, source_settings=rendering)
-    )
+    how: dict[str, Any] = {"source_settings": bench.local_settings, "device": bench.device}
+    return bench.voting(NatSolver(nat, bench.prompt(STUDENT), bench.exam.sampling, checker=bench.pool, **how))
 
 
 def control(config: Config) -> Config | None:

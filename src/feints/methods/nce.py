@@ -116,10 +116,8 @@ def distil(bench: Bench, config: Config) -> Solver:
     )
     if not released:
         return bench.one_shot(student, bench.prompt(STUDENT))
-    rendering = {"chat": bench.student.chat}
-    return bench.voting(
-        PadShot(student, bench.prompt(STUDENT), bench.exam.sampling, checker=bench.pool, source_settings=rendering)
-    )
+    how: dict[str, Any] = {"source_settings": bench.local_settings, "device": bench.device}
+    return bench.voting(PadShot(student, bench.prompt(STUDENT), bench.exam.sampling, checker=bench.pool, **how))
 
 
 def lesson_examples(bench: Bench, student: Student, rows: Sequence[Rationale], released: bool) -> Built:

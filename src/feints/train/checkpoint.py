@@ -157,6 +157,16 @@ def load_random_state(state: dict[str, Any]) -> None:
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
 
 
+@contextmanager
+def generators_left_alone() -> Iterator[None]:
+    """Whatever is drawn inside, the caller's random numbers go on as if it had not been."""
+    before = random_state()
+    try:
+        yield
+    finally:
+        load_random_state(before)
+
+
 def _bytes(state: Tensor) -> bytes:
     return state.cpu().numpy().tobytes()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from feints.train.attention import restore_attention, texts_stay_apart, use_pack
 from feints.train.batch import Batcher, Step, Units
 from feints.train.checkpoint import (
     Progress,
+    generators_left_alone,
     is_sharded,
     load_optimizer_state,
     load_random_state,
@@ -38,9 +39,9 @@ from feints.train.head import inner_model
 from feints.train.losses import Loss
 from feints.train.mean import mean_tensors
 from feints.train.metrics import FitResult, MetricsFile, StepReport, Sums, TrainProgress, readable
-from feints.train.optimizer import make_optimizer
+from feints.train.optimizer import hold_as_before, hold_in_full, make_optimizer
 from feints.train.rows import Layout, Rows
-from feints.train.settings import TrainSettings
+from feints.train.settings import TrainSettings, deciding
 from feints.train.sharding import gathered, skeleton
 from feints.train.student import Student
 from feints.train.trackers import make_accelerator
@@ -63,7 +64,8 @@ def fit(
 ) -> FitResult:
     """Train `student` in place; `folder` gets metrics, checkpoints and the kept weights.
 
-    `device` "cpu" keeps it off a GPU that is there; otherwise Accelerate chooses, a GPU before the processor.
+    `device` is a GPU, or "cpu", which keeps it off a GPU that is there; None lets Accelerate choose, a GPU before the
+    processor. What learns is held in float32 meanwhile and left in the precision it came in.
 
     Called again with the same arguments after a crash, it goes on where the newest checkpoint in `folder` stands, and
     ends bit for bit where an uninterrupted run ends. Called again after the end, it only loads the kept weights.
@@ -77,21 +79,11 @@ def fit(
     """
     student.check([*examples, *validation])
     with ExitStack() as stack:
-        stack.enter_context(_generators_left_alone())
+        stack.enter_context(generators_left_alone())
         stack.callback(AcceleratorState._reset_state, False)
         run = _Run(student, examples, validation, loss, settings, folder, device)
         stack.callback(run.close)
         return run.fit(on_step, show_progress)
-
-
-@contextmanager
-def _generators_left_alone() -> Iterator[None]:
-    """Whatever the run draws, the caller's random numbers go on as if it had not."""
-    before = random_state()
-    try:
-        yield
-    finally:
-        load_random_state(before)
 
 
 class _Run:
@@ -112,13 +104,16 @@ class _Run:
         layout = self._layout()
         self.batcher = Batcher(examples, layout)
         self.validation = Batcher(validation, layout) if validation else None
+        self._dtypes = hold_in_full(student.model)
         self._skeleton = skeleton(student.model) if self.accelerator.distributed_type == "FSDP" else None
         optimizer = make_optimizer(student.model, settings, sharded=self._skeleton is not None)
         self.model, self.optimizer = self.accelerator.prepare(student.model, optimizer)
         self._held = self.model if is_sharded(self.model) else student.model
         self.epochs = self._count_steps()
         self.steps = sum(self.epochs)
-        kept = settings.model_dump(exclude={"log_steps", "checkpoint_seconds", "checkpoint_steps", "trackers"})
+        kept = deciding(settings).model_dump(
+            exclude={"log_steps", "checkpoint_seconds", "checkpoint_steps", "trackers"}
+        )
         self.progress = Progress(
             fingerprint=content_hash(
                 kept,
@@ -141,7 +136,8 @@ class _Run:
             rows = "packed" if self._can_pack() else "padded"
         elif self.settings.rows == "packed":
             raise SettingsError("an encoder-decoder cannot be packed; set rows: padded")
-        pad = config.pad_token_id if self.student.seq2seq else 0 if config.pad_token_id else 1
+        pad = config.get_text_config(decoder=True).pad_token_id
+        pad = pad if self.student.seq2seq else 0 if pad else 1
         return Layout(
             rows=rows, micro_tokens=self.settings.micro_tokens, seq2seq=self.student.seq2seq, pad_id=pad, start_id=start
         )
@@ -181,6 +177,7 @@ class _Run:
             self.student.model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             restore_attention(inner_model(self.student.model))
         self.student.model.zero_grad(set_to_none=True)
+        hold_as_before(self.student.model, self._dtypes)
         self.student.model.eval()
 
     # -------------------------------------------------------------------------------------------------- the loop

@@ -1,8 +1,8 @@
-"""The optimiser over what learns: AdamW, or Muon for the hidden matrices of a student trained whole."""
+"""The optimiser over what learns, which it holds in float32: AdamW, or Muon for hidden matrices of a whole student."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 
@@ -29,6 +29,24 @@ def make_optimizer(model: torch.nn.Module, settings: TrainSettings, *, sharded: 
     return torch.optim.AdamW(
         groups, lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon, fused=not sharded
     )
+
+
+def hold_in_full(model: torch.nn.Module) -> dict[str, torch.dtype]:
+    """Put what learns into float32, where steps smaller than a digit of bfloat16 add up; what it was in, by name."""
+    before = {
+        name: parameter.dtype
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16)
+    }
+    hold_as_before(model, dict.fromkeys(before, torch.float32))
+    return before
+
+
+def hold_as_before(model: torch.nn.Module, dtypes: Mapping[str, torch.dtype]) -> None:
+    """Put the parameters of these names into these precisions; those that are shared stay shared."""
+    for name, parameter in model.named_parameters():
+        if name in dtypes:
+            parameter.data = parameter.data.to(dtypes[name])
 
 
 def _decayed_and_not(learning: list[torch.nn.Parameter], decay: float) -> list[dict[str, object]]:

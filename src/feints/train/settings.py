@@ -35,7 +35,7 @@ class StudentSettings(BaseModel):
     chat: bool | None = None
     """Use the tokenizer's chat template: true, false, or null for `where it has one`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision the weights are held in; the precision of the arithmetic is a training setting."""
+    """Precision the weights are held and examined in; those that learn are in float32 while they do."""
     adapter: AdapterSettings = AdapterSettings()
     """What is trained."""
     gradient_checkpointing: bool = False
@@ -80,14 +80,14 @@ class TrainSettings(BaseModel):
     clip_norm: float | None = Field(default=None, gt=0)
     """Gradients of larger norm are scaled down to it; null for never."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the arithmetic; sums, losses and the optimiser stay in float32."""
+    """Precision of the arithmetic; sums, losses, the optimiser and the weights that learn stay in float32."""
     best: Literal["loss", "right", "last"] = "loss"
     """Which epoch is kept where there are validation examples: least loss, most probable right targets, or the last."""
     average_epochs: int = Field(default=1, ge=1)
     """The kept weights are the mean of those after so many last epochs (of LoRA, of either factor), whatever `best`
     says; 1 for no mean."""
     seed: int = Field(default=0, ge=0)
-    """Of data order and dropout."""
+    """Of data order and dropout; a recipe lists its training seeds in `seeds`."""
     log_steps: int = Field(default=10, ge=1)
     """Steps between two lines of metrics, which are means over those steps."""
     checkpoint_seconds: float = Field(default=300.0, gt=0)
@@ -125,3 +125,9 @@ class TrainSettings(BaseModel):
         done = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
         left = 1.0 - done if self.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
         return peak * (self.floor + (1.0 - self.floor) * left)
+
+
+def deciding(settings: TrainSettings) -> TrainSettings:
+    """The settings with those at their defaults that leave every gradient as it is: such runs learn the same."""
+    usual = {name: TrainSettings.model_fields[name].default for name in ("micro_tokens", "log_steps")}
+    return settings.model_copy(update=usual)
