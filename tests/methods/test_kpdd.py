@@ -17,6 +17,7 @@ from feints.bench import Bench
 from feints.curate.choice import choose
 from feints.curate.examples import answer_text, build_examples
 from feints.curate.keypoints import KeyPoints, accept, accept_all, one_text, read_fields, unseen_figures
+from feints.curate.settings import CurateSettings
 from feints.curate.stages import filling, stage_examples
 from feints.evaluate.chained import Chain, Link
 from feints.evaluate.solver import OneShot, load_solver
@@ -350,6 +351,16 @@ def test_an_encoder_decoder_learns_every_stage(tiny: ModuleType, student_folder:
 
 
 @pytest.mark.slow
+def test_a_run_that_keeps_hidden_reasoning_is_told_that_no_stage_learns_it(
+    tiny: ModuleType, talker: Path, tmp_path: Path
+) -> None:
+    for thinking in ("drop", "keep"):
+        curate = CurateSettings(validation=0.15, thinking=thinking)
+        with tiny.tiny_bench(tmp_path, talker, curate=curate) as bench:
+            kpdd.distil(bench, kpdd.Config(stages=1))
+        assert any("curate.thinking" in notice for notice in bench.notices) is (thinking == "keep")
+
+
 def test_the_control_takes_the_steps_of_the_student_that_solves(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
     for sharing, factor in (("separate", 1), ("single", 3)):
         config = kpdd.Config(sharing=sharing)

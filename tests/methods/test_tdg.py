@@ -206,6 +206,8 @@ def test_as_released_changes_what_is_not_given() -> None:
     names = [nce.arm(nce.Config(offset=c0, per=per))[0] for per in ("sequence", "token", "one") for c0 in (0.0, 0.5)]
     names += [file.arm(file.Config(profile="as_released"))[0] for file in (nat, nce)]
     names += [asc.arm(asc.Config(body=body, raw_keys=raw))[0] for body in ("pretrained", "scratch") for raw in (0, 1)]
+    said = {asc.arm(asc.Config(slope=slope, samples=7))[1] for slope in (0.0, 1.0)}
+    assert all("exam.votes" in words and "7 where" in words for words in said), "a vote of the exam goes first"
     assert len(set(names)) == 11, "every weight has a name of its own, and plain self-distillation has no offset"
 
 
@@ -213,8 +215,10 @@ def test_as_released_changes_what_is_not_given() -> None:
 
 
 def test_the_ranker_is_trained_on_both_authors_and_checked_on_held_back_problems(here: Any) -> None:
-    with here(exam=ExamSettings(max_tokens=24)) as bench:
+    with here(exam=ExamSettings(max_tokens=24, top_p=0.9)) as bench:
         solver = asc.distil(bench, asc.Config(own=2, epochs=2, samples=4))
+        own = [how for how in bench.sampled.values() if how.n == 2]
+        assert [how.sampling().top_p for how in own] == [solver.inner.sampling.top_p] == [0.9]
         assert isinstance(solver, AdaptiveVote) and solver.ranker is not None
         lesson = bench.fits[-1].lesson
         tables = {entry["label"]: path for path, entry in bench.run.outputs("1_rationales")}

@@ -13,7 +13,8 @@ than the student's context, it is solved without them. 4) Failed programs count 
 see method etd. 5) Solutions are compared as any other answer of the form is, to less than 1e-3 for executed ones.
 6) Solutions may also be equations (eot) or constraints (sat). 7) Words and programs share core question and information
 where the teacher is asked in three calls (KPDD-A6: the first two are the same and paid once); in one call each reply
-has its own. 8) Key points that state an answer are rejected with the rest of the reply.
+has its own. 8) Key points that state an answer are rejected with the rest of the reply. 9) Hidden reasoning covers all
+fields of a reply at once, so no stage learns it, whatever curate.thinking says; a run that keeps it is told so.
 
 Control: the same accepted replies, the solution alone is learnt from the question alone (CoTD, PoTD), at equal steps of
 the student that solves.
@@ -135,6 +136,8 @@ class Config(UnreleasedSettings):
 def distil(bench: Bench, config: Config) -> Solver:
     """Ask for key points and solutions, keep what is right and grounded, learn stage by stage, answer by the chain."""
     require(Form(config.form))
+    if bench.curate.thinking == "keep":
+        bench.notices.append("kpdd: hidden reasoning belongs to no single stage and is not learnt (curate.thinking)")
     chosen, points = accepted(bench, config)
     stages = stages_of(bench, config)
     students: dict[str, Path] = {}
