@@ -207,6 +207,16 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_paid(
     assert "device 'nowhere' cannot be used here" in said and not (tmp_path / "run/1_rationales").exists()
 
 
+def test_what_would_fail_in_any_arm_is_refused_before_the_first_one_pays(
+    refused: Refused, small_recipe: Path, tmp_path: Path
+) -> None:
+    lora = "student.adapter={kind: lora, modules: [q_projj]}"
+    within = "baselines=[{name: fdd, inner: {name: potd}}]"
+    for setting, words in ((lora, "no module called q_projj"), (within, "another question than the plain one")):
+        said = refused("run", small_recipe, "--out", tmp_path / "run", *sets(setting))
+        assert words in said and not (tmp_path / "run/1_rationales").exists()
+
+
 def test_places_that_cannot_be_written(refused: Refused, small_recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text('{"text": "a", "gold": "1", "x": {"y": ["2"]}}')
     assert "Not a directory; choose another --out" in refused("run", small_recipe, "--out", tmp_path / "file" / "run")

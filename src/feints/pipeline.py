@@ -10,7 +10,9 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
+from feints import methods
 from feints.bench import Bench
+from feints.bench.rounds import made_by
 from feints.errors import DataError, UnknownNameError
 from feints.evaluate.adaptive_vote import AdaptiveVote
 from feints.evaluate.error_kinds import JUDGE
@@ -36,6 +38,7 @@ from feints.report.card import model_card
 from feints.report.gather import gather
 from feints.report.page import render_page
 from feints.runs import RunFolder, Stored, atomic, storage_errors
+from feints.train.admission import check_student
 from feints.verify.fingerprint import code_hash
 from feints.verify.pool import CheckerPool
 
@@ -63,6 +66,7 @@ def _run(recipe: Recipe, run: RunFolder, console: Console) -> Path:
     local = with_student_folder(recipe)
     with open_ledger(recipe, out) as ledger, CheckerPool() as pool:
         identity = weights_identity(Path(local.student.model))
+        check_arms(local)
         bench = open_bench(local, run, problems, ledger, pool, console, student_identity=identity)
         arms = distil_and_examine(local, bench, problems)
         bench.notices.extend(unused_prompts(bench))
@@ -83,6 +87,18 @@ def _run(recipe: Recipe, run: RunFolder, console: Console) -> Path:
     page = out / "6_report" / "index.html"
     write_whole(page, render_page(contents))
     return page
+
+
+def check_arms(recipe: Recipe) -> None:
+    """Refuse what would fail in any arm before the first of them pays.
+
+    Raises:
+        FeintsError: a method trains by another one that it cannot, or the student cannot learn or be examined.
+    """
+    arms = arms_of(recipe)
+    for arm in arms:
+        methods.asked(arm.method, arm.config, 0)  # which reads the settings of a method inside another
+    check_student(recipe.student, [arm.name for arm in arms if made_by(arm.method, arm.config).causal])
 
 
 def profile_of(recipe: Recipe) -> str:

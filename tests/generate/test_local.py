@@ -13,9 +13,10 @@ import pytest
 import torch
 from tests.generate.small_models import BUILDERS, CONTEXT, SEQ2SEQ, build
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from feints.errors import StudentError
+from feints.generate.anatomy import cache_bytes_per_token
 from feints.generate.ledger import Ledger
 from feints.generate.local import LocalSettings, LocalSource
 from feints.generate.rendering import Renderer
@@ -182,6 +183,19 @@ def test_less_memory_means_fewer_rows_and_the_same_texts() -> None:
     )
     assert 1 <= narrow._width([narrow._row(request) for request in requests]) < 10
     assert complete_all(narrow, requests) == complete_all(source(), requests)
+
+
+def test_room_for_keys_is_reckoned_layer_by_layer_where_heads_differ() -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+    layers = {"num_key_value_heads": 2, "head_dim": 8, "global_head_dim": 16, "hidden_size_per_layer_input": 0}
+    kinds = ["sliding_attention", "sliding_attention", "full_attention"]
+    config = AutoConfig.for_model("gemma4_text", vocab_size=60, layer_types=kinds, sliding_window=6, **sizes, **layers)
+    model = AutoModelForCausalLM.from_config(config)
+    heads = [layer.num_key_value_heads * layer.head_dim for layer in config.per_layer_config[:]]
+    assert len(set(heads)) > 1
+    assert cache_bytes_per_token(model) == 2 * sum(heads) * 4
+    alike = build("llama grouped")
+    assert cache_bytes_per_token(alike) == 2 * (2 * 2 * 8) * alike.dtype.itemsize
 
 
 def test_who_answers_depends_on_weights_rendering_and_precision() -> None:

@@ -11,6 +11,10 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BartConfig,
+    BartForConditionalGeneration,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -69,6 +73,18 @@ def make_model(family: str, dropout: float = 0.0) -> Any:
     if family == "gpt2":
         drop = {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
         return GPT2LMHeadModel(GPT2Config(**small, n_embd=32, n_layer=2, n_head=4, n_positions=128, **drop))
+    if family == "bart":
+        layers = {f"{side}_{what}": 2 for side in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+        widths = {"encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "d_model": 32, "max_position_embeddings": 128}
+        drops = {"dropout": dropout, "decoder_start_token_id": 0, "forced_eos_token_id": None}
+        return BartForConditionalGeneration(BartConfig(**small, **layers, **widths, **drops))
+    if family == "gemma3":
+        text = {**small, **sizes, "model_type": "gemma3_text", "head_dim": 8, "sliding_window": 6}
+        sees = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        marks = {"boi_token_index": 94, "eoi_token_index": 95, "image_token_id": 96, "mm_tokens_per_image": 4}
+        vision = {**sees, "image_size": 28, "patch_size": 14}
+        config = AutoConfig.for_model("gemma3", text_config=text, vision_config=vision, **marks)
+        return AutoModelForCausalLM.from_config(config)
     config = T5Config(
         **small, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, dropout_rate=dropout, decoder_start_token_id=0
     )

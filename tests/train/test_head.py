@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
+from feints.errors import StudentError
 from feints.train import head as head_file
 from feints.train.batch import Batcher
 from feints.train.losses import token_nll, weighted_nll
@@ -48,6 +49,24 @@ def _soft_capped() -> Any:
 
 def _squares(model: Any, batch: Any, counts: Any) -> dict[str, torch.Tensor]:
     return {"squares": (token_nll(model, batch) ** 2).sum() / counts.target_tokens}
+
+
+def _mean_nll(parts: list[tuple[torch.Tensor, torch.Tensor, Any]]) -> torch.Tensor:
+    return -sum((logps * weights).sum() for logps, weights, _ in parts) / sum(len(e.target_ids) for *_, e in parts)
+
+
+def test_a_bias_of_zeros_on_the_logits_is_no_hindrance_and_any_other_is_refused(
+    make_student: Any, make_examples: Any, step_gradients: Any, naive_gradients: Any, assert_same: Any
+) -> None:
+    student = make_student("bart")
+    examples = make_examples(student, 6)
+    found = step_gradients(student, examples, weighted_nll(), rows="padded")
+    assert_same(found, naive_gradients(student, examples, _mean_nll))
+    assert student.model.final_logits_bias.shape == (1, WORDS)
+    biased = make_student("bart")
+    biased.model.final_logits_bias[0, 5] = 1.0
+    with pytest.raises(StudentError, match="final_logits_bias"):
+        step_gradients(biased, examples, weighted_nll(), rows="padded")
 
 
 @pytest.mark.parametrize(

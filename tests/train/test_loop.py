@@ -294,6 +294,14 @@ def test_bf16_arithmetic_keeps_float32_weights(make_student, make_examples, tmp_
     assert result.loss == pytest.approx(again.loss, rel=0.05)
 
 
+def test_a_model_of_several_kinds_of_input_learns_texts(make_student, make_examples, tmp_path):
+    student = make_student("gemma3")
+    examples = make_examples(student, 8)
+    fit(student, examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+    rows = _lines(tmp_path / "metrics.jsonl")
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
 def test_a_half_precision_student_learns_steps_smaller_than_its_digits(make_student, make_examples, tmp_path):
     """Beside the same weights in float32: equal losses, and the weights come back in the precision they came in."""
     losses = {}

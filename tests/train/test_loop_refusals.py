@@ -36,6 +36,18 @@ def test_longer_than_the_context(make_student, make_examples, tmp_path):
         fit(student, [long], weighted_nll(), SETTINGS, tmp_path, show_progress=False)
 
 
+def test_longer_than_a_side_of_an_encoder_decoder_with_positions(make_student, make_examples, tmp_path):
+    student = make_student("bart")
+    (example,) = make_examples(student, 1)
+    target = len(example.target_ids)
+    fits, long = (
+        replace(example, prompt_ids=(5,) * prompt, weights=(0.0,) * prompt + (1.0,) * target) for prompt in (128, 129)
+    )
+    student.check([fits])
+    with pytest.raises(StudentError, match=r"prompt 129 .* 128 fit on either side"):
+        fit(student, [long], weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+
+
 def test_a_step_with_nothing_to_learn(make_student, make_examples, tmp_path):
     student = make_student()
     examples = [replace(e, weights=(0.0,) * len(e.weights)) for e in make_examples(student, 4)]

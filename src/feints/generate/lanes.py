@@ -14,13 +14,12 @@ import torch
 from transformers import Cache, DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import DynamicLayer
 
-from feints.errors import StudentError
+from feints.generate.anatomy import context_of, decoder_start, groups_heads, require_attention
 
 _HEADROOM = 128
 """Steps for which columns are made at a time beyond those in use."""
 _SHARE = 4
 """Most texts in a lane: each reads the columns of all, so more would cost more arithmetic than they save reading."""
-_PLAIN_ATTENTION = {"full_attention", "sliding_attention"}
 
 
 class Lanes(Protocol):
@@ -52,37 +51,17 @@ class Lanes(Protocol):
         ...
 
 
-def context_of(model: Any) -> int | None:
-    """Most tokens the model can hold, prompt and completion together; None where positions are relative."""
-    config = model.config.get_text_config(decoder=True)
-    length = getattr(config, "max_position_embeddings", None)
-    return int(length) if isinstance(length, int) and length > 0 else None
-
-
-def cache_bytes_per_token(model: Any) -> int:
-    """Upper bound of the key and value bytes one token of one row takes."""
-    config = model.config.get_text_config(decoder=True)
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)
-
-
 def open_lanes(model: Any, texts: int, pad: int, *, seq2seq: bool, samples: int = 1) -> Lanes:
     """Empty lanes for `texts` texts side by side, `samples` of a prompt in turn (see `decode`).
 
     Raises:
         StudentError: the model keeps a state that cannot be shared or dropped row by row.
     """
+    require_attention(model.config)
     config = model.config.get_text_config(decoder=True)
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds - _PLAIN_ATTENTION:
-        raise StudentError(
-            f"{model.config.model_type} has layers of kind {', '.join(sorted(kinds - _PLAIN_ATTENTION))}, whose state "
-            "the local decoder cannot keep; serve the model with vLLM and name its endpoint as the source"
-        )
     if seq2seq:
         return _SeqToSeqLanes(model, texts, pad)
-    share = max(1, min(samples, texts, _SHARE)) if _takes_whole_masks(model) and not _groups_heads(config) else 1
+    share = max(1, min(samples, texts, _SHARE)) if _takes_whole_masks(model) and not groups_heads(config) else 1
     return _CausalLanes(model, -(-texts // share), pad, share)
 
 
@@ -95,12 +74,6 @@ def _takes_whole_masks(model: Any) -> bool:
         and getattr(config, "sliding_window", None) is None
         and "position_ids" in inspect.signature(model.forward).parameters
     )
-
-
-def _groups_heads(config: Any) -> bool:
-    """Whether heads share keys: transformers then copies them per head as soon as a lane has several new tokens."""
-    heads = int(config.num_attention_heads)
-    return int(getattr(config, "num_key_value_heads", None) or heads) != heads
 
 
 class _Window:
@@ -312,15 +285,7 @@ class _SeqToSeqLanes:
     def __init__(self, model: Any, rows: int, pad: int) -> None:
         self.rows = rows
         self._model, self._pad, self._device = model, pad, model.device
-        start = getattr(model.config, "decoder_start_token_id", None)
-        if start is None:
-            start = getattr(model.generation_config, "decoder_start_token_id", None)
-        if start is None:
-            raise StudentError(
-                f"{model.config.model_type} names no decoder_start_token_id, so its decoder cannot begin; set it in "
-                "the model's config.json"
-            )
-        self._start = int(start)
+        self._start = decoder_start(model)
 
     def open(self, slots: Sequence[int], prompts: Sequence[tuple[int, ...]]) -> torch.Tensor:
         """See `Lanes.open`; opens all lanes at once."""

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from feints.errors import StudentError
+from feints.generate.anatomy import cache_bytes_per_token, context_of
 from feints.generate.decode import Decoded, Manner, Row, decode, samples_a_prompt
-from feints.generate.lanes import cache_bytes_per_token, context_of, open_lanes
+from feints.generate.lanes import open_lanes
 from feints.generate.rendering import Renderer
 from feints.generate.source import Completion, Request, Sampling, Usage
 from feints.generate.weights import load_weights

@@ -146,11 +146,8 @@ def load_weights(path_or_id: str | Path, *, dtype: str = "float32", device: str 
         raise StudentError(f"dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
     folder = local_folder(path_or_id)
     identity = weights_identity(folder)
+    config = load_config(folder)
     with quiet_transformers():
-        try:
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        except (OSError, ValueError, KeyError) as error:
-            raise StudentError(f"{folder} has no configuration transformers can read: {_first_line(error)}") from error
         tokenizer = load_tokenizer(folder)
         seq2seq = bool(config.is_encoder_decoder)
         loader = AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM
@@ -162,6 +159,33 @@ def load_weights(path_or_id: str | Path, *, dtype: str = "float32", device: str 
             raise StudentError(f"the weights in {folder} cannot be loaded: {_first_line(error)}") from error
     model.eval()
     return Weights(model=model.to(device), tokenizer=tokenizer, seq2seq=seq2seq, identity=identity)
+
+
+def load_config(folder: Path) -> Any:
+    """The configuration in `folder`.
+
+    Raises:
+        StudentError: there is none, or transformers does not know its kind.
+    """
+    with quiet_transformers():
+        try:
+            return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        except (OSError, ValueError, KeyError) as error:
+            raise StudentError(f"{folder} has no configuration transformers can read: {_first_line(error)}") from error
+
+
+def shape_of(config: Any) -> Any:
+    """The model of a configuration without numbers: its modules by name, made at once and in no memory.
+
+    Raises:
+        StudentError: transformers cannot make it a model that writes.
+    """
+    loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    with torch.device("meta"), quiet_transformers():
+        try:
+            return loader.from_config(config)
+        except (ValueError, KeyError) as error:
+            raise StudentError(f"{config.model_type} is no model that writes: {_first_line(error)}") from error
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -16,10 +16,11 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
+from feints.generate.anatomy import decoder_start, padding_of
 from feints.records import Example
 from feints.train.assistants import teacher_beside
 from feints.train.batch import Batch, Batcher, Counts
-from feints.train.head import head_of
+from feints.train.head import head_of, inner_model
 from feints.train.integrate import Mode, set_mode
 from feints.train.losses import Loss, per_token, target_hidden, target_logits
 from feints.train.rows import Layout
@@ -220,9 +221,8 @@ def _log_probabilities(logits: Tensor, temperature: float) -> Tensor:
 
 
 def _padded(student: Student, micro_tokens: int) -> Layout:
-    config = student.model.config
-    pad = (config.pad_token_id or 0) if student.seq2seq else 0
-    start = getattr(config, "decoder_start_token_id", None) or 0
+    pad = (padding_of(student.model.config) or 0) if student.seq2seq else 0
+    start = decoder_start(inner_model(student.model)) if student.seq2seq else 0
     return Layout(rows="padded", micro_tokens=micro_tokens, seq2seq=student.seq2seq, pad_id=pad, start_id=start)
 
 

@@ -15,6 +15,8 @@ from feints.errors import StudentError
 
 PIECE_ELEMENTS = 1 << 23
 """Most logits held at a time (32 MiB in float32)."""
+BIAS = "final_logits_bias"
+"""Buffer that encoder-decoders of BART's kind add to their logits."""
 
 
 class Head:
@@ -235,7 +237,7 @@ def through_head(model: Any, inputs: dict[str, Any], function: Callable[[Tensor,
     before = module.forward
     module.forward = instead
     try:
-        with _without_cap(inner.config, tail):
+        with _without_cap(inner.config, tail), _without_bias(inner):
             output = model(**inputs, use_cache=False)
     finally:
         if had:
@@ -267,6 +269,20 @@ def _without_cap(config: Any, tail: _Tail) -> Iterator[None]:
         config.final_logit_softcapping = tail.cap
 
 
+@contextmanager
+def _without_bias(inner: Any) -> Iterator[None]:
+    """BART and its kin add a row as wide as the vocabulary, zero in nearly all of them (`_tail` refuses the rest)."""
+    bias = getattr(inner, BIAS, None)
+    if bias is None:
+        yield
+        return
+    setattr(inner, BIAS, bias[:, :1])
+    try:
+        yield
+    finally:
+        setattr(inner, BIAS, bias)
+
+
 def _cap_config(config: Any) -> Any:
     return config if getattr(config, "final_logit_softcapping", None) is not None else config.get_text_config()
 
@@ -279,6 +295,12 @@ def _tail(inner: Any) -> _Tail:
     module = inner.get_output_embeddings()
     if module is None:
         raise StudentError(f"{type(inner).__name__} has no output head, so it cannot learn to write")
+    bias = getattr(inner, BIAS, None)
+    if bias is not None and bool(bias.any()):
+        raise StudentError(
+            f"{type(inner).__name__} adds {BIAS} to its logits, and training would leave it out; take a student whose "
+            f"{BIAS} is zero"
+        )
     cap = getattr(_cap_config(inner.config), "final_logit_softcapping", None)
     tail = _Tail(None if cap is None else float(cap), 1.0)
     probe = torch.tensor([-3.0, -0.5, 0.25, 1.0, 20.0])
@@ -289,7 +311,7 @@ def _tail(inner: Any) -> _Tail:
     training = inner.training
     inner.eval()
     try:
-        with torch.no_grad(), _without_cap(inner.config, tail):
+        with torch.no_grad(), _without_cap(inner.config, tail), _without_bias(inner):
             seen = inner(**inputs, use_cache=False).logits.float().cpu()
     finally:
         del module.forward

@@ -15,6 +15,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from feints.errors import DataError, SettingsError, StudentError
+from feints.generate.anatomy import decoder_start, padding_of
 from feints.records import Example, content_hash
 from feints.train.attention import restore_attention, texts_stay_apart, use_packed_attention
 from feints.train.batch import Batcher, Step, Units
@@ -130,14 +131,14 @@ class _Run:
 
     def _layout(self) -> Layout:
         config = self.student.model.config
-        start = getattr(config, "decoder_start_token_id", None) or 0
+        start = decoder_start(inner_model(self.student.model)) if self.student.seq2seq else 0
         rows: Rows = "padded"
         if not self.student.seq2seq and self.settings.rows != "padded":
             rows = "packed" if self._can_pack() else "padded"
         elif self.settings.rows == "packed":
             raise SettingsError("an encoder-decoder cannot be packed; set rows: padded")
-        pad = config.get_text_config(decoder=True).pad_token_id
-        pad = pad if self.student.seq2seq else 0 if pad else 1
+        pad = padding_of(config)
+        pad = pad or 0 if self.student.seq2seq else 0 if pad else 1
         return Layout(
             rows=rows, micro_tokens=self.settings.micro_tokens, seq2seq=self.student.seq2seq, pad_id=pad, start_id=start
         )

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from feints.errors import SettingsError
+from feints.generate.anatomy import padding_of
 from feints.records import Example, Role
 from feints.train.batch import Batch, Batcher, Counts
 from feints.train.losses import Loss, Pooling, last_hidden, per_token, token_nll
@@ -98,7 +99,7 @@ def _filled_up(example: Example, longest: int, pad: int) -> Example:
 
 def _pad_id(model: Any) -> int:
     config = model.module.config if hasattr(model, "module") else model.config
-    return int(config.pad_token_id or 0)
+    return padding_of(config) or 0
 
 
 def _tell(model: Any, batch: Batch, own: Batch, trios: Batch) -> None:

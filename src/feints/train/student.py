@@ -14,6 +14,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
 
 from feints.errors import SettingsError, StorageError, StudentError
+from feints.generate.anatomy import context_of
 from feints.generate.rendering import Renderer
 from feints.generate.source import Message
 from feints.generate.weights import load_weights, local_folder, quiet_transformers
@@ -75,22 +76,11 @@ class Student:
         """Freeze every weight and add trainable low-rank additions, which start as zero.
 
         Raises:
-            StudentError: the model has no module of a name asked for.
+            StudentError: the model has no module of a name asked for, or shares its weights with another.
         """
         modules: str | list[str] = "all-linear" if adapter.modules == "linear" else list(adapter.modules)
         if isinstance(modules, list):
-            present = {path.rpartition(".")[2] for path, _ in self.model.named_modules()}
-            unknown = [module for module in modules if module.rpartition(".")[2] not in present]
-            if unknown:
-                linear = {
-                    path.rpartition(".")[2]
-                    for path, module in self.model.named_modules()
-                    if isinstance(module, torch.nn.Linear)
-                }
-                raise StudentError(
-                    f"the student has no module called {', '.join(unknown)}; its linear layers are "
-                    f"{', '.join(sorted(linear))}"
-                )
+            require_modules(self.model, modules)
         config = LoraConfig(
             r=adapter.rank,
             lora_alpha=adapter.alpha,
@@ -110,10 +100,12 @@ class Student:
 
     @property
     def context(self) -> int | None:
-        """Longest sequence the model can read, in tokens; None where it has no limit."""
-        config = self.model.config
+        """Longest sequence the model can read, in tokens, of an encoder-decoder on either side; None: no limit."""
+        if self.seq2seq:  # T5 has no positions, and a name for their number all the same
+            return context_of(self.model)
+        config = self.model.config.get_text_config()
         limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-        return None if self.seq2seq or limit is None else int(limit)
+        return None if limit is None else int(limit)
 
     def example(
         self,
@@ -157,12 +149,12 @@ class Student:
                     f"example {example.id!r} was made with another tokenizer or chat setting "
                     f"({example.tokenizer_hash[:8]}, the student's is {wanted[:8]}); make the examples again with it"
                 )
-            length = len(example.prompt_ids) + len(example.target_ids)
-            if limit is not None and length > limit:
+            prompt, target = len(example.prompt_ids), len(example.target_ids)
+            if limit is not None and (max(prompt, target) if self.seq2seq else prompt + target) > limit:
                 raise StudentError(
-                    f"example {example.id!r} is longer than the student's context: prompt {len(example.prompt_ids)} + "
-                    f"target {len(example.target_ids)} tokens, {limit} fit; set curate.max_tokens to {limit}, which "
-                    "leaves such examples out, or shorten the prompt"
+                    f"example {example.id!r} is longer than the student's context: prompt {prompt} + target {target} "
+                    f"tokens, {limit} fit{' on either side' if self.seq2seq else ''}; set curate.max_tokens to "
+                    f"{limit}, which leaves such examples out, or shorten the prompt"
                 )
 
     # ------------------------------------------------------------------------------------------------------ on disk
@@ -213,6 +205,33 @@ class Student:
             if type(error) is Exception and "os error" in str(error):
                 raise OSError(str(error)) from error
             raise
+
+
+def require_modules(model: Any, modules: Sequence[str]) -> None:
+    """Refuse names of modules to which no addition can be made; `model` may be one without numbers.
+
+    Raises:
+        StudentError: the model has no module of a name asked for, or shares its weights with another.
+    """
+    named = {path: path.rpartition(".")[2] for path, _ in model.named_modules()}
+    unknown = [module for module in modules if module.rpartition(".")[2] not in named.values()]
+    if unknown:
+        kinds = {path: type(module).__name__ for path, module in model.named_modules()}
+        linear = {named[path] for path, kind in kinds.items() if kind in ("Linear", "Conv1D")}
+        raise StudentError(
+            f"the student has no module called {', '.join(unknown)}; its linear layers are {', '.join(sorted(linear))}"
+        )
+    owners: dict[int, list[str]] = {}
+    for path, parameter in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), []).append(path.removesuffix(".weight").rpartition(".")[2])
+    wanted = {module.rpartition(".")[2] for module in modules}
+    for names in owners.values():
+        if len(set(names)) > 1 and wanted & set(names):
+            raise StudentError(
+                f"student.adapter.modules names {', '.join(sorted(wanted & set(names)))}, but this student's "
+                f"{' and '.join(sorted(set(names)))} are one matrix (tie_word_embeddings), so that an addition to one "
+                "could not be merged without changing the other; leave it out, or train with adapter kind: full"
+            )
 
 
 def merged_copy(model: Any) -> Any:
