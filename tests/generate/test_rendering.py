@@ -190,6 +190,32 @@ def test_earlier_thinking_is_stripped_by_the_template_and_the_last_one_learnt(by
     assert target == "<think>\n7 + 8\n</think>\n\n15<|end|>"
 
 
+THINKING = (
+    "{% for m in messages %}{% set content = m['content'] %}"
+    "{% if '</think>' in content %}{% set content = content.split('</think>')[-1] %}{% endif %}"
+    "{% if m['role'] == 'user' %}<|start|>{{ content }}{% else %}<|turn|>REASONING{{ content }}</s>{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|turn|><think>\n{% endif %}"
+)
+REASONING = "{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}"
+
+
+@pytest.mark.parametrize("written", ["", REASONING])
+def test_reasoning_that_the_prompt_opens_is_closed_once_and_not_opened_again(written, byte_level):
+    """As the templates of R1's students and of Qwen's thinking models do, without and with a place for reasoning."""
+    tokenizer = _tokenizer(byte_level, "base")
+    plain = Renderer(tokenizer).tokenizer_hash
+    tokenizer.chat_template = THINKING.replace("REASONING", written)
+    renderer = Renderer(tokenizer)
+    prompt = renderer.prompt_ids(CHAT[1:])
+    for thinking, between in (("7 is 3 + 4", "7 is 3 + 4"), ("", "")):
+        target = renderer.target_ids("So 7.", thinking)
+        whole = tokenizer.decode([*prompt, *target], skip_special_tokens=False)
+        assert whole.endswith(f"<|turn|><think>\n{between}\n</think>\n\nSo 7.</s>")
+        assert whole.count("<think>") == whole.count("</think>") == 1
+        assert renderer.decode(target) == ("So 7.", thinking)
+    assert renderer.tokenizer_hash != plain
+
+
 @pytest.mark.slow
 def test_demonstrations_look_like_what_is_learnt(byte_level):
     renderer = Renderer(_tokenizer(byte_level, "base"))

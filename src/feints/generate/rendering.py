@@ -82,7 +82,7 @@ class Renderer:
     def target_ids(self, text: str, thinking: str = "") -> tuple[int, ...]:
         """Ids of what is learnt; the last one ends the turn and is always there."""
         body = text.strip()
-        if thinking.strip():
+        if thinking.strip() or self.opens_thinking:  # what a prompt has opened is closed, also around nothing
             opening, closing = self._thinking_marks
             body = f"{opening}{thinking.strip()}{closing}{body}"
         ids = self._encode(body, special=False)
@@ -132,7 +132,8 @@ class Renderer:
             vocabulary["truncation"] = vocabulary["padding"] = None
         template = tokenizer.chat_template if self.chat else None
         special = {name: str(token) for name, token in sorted(tokenizer.special_tokens_map.items())}
-        return content_hash("renderer 1", vocabulary, special, template, self.chat, self.seq2seq)
+        opened = ["opens thinking"] * self.opens_thinking  # every other template keeps the hash it always had
+        return content_hash("renderer 1", vocabulary, special, template, self.chat, self.seq2seq, *opened)
 
     # ----------------------------------------------------------------------------------------------------- inside
 
@@ -184,9 +185,19 @@ class Renderer:
         return str(rendered)
 
     @cached_property
+    def opens_thinking(self) -> bool:
+        """Whether the template's generation prompt ends within hidden reasoning, which a target then begins with."""
+        return self.chat and self._render([{"role": "user", "content": "a"}], generation=True).rstrip().endswith(
+            OPENING
+        )
+
+    @cached_property
     def _thinking_marks(self) -> tuple[str, str]:
-        """What the template writes before and after hidden reasoning; the common marks where it has no say."""
-        fallback = (f"{OPENING}\n", f"\n{CLOSING}\n\n")
+        """What the template writes before and after hidden reasoning; the common marks where it has no say.
+
+        What the prompt ends in is not written again.
+        """
+        fallback = ("" if self.opens_thinking else f"{OPENING}\n", f"\n{CLOSING}\n\n")
         if not self.chat:
             return fallback
         question = {"role": "user", "content": "a"}
