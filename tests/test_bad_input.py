@@ -13,6 +13,7 @@ import pytest
 from feints.cli import main
 from feints.errors import StorageError
 from feints.evaluate.solver import OneShot
+from feints.recipe import load_recipe
 from feints.runs import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -103,6 +104,7 @@ def test_every_mistake_of_a_recipe_is_listed_at_once_with_its_line(refused: Refu
         "train:\n"
         "  epochs: many\n"
         "  lerning_rate: 1\n"
+        "  seed: 7\n"
         "exams: {}\n"
     )
     said = refused("run", path, *sets("sampling.n=0"))
@@ -113,11 +115,19 @@ def test_every_mistake_of_a_recipe_is_listed_at_once_with_its_line(refused: Refu
         8: "did you mean plain_cot",
         10: "train.epochs:",
         11: "did you mean learning_rate?",
-        12: "did you mean exam?",
+        13: "did you mean exam?",
     }.items():
         assert any(f"line {line}:" in part and words in part for part in said.splitlines()), (line, said)
     assert "--set sampling.n:" in said
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_seed_that_the_training_seeds_would_replace_is_refused(
+    refused: Refused, small_recipe: Path, tmp_path: Path
+) -> None:
+    said = refused("run", small_recipe, "--out", tmp_path / "run", *sets("train.seed=7"))
+    assert "train" in said and "set seeds: [7]" in said
+    load_recipe(small_recipe, ["train.seed=0"])  # as recipe.yaml of a run says
 
 
 @pytest.mark.parametrize(

@@ -79,3 +79,16 @@ def test_every_family_goes_the_whole_way(
     assert list(folder.rglob("*.safetensors")) and not list(folder.rglob("*.bin"))
     problems = [p for path, e in run.outputs("0_problems") if "set" in e for p in read_table(path, Problem)]
     assert [answer.problem_id for answer in load_solver(folder).solve(problems, 0)] == [p.id for p in problems]
+
+
+def test_the_card_of_a_student_with_layers_of_its_own_says_what_applies_them(
+    small_recipe: Path, tmp_path: Path
+) -> None:
+    overrides = ["method={name: nat, width: 4}", "baselines=[{name: plain_cot}]", "exam.votes=2", "task.test=4"]
+    run_recipe(load_recipe(small_recipe, overrides), tmp_path / "run", Console(file=io.StringIO()))
+    for (arm, _), folder in RunFolder.open(tmp_path / "run").solvers().items():
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        files = [path.relative_to(folder) for path in folder.rglob("nat.safetensors")]
+        assert bool(files) is arm.startswith("nat") is ("reads the untrained base" in card)
+        assert all(str(file) in card for file in files)
+        assert ("each folder what `from_pretrained` reads" in card) is not bool(files)

@@ -39,6 +39,7 @@ from feints.report.gather import gather
 from feints.report.page import render_page
 from feints.runs import RunFolder, Stored, atomic, storage_errors
 from feints.train.admission import check_student
+from feints.train.integrate_files import UNIT_FILE
 from feints.verify.fingerprint import code_hash
 from feints.verify.pool import CheckerPool
 
@@ -83,7 +84,8 @@ def _run(recipe: Recipe, run: RunFolder, console: Console) -> Path:
     )
     contents = gather(out)
     for (arm, seed), folder in run.solvers().items():
-        write_whole(folder / "README.md", model_card(contents, arm, seed, run.manifest))
+        layers = sorted(str(path.relative_to(folder)) for path in folder.rglob(UNIT_FILE))
+        write_whole(folder / "README.md", model_card(contents, arm, seed, run.manifest, layers))
     page = out / "6_report" / "index.html"
     write_whole(page, render_page(contents))
     return page

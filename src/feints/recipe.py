@@ -9,7 +9,7 @@ from operator import or_
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from feints import methods, tasks
 from feints.config import Document, Loc, Settings, dotted, place_of, read_document, validate
@@ -83,6 +83,15 @@ class Recipe(Settings):
         default=None,
         description="Ledger of paid requests; default: ledger.sqlite beside the run folder, shared by runs.",
     )
+
+    @field_validator("train")
+    @classmethod
+    def _seeds_are_listed(cls, train: TrainSettings) -> TrainSettings:
+        if train.seed != TrainSettings.model_fields["seed"].default:
+            raise ValueError(
+                f"seed has no effect in a recipe, where each of `seeds` trains a student; set seeds: [{train.seed}]"
+            )
+        return train
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

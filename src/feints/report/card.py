@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from feints.report.accuracy import over_seeds, percent
@@ -10,8 +10,20 @@ from feints.report.contents import RunContents
 from feints.report.visible import one_line
 from feints.report.words import INTERVAL_MEANING
 
+PLAIN_USE = (
+    "The weights lie beside this file, each folder what `from_pretrained` reads; the prompt behind which they answer "
+    "stands in `solver.json`."
+)
+LAYERED_USE = (
+    "`from_pretrained` alone reads the untrained base: what was learnt are the additions and units in `{files}`, which "
+    "stand in layers of their own and are not merged. `feints solve`, or `feints.evaluate.solver.load_solver` on the "
+    "folder of this file, applies them; the prompt behind which they answer stands in `solver.json`."
+)
 
-def model_card(contents: RunContents, arm: str, seed: int, manifest: Mapping[str, Any]) -> str:
+
+def model_card(
+    contents: RunContents, arm: str, seed: int, manifest: Mapping[str, Any], layers: Sequence[str] = ()
+) -> str:
     """The card of one student as Markdown.
 
     Args:
@@ -19,6 +31,7 @@ def model_card(contents: RunContents, arm: str, seed: int, manifest: Mapping[str
         arm: which solver it is.
         seed: its training seed.
         manifest: of the run folder; says who the teacher is and where the data come from.
+        layers: files beside the weights without which these are the untrained base.
     """
     data, recipe = manifest["data"], manifest["recipe"]
     about = _sentence(contents.arm(arm).explanation) or "A solver"
@@ -46,8 +59,7 @@ def model_card(contents: RunContents, arm: str, seed: int, manifest: Mapping[str
         "## Use",
         "",
         f'`feints solve RUN "question" --arm {one_line(arm)} --seed {seed}` asks it as it was examined, with prompts, '
-        "votes and programs, where its run folder is at hand. The weights lie beside this file, each folder what "
-        "`from_pretrained` reads; the prompt behind which they answer stands in `solver.json`.",
+        f"votes and programs, where its run folder is at hand. {_use(layers)}",
         "",
         "## Recipe",
         "",
@@ -57,6 +69,10 @@ def model_card(contents: RunContents, arm: str, seed: int, manifest: Mapping[str
         "",
     ]
     return "\n".join(lines)
+
+
+def _use(layers: Sequence[str]) -> str:
+    return LAYERED_USE.format(files=", ".join(layers)) if layers else PLAIN_USE
 
 
 def _scores(contents: RunContents, arm: str, seed: int) -> list[str]:
