@@ -1,4 +1,4 @@
-"""The optimiser over what learns, which it holds in float32: AdamW, or Muon for hidden matrices of a whole student."""
+"""The optimiser over what learns: AdamW, or Muon for the hidden matrices of a student trained whole."""
 
 from __future__ import annotations
 
