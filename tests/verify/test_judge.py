@@ -13,6 +13,7 @@ from feints.verify.gold import gold_error, parse_gold
 from feints.verify.judge import judge
 from feints.verify.quantities import last_number, plain, read_numbers
 from feints.verify.words import read_words
+from feints.verify.yesno import read_truth
 
 NUMBER, CHOICE, BOOLEAN, TEXT, LATEX = (
     AnswerKind.NUMBER,
@@ -168,6 +169,87 @@ def test_an_unmarked_end_may_be_right_but_is_never_held_against_the_text() -> No
 @pytest.mark.parametrize("text", ["The answer is not 8.", "It isn't 8.", "So it does not equal 8."])
 def test_what_the_answer_is_not_is_no_answer(text: str) -> None:
     assert value("8", text) == "no_answer"
+
+
+@pytest.mark.parametrize(
+    ("text", "truth"),
+    [
+        ("It is not deductively valid.", False),
+        ("it is not necessarily true", False),
+        ("this cannot be true", False),
+        ("this can’t be true", False),
+        ("the statement is never true", False),
+        ("that does not seem right", False),
+        ("I don't think that is true", False),
+        ("It would not be true", False),
+        ("It is not the case that this is true", False),
+        ("it's neither right nor plausible", False),
+        ("the statement is far from true", False),
+        ("it is hardly false", True),
+        ("It is not, however, true", False),
+        ("There is no reason to doubt, so yes.", True),
+        ("It is not raining, but the statement is true", True),
+        ("If it is not raining, the statement is true", True),
+        ('The sentence "she did not go home" is plausible', True),
+        ("It is not the case that this is never true", None),
+        ("It is not clear whether it is true", None),
+        ("The claim that they do not lie is true", None),
+    ],
+)
+def test_a_negation_turns_the_yes_of_its_clause_into_no(text: str, truth: bool | None) -> None:
+    said = {True: "correct", False: "wrong", None: "no_answer"}[truth]
+    assert value("yes", f"The answer is: {text}", BOOLEAN) == said
+    verdict = check(problem("yes", BOOLEAN), f"The answer is: {text}")
+    assert read_truth(verdict.extracted or "") is truth
+
+
+def test_an_unmarked_end_that_is_negated_is_not_taken_for_a_yes() -> None:
+    text = "So the argument is not deductively valid."
+    assert (value("valid", text, BOOLEAN), value("invalid", text, BOOLEAN)) == ("no_answer", "correct")
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("The answer is not a red kite.", None),
+        ("It is not a red kite.", None),
+        ("So it cannot be a red kite.", None),
+        ("It isn't the 12 km.", None),
+        ("The answer is neither A nor B.", None),
+        ("The answer cannot be known, it is not 12 km.", None),
+        ("So it is not A but B.", "B"),
+        ("The answer is B and not A.", "B"),
+        ("It is not 12 km but 15 km.", "C"),
+    ],
+)
+def test_an_option_that_is_denied_is_not_chosen(text: str, label: str | None) -> None:
+    for gold in "ABC":
+        right = value(gold, text, CHOICE, OPTIONS)
+        assert (right == "correct") == (gold == label)
+        assert label or right == "no_answer"
+
+
+def test_an_option_that_begins_with_not_is_no_denial() -> None:
+    options = (Choice(label="A", text="green"), Choice(label="B", text="not green"))
+    assert value("B", "So it is not green.", CHOICE, options) == "correct"
+
+
+@pytest.mark.parametrize(
+    ("gold", "said", "same"),
+    [
+        ("0.00000004", "0.0000001", False),
+        ("0.00000001", "0.00000002", False),
+        ("0", "0.00000001", False),
+        ("0", "0.000000000000000055", True),
+        ("1/3", "0.3333333", True),
+        ("2/3", "0.6666667", True),
+        ("100000", "99999.9999999", True),
+        ("0.3", "0.30000000000000004", True),
+    ],
+)
+@pytest.mark.parametrize("kind", [NUMBER, LATEX])
+def test_a_rounded_float_is_held_to_the_size_of_the_number(gold: str, said: str, same: bool, kind: AnswerKind) -> None:
+    assert value(gold, f"The answer is {said}.", kind) == ("correct" if same else "wrong")
 
 
 def test_lenient_is_beside_strict_and_never_below_it() -> None:

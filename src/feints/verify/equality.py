@@ -11,6 +11,7 @@ from feints.verify.forms import is_assignment, values
 from feints.verify.nodes import Node, UnboundedError, negative, number, positional
 from feints.verify.numeric import real_value, same_value
 from feints.verify.polynomials import Polynomial, equal, exact, multiply, opposed, proportional
+from feints.verify.quantities import rounded
 
 
 class Outcome(IntEnum):
@@ -26,8 +27,6 @@ class Outcome(IntEnum):
 
 EQUAL, UNKNOWN, UNLIKE, DIFFERENT = Outcome.EQUAL, Outcome.UNKNOWN, Outcome.UNLIKE, Outcome.DIFFERENT
 _COLLECTIONS = ("list", "set", "tuple")
-_FLOAT_DIGITS = 7
-"""From this many decimals on, a written decimal is taken for a rounded one, as for numbers."""
 _ORDERS = {"<", ">", "\\leq", "\\geq", "\\neq"}
 _MIRROR = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq"}
 
@@ -88,8 +87,7 @@ def _timed(gold: Node, said: Node) -> Outcome:
 
 
 def _rounded(gold: Node, said: Node, one: Fraction | None, other: Fraction | None) -> bool:
-    digits = min((node.decimals for node in (gold, said) if node.decimals >= _FLOAT_DIGITS), default=0)
-    return bool(digits) and one is not None and other is not None and abs(one - other) <= Fraction(1, 10**digits)
+    return one is not None and other is not None and rounded(one, other, gold.decimals, said.decimals)
 
 
 def _based(gold: Node, said: Node) -> Outcome:

@@ -18,6 +18,12 @@ _LEADING = re.compile(
     re.IGNORECASE,
 )
 _STANDALONE = re.compile(r"(?<![\w'’.$\\])([B-HJ-Z])(?![\w'’$^])")
+_DENIAL = (
+    r"\b(?:not|never|cannot|neither|nor|(?:is|was|are|were|can|could|would|should|do|does|did)n['’]t|can['’]t)\b(?!\s+only\b)"
+    r"(?:\s+(?:be|think|believe|that|it|is|it['’]s|the|an|a(?=\s)|to|either|equal|option|choice|answer))*\s*[\"'*(\[]*\s*"
+)
+"""What says that the option named next is not the answer."""
+_DENIES = re.compile(_DENIAL, re.IGNORECASE)
 _LISTED = re.compile(r"[)\]]?\s*(?:,|and|or|&)\s*(?:option\s*)?[(\[]?\s*([A-Z])(?=[)\].,]|$|\s)")
 
 
@@ -31,6 +37,10 @@ def read_label(text: str, choices: Sequence[Choice]) -> tuple[str | None, str]:
     whole = _by_text(text, choices)
     if whole is not None:
         return whole, "the option's text stands for its letter"
+    affirmed = _without_denied(text, choices)
+    if affirmed != text and not re.search(r"\w", affirmed):
+        return None, "only what the answer is not is told"
+    text = affirmed
     leading = _LEADING.match(text)
     first = None
     if leading and _is_label(leading, text, known):
@@ -51,6 +61,19 @@ def read_label(text: str, choices: Sequence[Choice]) -> tuple[str | None, str]:
         label = _by_value(text, choices) or _by_mention(text, choices)
         return (label, "the option's text stands for its letter") if label else (None, "no option is named")
     return known.get(first.casefold(), first.upper()), "label"
+
+
+def _without_denied(text: str, choices: Sequence[Choice]) -> str:
+    """`text` without the options it says are not the answer: "not A but B" names B, "neither A nor B" none."""
+    if not _DENIES.search(text):
+        return text
+    texts = sorted({choice.text.strip() for choice in choices if normal(choice.text)}, key=len, reverse=True)
+    told = "".join(rf"{re.escape(one)}(?!\w)|" for one in texts)
+    pattern = re.compile(
+        rf"{_DENIAL}(?:{told}(?-i:[B-HJ-Z]|[AI](?!\s+(?!n?or\b|and\b|but\b)[a-z]))(?![\w'’])|[$€£]?\d[\d,.]*\d|\d)[)\]\"'*]*", re.IGNORECASE
+    )
+    wordings = [normal(one) for one in texts]
+    return pattern.sub(lambda m: m[0] if any(normal(m[0]) in one for one in wordings) else " ", text)
 
 
 def _is_label(match: re.Match[str], text: str, known: dict[str, str]) -> bool:

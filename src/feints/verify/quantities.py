@@ -35,6 +35,8 @@ GROUPED = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?![\w/]|[.,]\d)")
 _MAX_DIGITS = 1000
 _FLOAT_DIGITS = 7
 """From this many decimals on, a written decimal is taken for a rounded one (0.3333333 for 1/3)."""
+_CLOSE, _NOISE = Fraction(1, 10**6), Fraction(1, 10**12)
+"""Shares of a value: what the rounding of a float leaves, and what its arithmetic does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +171,19 @@ def same(gold: Quantity, answer: Quantity) -> bool:
 
 
 def close(gold: Quantity, value: Fraction, decimals: int) -> bool:
-    """Equality, or both agree to the last written digit where one is visibly a rounded float (7 decimals or more)."""
-    if gold.value == value:
-        return True
-    digits = min((d for d in (gold.decimals, decimals) if d >= _FLOAT_DIGITS), default=0)
+    """Equality, or one is visibly the other as a rounded float (7 decimals or more)."""
+    return gold.value == value or rounded(gold.value, value, gold.decimals, decimals)
+
+
+def rounded(one: Fraction, other: Fraction, *decimals: int) -> bool:
+    """Whether two values agree to the last written digit, for the `decimals` of either that make it visibly a float.
+
+    What is small is held to its size too, so that 0.0000001 is not 0.00000004; beside 0 only float noise passes.
+    """
+    digits = min((count for count in decimals if count >= _FLOAT_DIGITS), default=0)
     if not digits:
         return False
-    return abs(gold.value - value) <= max(Fraction(1, 10**digits), abs(gold.value) * Fraction(1, 10**12))
+    size = max(abs(one), abs(other))
+    if not one or not other:
+        return size <= _NOISE
+    return abs(one - other) <= max(min(Fraction(1, 10**digits), size * _CLOSE), size * _NOISE)
