@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from feints.records import AnswerKind, Problem
+from feints.verify import latex, stated
 from feints.verify.options import read_label
-from feints.verify.quantities import plain, read_numbers
 from feints.verify.wording import normal
 from feints.verify.yesno import read_truth
 
 _TEX_SPACE = re.compile(r"\\[,;:! ]|\\q?quad|\s|\$|\\left|\\right|\\displaystyle")
 _TEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox|boxed)\{([^{}]*)\}")
-_PLAIN_NUMBER = re.compile(r"-?(?:\d[\d,]*(?:\.\d+)?|\.\d+|\d+/\d+|\\frac\{\d+\}\{\d+\})")
 _TEX_SHORT = re.compile(r"\\frac(?:\{(\w+)\}|(\w))(?:\{(\w+)\}|(\w))")
+
+_NAMED = re.compile(r"\A[A-Za-z](?:\([a-z]\))?=(?=[^=,;]+\Z)")
+"""The name an answer gives its one value: x=2\\sqrt{3}."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,8 @@ def answer_key(problem: Problem, extracted: str | None) -> str | None:
     """The normal form of an answer: equal keys are one answer in a vote.
 
     Read by the kind of answer the problem asks for, never by its gold answer: 18, $18.00 and 36/2 are
-    one number, (b) and the text of option B one choice. What cannot be read as its kind stands for itself.
+    one number, (b) and the text of option B one choice. What a number or formula comes to is what the checker
+    compares: its last side, exactly evaluated. What cannot be read as its kind stands for itself.
 
     Returns:
         None when the sample gave no answer: it does not vote.
@@ -45,17 +48,15 @@ def answer_key(problem: Problem, extracted: str | None) -> str | None:
         return None
     kind = problem.answer_kind
     if kind in (AnswerKind.NUMBER, AnswerKind.PROGRAM):
-        numbers = read_numbers(plain(extracted))
-        return str(numbers[0].value) if numbers else normal(extracted)
+        return stated.value(extracted) or _unvalued(extracted)
     if kind is AnswerKind.CHOICE:
         return read_label(extracted, problem.choices)[0] or normal(extracted)
     if kind is AnswerKind.BOOLEAN:
         truth = read_truth(extracted)
         return normal(extracted) if truth is None else str(truth)
     if kind is AnswerKind.LATEX:
-        bare = _squeezed(extracted)
-        number = read_numbers(plain(bare)) if _PLAIN_NUMBER.fullmatch(bare) else []
-        return str(number[0].value) if number else bare
+        number = latex.exact_value(extracted)
+        return _squeezed(extracted) if number is None else str(number)
     return normal(extracted)
 
 
@@ -64,11 +65,17 @@ def raw_key(extracted: str | None) -> str:
     return extracted or ""
 
 
+def _unvalued(text: str) -> str:
+    """The form of what comes to no exact number: a formula without its dress, else the words."""
+    return _squeezed(text) if "\\" in text or "^" in text else normal(text)
+
+
 def _squeezed(text: str) -> str:
     """LaTeX without what changes its look only."""
     text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
     text = _TEX_SPACE.sub("", _TEX_TEXT.sub(r"\1", text))
-    return _TEX_SHORT.sub(lambda m: f"\\frac{{{m[1] or m[2]}}}{{{m[3] or m[4]}}}", text).strip(".,")
+    text = _TEX_SHORT.sub(lambda m: f"\\frac{{{m[1] or m[2]}}}{{{m[3] or m[4]}}}", text).strip(".,")
+    return _NAMED.sub("", text)
 
 
 def affine_weights(scores: Sequence[float | None], offset: float, slope: float) -> list[float]:

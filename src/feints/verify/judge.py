@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 from feints.records import AnswerKind, Finish, Judgement, Problem, Verdict
-from feints.verify import latex, options, wording, yesno
+from feints.verify import latex, options, stated, wording, yesno
 from feints.verify.findings import Finding
 from feints.verify.gold import Gold, parse_gold
-from feints.verify.quantities import GROUPED, Quantity, close, last_number, plain, read_numbers, same
+from feints.verify.quantities import Quantity, close, last_number, plain, same
 from feints.verify.spans import Span, complete, last_sentence, marked, spoken, tidy
+from feints.verify.stated import Stated
 
 _CUT = {
     Finish.LENGTH: "the text was cut by the token limit",
     Finish.REFUSAL: "the author refused",
     Finish.MALFORMED: "the reply could not be read as the protocol says",
 }
-_TEX = re.compile(r"\\(?!\$|%|!|,|;|\s|[()\[\]]|text|mathrm|mathbf|times|cdot|boxed|[dtc]?frac|left|right|quad)|\^|√|π")
-_EXPRESSION = re.compile(
-    r"\d\s*(?:[-+*^]|\\cdot|\\times|×|·)\s*(?:[\d(\\]|[a-z](?![a-z]))(?!\s*(?:\^|\*\*))|\d!"
-    r"|\d\s?[xyz](?!\w)|\d[a-z]\s*[-+*/^]|[-+*/^]\s*\d*[a-z](?![\w'])|(?<![\w'])[a-z]\s*[-+*/^]\s*\d"
-)
-"""A sum, product, power or variable: more than a number, so the LaTeX checker reads it."""
 _OPTION_LINE = re.compile(r"\(?[A-Z][).](?:\s|$|\S).{0,80}|\(?[A-Z]\)?")
-_TWO = re.compile(r"\s*(?:or|to|-)\s*(?:else\s*)?[$\d]")
 _DENIAL = re.compile(
     r"(?:\b(?:is|are|was|were|be|equals?)\s+(?:not|never)|\bcan(?:not|['’]t)\s+be|\b(?:is|are|was|were)n['’]t"
     r"|\bnot\s+equal|≠|\\neq?|!=)\s*(?:(?:equal|to|the|option|exactly)\s+){0,3}[\s$(*\"'\\{]*\Z",
@@ -68,13 +61,13 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     span = _stated(gold, said)
     if span is None:
         return _unmarked(gold, said, inside, finish)
-    finding = compare(gold, span.text, marked=True)
+    finding = compare(gold, span.text, marked=True, boxed=span.mark == "box")
     if finding.extracted is None and gold.kind is AnswerKind.BOOLEAN:
         finding = compare(gold, _next_line(said, span), marked=True)
     if finding.extracted is None:
         lenient = _lenient(gold, said, Judgement.NO_ANSWER)
         return _verdict(Judgement.NO_ANSWER, lenient, finding)
-    cut = finish is Finish.LENGTH and not span.ends and said.endswith(finding.extracted.strip())
+    cut = finish is Finish.LENGTH and not span.ends and _at_the_end(said, finding.extracted.strip())
     if cut and finding.same is not True:
         reason = "the text was cut by the token limit inside its answer"
         return _verdict(Judgement.NO_ANSWER, _lenient(gold, said, Judgement.NO_ANSWER), replace(finding, reason=reason))
@@ -83,6 +76,11 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     if finding.same:
         return _verdict(Judgement.CORRECT, Judgement.CORRECT, finding)
     return _verdict(Judgement.WRONG, _lenient(gold, said, Judgement.WRONG), finding)
+
+
+def _at_the_end(said: str, extracted: str) -> bool:
+    """Whether a text ends in its answer; of one that was rewritten to be read (3 times 4) the last word tells."""
+    return said.endswith(extracted if extracted in said else extracted.rpartition(" ")[2])
 
 
 def _next_line(said: str, span: Span) -> str:
@@ -105,7 +103,7 @@ def settle(open_case: Open, finding: Finding) -> Verdict:
     return _verdict(value, lenient, finding)
 
 
-def compare(gold: Gold, span: str, *, marked: bool) -> Finding:
+def compare(gold: Gold, span: str, *, marked: bool, boxed: bool = False) -> Finding:
     """Compare a stated answer with the gold answer; a number counts first if marked, last if not."""
     if gold.kind is AnswerKind.CHOICE:
         return options.compare(gold.label, gold.choices, span)
@@ -115,28 +113,39 @@ def compare(gold: Gold, span: str, *, marked: bool) -> Finding:
         return wording.compare(gold.text, span)
     if gold.quantity is None:
         return latex.compare(gold.text, span, gold.question, conclusion=not marked)
-    if marked and (_TEX.search(span) or _EXPRESSION.search(span.rpartition("=")[2])):
-        return latex.compare(gold.text, span, "", conclusion=False)
-    return _number(gold.quantity, span, marked)
-
-
-def _number(gold: Quantity, span: str, marked: bool) -> Finding:
-    if marked and "=" in span:
-        tail = span.rpartition("=")[2]
-        span = tail if re.search(r"\d", tail) else span
-    text = plain(span)
-    numbers = read_numbers(text)
-    if not numbers:
+    said = stated.read(span, boxed=boxed) if marked else stated.read_last(span)
+    if said is None:
         return Finding(None, None, "number", f"no number is stated in {span[:60]!r}" if span else "no number is stated")
-    said = numbers[0] if marked else numbers[-1]
-    grouped = GROUPED.match(text, said.start) if marked else None
-    if grouped:
-        said = replace(said, value=Fraction(grouped[0].replace(" ", "")), text=grouped[0], end=grouped.end())
-    if marked and len(numbers) > 1 and _TWO.match(text, said.end) and numbers[1].value != said.value:
-        return Finding(False, text[said.start : numbers[1].end].strip(), "number", "two numbers are offered")
-    if same(gold, said):
-        return Finding(True, said.text, "number", "equal" if said.value == gold.value else "equal up to rounding")
-    return Finding(False, said.text, "number", f"{_show(said)} is not {_show(gold)}")
+    if said.formula:
+        return _formula(gold, said)
+    return _number(gold.quantity, said)
+
+
+def _formula(gold: Gold, said: Stated) -> Finding:
+    """Compare mathematics that is more than a number; what ends in an exclamation mark may be meant as a factorial."""
+    finding = latex.compare(gold.text, said.formula, "", conclusion=False)
+    if said.exclaimed and finding.same is not True:
+        with_factorial = latex.compare(gold.text, said.text, "", conclusion=False)
+        return with_factorial if with_factorial.same else finding
+    if finding.same is not None and said.formula != said.text and not said.exclaimed:
+        return replace(finding, extracted=said.text)
+    return finding
+
+
+def _number(gold: Quantity, said: Stated) -> Finding:
+    if said.trouble:
+        return Finding(False, said.text, "number", said.trouble)
+    if said.measure is not None:
+        right = any(close(gold, amount, 0) for amount in said.measure)
+        return Finding(right, said.text, "number", "equal in one of its units" if right else "equal in neither unit")
+    quantity = said.quantity
+    if quantity is None:
+        return Finding(None, None, "number", "no number is stated")
+    if same(gold, quantity):
+        return Finding(True, said.text, "number", "equal" if quantity.value == gold.value else "equal up to rounding")
+    if said.exclaimed and latex.exact_value(f"{said.text}!") == gold.value:
+        return Finding(True, said.text, "number", "equal as a factorial")
+    return Finding(False, said.text, "number", f"{_show(quantity)} is not {_show(gold)}")
 
 
 def _show(quantity: Quantity) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 from feints.verify.equality import Outcome
 from feints.verify.equality import compare as compare_forms
 from feints.verify.factored import as_factored
 from feints.verify.findings import Finding
-from feints.verify.forms import is_time, read
+from feints.verify.forms import is_assignment, is_time, read, values
 from feints.verify.nodes import Node, UnboundedError, UnreadableError
 from feints.verify.pieces import differ
+from feints.verify.polynomials import exact
 from feints.verify.quantities import plain, read_numbers
-from feints.verify.tex import clean, has_thousands, is_words, without_units, words
+from feints.verify.tex import TEXT_BOX, clean, has_thousands, is_words, without_units, words
 from feints.verify.wording import normal
 from feints.verify.words import read_words
 
@@ -28,6 +30,8 @@ _AFTERWARDS = re.compile(r"\s*(?:[.,;]\s*|[A-Z][a-z]+\s)(?!\s*(?:or|and|but)\b)[
 """Words behind a formula that begin anew and state nothing."""
 _CONNECTORS = re.compile(r"\s*(?:,|;|and|or|\s|\.)*\s*")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}")
+_WORDS_WITHIN = re.compile(rf"{TEXT_BOX.pattern}(?:\s*\^\s*\{{?\d\}}?)?\s*[^\s.,}}$\\]")
+"""Words that are no unit behind a number, since something follows them."""
 _LABEL = re.compile(r"\(?\s*(?:\\text\s*\{|\\textbf\s*\{|\\mathrm\s*\{)?\s*\(?([A-Z])\)?\s*\}?\s*\)?")
 _SAID_LABEL = re.compile(
     r"[\s\"'(\[]*(?:(?:option|choice|graph|statement)\s+)?\(?([A-Za-z])(?=\)|[.:,\"']|\s*$|\s+for\b|\s*\\|\s+\()"
@@ -204,6 +208,27 @@ def _words_for_mathematics(wanted: Target, said: str) -> Finding:
     if not forms or forms & {"0", "set"} or names & {"oo"} or "\\mathbb" in wanted.text:
         return Finding(None, said, "text", "words where mathematics was expected", "unread")
     return Finding(False, said, "text", "words where mathematics was expected")
+
+
+@lru_cache(maxsize=1 << 13)
+def exact_value(text: str) -> Fraction | None:
+    """The number an answer comes to by exact arithmetic, of an equation the last side; None where it is not one number.
+
+    A time, a ratio and a numeral of another base are none: what they are worth depends on what was asked.
+    """
+    if len(text) > SHORT or re.search(r"[:_]", text):
+        return None
+    text = clean(statement(text, conclusion=False))
+    if _WORDS_WITHIN.search(text.rpartition("=")[2]):
+        return None
+    for form in _forms(without_units(text, "")):
+        try:
+            ratio = exact(values(form)[0] if is_assignment(form) else form)
+        except RecursionError:
+            continue
+        if ratio is not None and ratio.constant is not None:
+            return ratio.constant
+    return None
 
 
 def _outcome(gold: Node, said: Node) -> Outcome:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from feints.records import Choice
 from feints.verify.findings import Finding
 from feints.verify.quantities import plain, read_numbers
+from feints.verify.stated import conclusion, last_side
 from feints.verify.wording import normal
 
 CHECKER = "choice"
@@ -70,7 +71,8 @@ def _without_denied(text: str, choices: Sequence[Choice]) -> str:
     texts = sorted({choice.text.strip() for choice in choices if normal(choice.text)}, key=len, reverse=True)
     told = "".join(rf"{re.escape(one)}(?!\w)|" for one in texts)
     pattern = re.compile(
-        rf"{_DENIAL}(?:{told}(?-i:[B-HJ-Z]|[AI](?!\s+(?!n?or\b|and\b|but\b)[a-z]))(?![\w'’])|[$€£]?\d[\d,.]*\d|\d)[)\]\"'*]*", re.IGNORECASE
+        rf"{_DENIAL}(?:{told}(?-i:[B-HJ-Z]|[AI](?!\s+(?!n?or\b|and\b|but\b)[a-z]))(?![\w'’])|[$€£]?\d[\d,.]*\d|\d)[)\]\"'*]*",
+        re.IGNORECASE,
     )
     wordings = [normal(one) for one in texts]
     return pattern.sub(lambda m: m[0] if any(normal(m[0]) in one for one in wordings) else " ", text)
@@ -111,7 +113,7 @@ def _by_text(text: str, choices: Sequence[Choice]) -> str | None:
 
 def _by_value(text: str, choices: Sequence[Choice]) -> str | None:
     """The one option whose number the text states."""
-    said = read_numbers(text)
+    said = read_numbers(last_side(conclusion(text)))
     if len(said) != 1:
         return None
     values = [(choice.label, read_numbers(plain(choice.text))) for choice in choices]

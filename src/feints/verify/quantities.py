@@ -23,6 +23,16 @@ _NUMBER = re.compile(
     rf"(?P<scale>\s+(?:{'|'.join(SCALES)})s?\b|(?<=\d)(?:[kmb]|[mb]n)\b)?",
     re.IGNORECASE,
 )
+SCIENTIFIC = re.compile(
+    rf"(?<![\w.^}}{{*/\\])(?P<digits>{_DEC})\s*[x×*·]\s*10"
+    r"(?:\s*(?:\^|\*\*)\s*(?:[({]\s*(?P<braced>[-+−]?\d+)\s*[)}]|(?P<power>[-+−]?\d+))|(?P<raised>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+))(?![\w.^!]*[\w^!])"
+)
+"""A number times a power of ten, as people type it."""
+_RAISED = re.compile(r"(?<=10)[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_SIGN_IN_WORDS = re.compile(
+    r"(\A[\s\"'*$(]*|\b(?:is|are|was|be|of|to|about|approximately|equals)\s+|[=:]\s*)(?:minus|negative)\s+(?=[$€£]?[\d.]*\d)",
+    re.IGNORECASE,
+)
 _MONEY = {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}
 """Letters that multiply an amount of money, as in "$3.5M"; without a currency sign they may be metres or a variable."""
 _VARIABLE = re.compile(r"(?:\s?\*\s?)?[xyz](?![A-Za-z])")
@@ -68,10 +78,17 @@ def plain(text: str) -> str:
         text = _TEX_TEXT.sub(r" \1", text)
     if not text.isascii():
         text = _ascii(text)
+    if "'" in text:
+        text = re.sub(r"(?<=\d)'(?=\d{3}(?!\d))", "", text)
+    if "minus" in text or "egative" in text or "Minus" in text:
+        text = _SIGN_IN_WORDS.sub(r"\1-", text)
+    if "10**" in text:
+        text = re.sub(r"(?<=10)\*\*(?=[-+]?\d)", "^", text)
     return text.replace("**", "").replace("__", "_")
 
 
 def _ascii(text: str) -> str:
+    text = _RAISED.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
     text = re.sub("[−–—‐‑]", "-", text).replace("\u00a0", " ").replace("\u202f", " ").replace("\u2009", " ")
     text = text.replace("’", "'").replace("“", '"').replace("”", '"').replace("％", "%")
     if any(unicodedata.category(char) == "No" for char in text):

@@ -64,7 +64,7 @@ def _read(text: str) -> tuple[bool, str] | None:
         return None if first["after"] else (_value(first), first[0])
     # A quoted sentence is what is judged: its own negations say nothing about it.
     text = _QUOTED.sub('""', _PARENTHESIS.sub(" ", text))
-    stated = {}
+    stated: dict[bool, str] = {}
     for match in _WORD.finditer(text):
         if match["after"] or not re.match(r"[\"'*)\]}]*(?:[.,;:!]|\s*$)", text[match.end() :]):
             continue

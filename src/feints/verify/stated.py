@@ -1,0 +1,254 @@
+"""Which number a stated answer states: its explanation left out, as one number, an amount in two units or a formula."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+
+from feints.verify import latex
+from feints.verify.quantities import GROUPED, SCIENTIFIC, Quantity, plain, read_numbers, same
+
+_TEX = re.compile(r"\\(?!\$|%|!|,|;|\s|[()\[\]]|text|mathrm|mathbf|times|cdot|boxed|[dtc]?frac|left|right|quad)|\^|√|π")
+_EXPRESSION = re.compile(
+    r"\d\s*(?:[-+*^]|\\cdot|\\times|×|·)\s*(?:[\d(\\]|[a-z](?![a-z]))(?!\s*(?:\^|\*\*))|\d!"
+    r"|\d\s?[xyz](?![\w-]|['’]s)|\d[a-z]\s*[-+*/^]|[-+*/^]\s*\d*[a-z](?![\w'])|(?<![\w'])[a-z]\s*[-+*/^]\s*\d"
+    r"|\b(?:sqrt|log|ln|sin|cos|tan|exp)\s*\(?\s*\d|\d\s?pi\b|\di(?!\w|\.e)"
+)
+"""A sum, product, power, function or variable: more than a number, so the LaTeX checker reads it."""
+_EXPLAINED = re.compile(
+    r"(?<!\w)(?:since|because|i\.e\.|as(?=\s+[$]?\d[^=\n]*=))(?!\w)|\s[-–—]\s+(?=(?:that|this|it|which|a|an|the|so|as)\s+\w{2})|\s?-(?=a-\w)",
+    re.IGNORECASE,
+)
+"""Where an explanation of the number before it begins."""
+_ASIDE = re.compile(r"(?<=[\w%])[.,]?\s+\((?P<inside>[^()]*(?:\([^()]*\)[^()]*)*)\)(?=[^=]*\Z)")
+"""Brackets behind a number: an explanation, where they hold words, an equation or the same number again."""
+_OPERATORS = (
+    (re.compile(r"(?<=\d)\s+plus\s+(?=[$(]?\d)"), " + "),
+    (re.compile(r"(?<=\d)\s+minus\s+(?=[$(]?\d)"), " - "),
+    (re.compile(r"(?<=\d)\s+(?:times|multiplied\s+by|x(?!\s+10\s*[\^*⁻⁰¹²³⁴-⁹]))\s+(?=[$(]?\d)|(?<=\d)x(?=\d)"), " * "),
+    (re.compile(r"(?<=\d)\s+divided\s+by\s+(?=[$(]?\d)"), " / "),
+    (re.compile(r"(?<=\d)(?:\s+squared(?=\W*\Z)|²)"), "^2"),
+    (re.compile(r"(?<=\d)(?:\s+cubed(?=\W*\Z)|³)"), "^3"),
+    (re.compile(r"(?<=\d)(?:\*\*|\s\*\*\s)(?=[-+]?\d)"), "^"),
+    (re.compile(r"\b(?:the\s+)?square\s+root\s+of\s+(\d+(?:\.\d+)?)"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<![\\\w])sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<=\d)\s?x(?=\s+(?:faster|slower|more|less|fewer|larger|bigger|smaller|higher|greater|as)\b)"), ""),
+)
+"""Operators in words, as signs."""
+_COPULA = re.compile(r"(\d\s*(?:[+*×·]|\s-\s|/|\^)\s*[$(]?\d[^=]*?)\s+(?:is|equals|makes|gives)\s+(?=[$]?-?\d)")
+_ARROW = re.compile(r"[-=]*(?P<leads>[-=])>")
+_HEDGE = re.compile(
+    r"(?:(?<!\bno\s)(?<!\bnot\s)\b(?:more|less|fewer|greater|higher|lower|larger|smaller)\s+than|[<>≤≥≠±]|\+/-)\s*[$]?\s*\Z",
+    re.IGNORECASE,
+)
+"""What before a number keeps it from being the answer itself."""
+_BETWEEN = re.compile(r"\bbetween\s*[$]?\s*\Z", re.IGNORECASE)
+_TWO = re.compile(r"\s*(?:or|to|-)\s*(?:else\s*)?[$]?", re.IGNORECASE)
+_LISTED = re.compile(r"[\s$]*(?:,|;|:|&|,?\s*(?:and|or))[\s$]*", re.IGNORECASE)
+_BOXES = re.compile(rf"{_LISTED.pattern}|[^\d,]* , [^\d,]*", re.IGNORECASE)
+"""Between two numbers of a box, or of two boxes, which are joined by a comma with a blank on both sides."""
+_LIST_END = re.compile(r"(?:\s*[ap]\.?m\b\.?)?[\s)\]}\"'*$]*(?:[.!?](?:\s.*)?)?\Z", re.IGNORECASE | re.DOTALL)
+_EXCLAIMED = re.compile(r"(?<=\d)!(?=[\"'*)]*(?:\s*\Z|\s+[A-Z]))")
+"""An exclamation mark that ends a sentence, and may be a factorial all the same."""
+_UNIT_PAIRS = {
+    ("hour", "minute"): 60,
+    ("minute", "second"): 60,
+    ("day", "hour"): 24,
+    ("week", "day"): 7,
+    ("year", "month"): 12,
+    ("foot", "inch"): 12,
+    ("pound", "ounce"): 16,
+    ("dollar", "cent"): 100,
+    ("metre", "centimetre"): 100,
+    ("kilogram", "gram"): 1000,
+    ("kilometre", "metre"): 1000,
+}
+"""How many of the smaller unit make one of the greater."""
+_SPELLINGS = {
+    **{"feet": "foot", "ft": "foot", "inches": "inch", "in": "inch", "hrs": "hour", "hr": "hour", "h": "hour"},
+    **{
+        "mins": "minute",
+        "min": "minute",
+        "secs": "second",
+        "sec": "second",
+        "s": "second",
+        "yrs": "year",
+        "yr": "year",
+    },
+    **{"lbs": "pound", "lb": "pound", "oz": "ounce", "m": "metre", "meter": "metre", "cm": "centimetre"},
+    **{"centimeter": "centimetre", "kg": "kilogram", "g": "gram", "km": "kilometre", "kilometer": "kilometre"},
+}
+_UNIT = re.compile(r"\s*([A-Za-z]+)\.?")
+_UNIT_GAP = re.compile(rf"{_UNIT.pattern}\s*,?\s*(?:and\s+)?[$]?")
+"""A unit, and what joins an amount in it to one in the next smaller."""
+_FULL_HOUR = re.compile(":00")
+_RELATIONS = {"<=": "≤", ">=": "≥", "!=": "≠"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a stated answer says, where a number is asked for."""
+
+    text: str
+    """As it stands there."""
+    quantity: Quantity | None = None
+    """The one number."""
+    formula: str = ""
+    """Mathematics that is more than a number, for the LaTeX checker."""
+    measure: tuple[Fraction, Fraction] | None = None
+    """An amount in two units ("2 hours 30 minutes"), in the greater and in the smaller unit."""
+    unit: str = ""
+    """The smaller of them."""
+    trouble: str = ""
+    """Why it states no single number."""
+    exclaimed: bool = False
+    """Whether an exclamation mark follows the number."""
+
+
+def read(span: str, *, boxed: bool = False) -> Stated | None:
+    """What a marked answer states: of several numbers in prose the first; None where there is none.
+
+    boxed: whether it stands in a box, where an exclamation mark is a factorial.
+    """
+    core = conclusion(span)
+    exclaimed = not boxed and _EXCLAIMED.search(core) is not None
+    signed = _signs(_EXCLAIMED.sub(" ", core) if exclaimed else core)
+    number_only = SCIENTIFIC.sub("0", signed)
+    if _TEX.search(number_only) or _EXPRESSION.search(number_only.rpartition("=")[2]):
+        return Stated(core, formula=SCIENTIFIC.sub(_exponent, signed), exclaimed=exclaimed)
+    text = last_side(plain(signed))
+    numbers = read_numbers(text)
+    if not numbers:
+        return None
+    said = numbers[0]
+    grouped = GROUPED.match(text, said.start)
+    if grouped:
+        said = replace(said, value=Fraction(grouped[0].replace(" ", "")), text=grouped[0], end=grouped.end())
+    trouble, start, end = _trouble(text, numbers, said, boxed)
+    if trouble:
+        return Stated(text[start:end].strip(), trouble=trouble)
+    return _measure(text, numbers) or Stated(said.text, quantity=said, exclaimed=exclaimed)
+
+
+def read_last(sentence: str) -> Stated | None:
+    """What an unmarked sentence states: the amount in two units it ends in, or else its last number."""
+    text = plain(sentence)
+    numbers = read_numbers(text)
+    if not numbers:
+        return None
+    first = len(numbers) - 1
+    while first and _UNIT_GAP.fullmatch(text[numbers[first - 1].end : numbers[first].start]):
+        first -= 1
+    return _measure(text, numbers[first:]) or Stated(numbers[-1].text, quantity=numbers[-1])
+
+
+@lru_cache(maxsize=1 << 13)
+def value(text: str) -> str | None:
+    """The number a stated answer comes to, exactly, as text; None where it is none our own grammar can tell.
+
+    An amount in two units is given in the smaller one, which is named, since no number alone says the same.
+    """
+    said = read(text, boxed=True)
+    if said is None or said.trouble:
+        return None
+    if said.measure is not None:
+        return f"{said.measure[1]} {said.unit}"
+    number = said.quantity.value if said.quantity is not None else latex.exact_value(said.formula)
+    return None if number is None else str(number)
+
+
+def conclusion(span: str) -> str:
+    """A stated answer without the explanation behind it: "15 since 30/15=2", "12 (3 x 4)"."""
+    for match in _EXPLAINED.finditer(span):
+        if re.search(r"\d", span[: match.start()]):
+            span = span[: match.start()].rstrip(" ,;(-")
+            break
+    aside = _ASIDE.search(span)
+    if aside and re.search(r"\d", span[: aside.start()]) and "\\" not in span and _explains(span, aside):
+        return f"{span[: aside.start()]} {span[aside.end() :]}".rstrip()
+    return span
+
+
+def last_side(text: str) -> str:
+    """What follows the last sign of equality, if there is a number in it; else all of `text`."""
+    tail = re.sub(r"<=|>=|!=", lambda m: _RELATIONS[m[0]], text).rpartition("=")[2]
+    return tail if re.search(r"\d", tail) else text
+
+
+def _explains(span: str, aside: re.Match[str]) -> bool:
+    """Whether brackets explain the number before them, and are no factor: 12 (3 x 4), but not 2 (3 + 4)."""
+    inside = aside["inside"]
+    if "=" in inside or re.search(r"[A-Za-z]{2}", inside):
+        return True
+    before = read_numbers(plain(span[: aside.start()]))
+    return bool(before) and latex.exact_value(_signs(inside)) == before[-1].value
+
+
+def _signs(text: str) -> str:
+    """`text` with operators in words as signs, where they stand between numbers."""
+    text = _ARROW.sub(lambda m: " = " if m["leads"] == "=" else " ", text) if ">" in text else text
+    for pattern, sign in _OPERATORS:
+        text = pattern.sub(sign, text)
+    return _COPULA.sub(r"\1 = ", text, count=1)
+
+
+def _exponent(match: re.Match[str]) -> str:
+    """3 x 10^5 as 3e5, which no reader takes for a product with x."""
+    power = unicodedata.normalize("NFKC", match["raised"] or match["braced"] or match["power"]).replace("−", "-")
+    return f"{match['digits']}e{power}"
+
+
+def _trouble(text: str, numbers: list[Quantity], said: Quantity, boxed: bool) -> tuple[str, int, int]:
+    """Why the first number is not the answer, and from where to where what is offered in its place stands."""
+    none = ("", said.start, said.end)
+    before = text[: said.start]
+    hedge = _HEDGE.search(before)
+    if hedge and not (hedge[0].startswith("<") and text[said.end :].startswith(">")):
+        return "not one number but a range is stated", hedge.start(), said.end
+    if len(numbers) < 2:
+        return none
+    gap = text[said.end : numbers[1].start]
+    two = _TWO.fullmatch(gap) or (_BETWEEN.search(before) and _LISTED.fullmatch(gap))
+    if two and not _alike(said, numbers[1]):
+        return "two numbers are offered", said.start, numbers[1].end
+    last, joint = 0, _BOXES if boxed else _LISTED
+    while last + 1 < len(numbers) and joint.fullmatch(text[numbers[last].end : numbers[last + 1].start]):
+        last += 1
+    if all(_alike(said, number) for number in numbers[1 : last + 1]) or _FULL_HOUR.match(text, said.end):
+        return none
+    if not boxed and not _LIST_END.match(text, numbers[last].end):
+        return none
+    return "several numbers are offered", said.start, numbers[last].end
+
+
+def _alike(one: Quantity, other: Quantity) -> bool:
+    """Whether two numbers beside each other are one in two dresses: 1/6 or 0.1666667, 0.75 or 75%."""
+    return same(one, other) or same(other, one)
+
+
+def _measure(text: str, numbers: list[Quantity]) -> Stated | None:
+    """The amount in two units or more that begins with the first number."""
+    units = [_unit(text, number) for number in numbers]
+    total, scale, last = numbers[0].value, 1, 0
+    for at in range(1, len(numbers)):
+        ratio = _UNIT_PAIRS.get((units[at - 1], units[at]))
+        if ratio is None or not _UNIT_GAP.fullmatch(text[numbers[at - 1].end : numbers[at].start]):
+            break
+        total, scale, last = total * ratio + numbers[at].value, scale * ratio, at
+    unit = _UNIT.match(text, numbers[last].end)
+    if not last or unit is None:
+        return None
+    return Stated(text[numbers[0].start : unit.end(1)].strip(), measure=(total / scale, total), unit=units[last])
+
+
+def _unit(text: str, number: Quantity) -> str:
+    """The unit that follows a number, by one name; an unknown one is any word."""
+    word = _UNIT.match(text, number.end)
+    if word is None:
+        return ""
+    name = word[1].lower()
+    single = name.removesuffix("s") if len(name) > 1 else name
+    return _SPELLINGS.get(name) or _SPELLINGS.get(single) or single
