@@ -358,6 +358,8 @@ def test_any_text_is_judged(kind_and_gold: tuple[AnswerKind, str], pieces: list[
         "(" * 100_000,
         "and " * 50_000,
         "one hundred " * 20_000,
+        "The answer is 1+1" + " " * 3900 + "x.",
+        "The answer is not 7" + " " * 3900 + "true.",
         "The answer is $" + "(" * 3000 + "1" + ")" * 3000 + "$.",
         "The answer is $" + "-" * 3000 + "1$.",
         "The answer is $9^{9^{9^{9^9}}}$.",

@@ -24,6 +24,7 @@ def judged(gold: str, text: str) -> str:
         "The answer is 7, 8.",
         "The answer is 7 and 12.",
         "The answer is 7; 12",
+        "The answer is 7 and 12 respectively.",
         "The answer is (7, 2)",
         "The answer is 7:2",
         "The answer is 7:30",
@@ -156,6 +157,31 @@ def test_an_explanation_behind_the_number_does_not_take_its_place(gold: str, tex
 def test_an_exclamation_mark_may_end_the_sentence(text: str, right: tuple[str, ...], wrong: tuple[str, ...]) -> None:
     assert {judged(gold, text) for gold in right} == {"correct"}
     assert {judged(gold, text) for gold in wrong} <= {"wrong"}
+
+
+def test_an_exclamation_mark_may_end_the_sentence_where_the_gold_answer_is_latex() -> None:
+    for gold, text, said in (
+        ("12", "The answer is 12!", "correct"),
+        ("\\frac{24}{2}", "The answer is 12!", "correct"),
+        ("5!", "The answer is 5!", "correct"),
+        ("12", "\\boxed{12!}", "wrong"),
+    ):
+        asked = problem(gold, AnswerKind.LATEX)
+        verdict = check(asked, text)
+        assert verdict.value.value == said
+        assert "!" not in (verdict.extracted or "") or "boxed" in text
+
+
+def test_what_an_exclaimed_answer_counts_for_does_not_hang_on_the_gold_answer() -> None:
+    for text in ("The answer is 5!", "The answer is 2 * 3!"):
+        keys = {
+            answer_key(problem(gold), check(problem(gold), text).extracted) for gold in ("5", "120", "6", "12", "1")
+        }
+        assert len(keys) == 1
+
+
+def test_a_denied_number_with_its_sign_in_words_is_no_answer() -> None:
+    assert {judged(gold, "After all this, it is not minus 5.") for gold in ("5", "-5")} == {"no_answer"}
 
 
 @pytest.mark.parametrize(

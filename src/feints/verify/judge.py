@@ -61,7 +61,9 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     span = _stated(gold, said)
     if span is None:
         return _unmarked(gold, said, inside, finish)
-    finding = compare(gold, span.text, marked=True, boxed=span.mark == "box")
+    # A bare text that is all mathematics is no sentence, so that its 7! is a factorial.
+    alone = span.mark == "box" or (span.mark == "bare" and gold.kind is AnswerKind.LATEX)
+    finding = compare(gold, span.text, marked=True, boxed=alone)
     if finding.extracted is None and gold.kind is AnswerKind.BOOLEAN:
         finding = compare(gold, _next_line(said, span), marked=True)
     if finding.extracted is None:
@@ -112,7 +114,8 @@ def compare(gold: Gold, span: str, *, marked: bool, boxed: bool = False) -> Find
     if gold.kind is AnswerKind.TEXT:
         return wording.compare(gold.text, span)
     if gold.quantity is None:
-        return latex.compare(gold.text, span, gold.question, conclusion=not marked)
+        ended = stated.without_exclamation(span) if marked and not boxed else span
+        return _mathematics(gold, ended, span, conclusion=not marked)
     said = stated.read(span, boxed=boxed) if marked else stated.read_last(span)
     if said is None:
         return Finding(None, None, "number", f"no number is stated in {span[:60]!r}" if span else "no number is stated")
@@ -122,14 +125,24 @@ def compare(gold: Gold, span: str, *, marked: bool, boxed: bool = False) -> Find
 
 
 def _formula(gold: Gold, said: Stated) -> Finding:
-    """Compare mathematics that is more than a number; what ends in an exclamation mark may be meant as a factorial."""
+    """Compare mathematics that is more than a number."""
+    if said.exclaimed:
+        return _mathematics(gold, said.formula, said.text, conclusion=False)
     finding = latex.compare(gold.text, said.formula, "", conclusion=False)
-    if said.exclaimed and finding.same is not True:
-        with_factorial = latex.compare(gold.text, said.text, "", conclusion=False)
-        return with_factorial if with_factorial.same else finding
-    if finding.same is not None and said.formula != said.text and not said.exclaimed:
-        return replace(finding, extracted=said.text)
-    return finding
+    rewritten = finding.same is not None and said.formula != said.text
+    return replace(finding, extracted=said.text) if rewritten else finding
+
+
+def _mathematics(gold: Gold, ended: str, exclaimed: str, *, conclusion: bool) -> Finding:
+    """Compare what may end in an exclamation mark: first without it, then as a factorial.
+
+    The answer is shown without the mark either way, so that what a vote counts does not hang on the gold answer.
+    """
+    finding = latex.compare(gold.text, ended, gold.question, conclusion=conclusion)
+    if ended == exclaimed or finding.same:
+        return finding
+    factorial = latex.compare(gold.text, exclaimed, gold.question, conclusion=conclusion)
+    return replace(finding, same=True, reason="equal as a factorial") if factorial.same else finding
 
 
 def _number(gold: Quantity, said: Stated) -> Finding:
@@ -203,6 +216,7 @@ def _unmarked(gold: Gold, said: str, inside: bool, finish: Finish) -> Verdict | 
 
 def _denied(said: str, answer: str) -> bool:
     """Whether the last sentence says what the answer is not."""
+    said = said if answer in said else plain(said)
     return _DENIAL.search(said[: said.rfind(answer)][-40:]) is not None
 
 

@@ -30,7 +30,7 @@ SCIENTIFIC = re.compile(
 """A number times a power of ten, as people type it."""
 _RAISED = re.compile(r"(?<=10)[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _SIGN_IN_WORDS = re.compile(
-    r"(\A[\s\"'*$(]*|\b(?:is|are|was|be|of|to|about|approximately|equals)\s+|[=:]\s*)(?:minus|negative)\s+(?=[$€£]?[\d.]*\d)",
+    r"(\A[\s\"'*$(]*|\b(?:is|are|was|be|not|of|to|about|approximately|equals)\s+|[=:]\s*)(?:minus|negative)\s+(?=[$€£]?[\d.]*\d)",
     re.IGNORECASE,
 )
 _MONEY = {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}

@@ -38,7 +38,7 @@ _OPERATORS = (
     (re.compile(r"(?<=\d)\s?x(?=\s+(?:faster|slower|more|less|fewer|larger|bigger|smaller|higher|greater|as)\b)"), ""),
 )
 """Operators in words, as signs."""
-_COPULA = re.compile(r"(\d\s*(?:[+*×·]|\s-\s|/|\^)\s*[$(]?\d[^=]*?)\s+(?:is|equals|makes|gives)\s+(?=[$]?-?\d)")
+_COPULA = re.compile(r"(\d\s*(?:[+*×·]|\s-\s|/|\^)\s*[$(]?\d[^=]{0,60}?)\s(?:is|equals|makes|gives)\s(?=[$]?-?\d)")
 _ARROW = re.compile(r"[-=]*(?P<leads>[-=])>")
 _HEDGE = re.compile(
     r"(?:(?<!\bno\s)(?<!\bnot\s)\b(?:more|less|fewer|greater|higher|lower|larger|smaller)\s+than|[<>≤≥≠±]|\+/-)\s*[$]?\s*\Z",
@@ -50,7 +50,9 @@ _TWO = re.compile(r"\s*(?:or|to|-)\s*(?:else\s*)?[$]?", re.IGNORECASE)
 _LISTED = re.compile(r"[\s$]*(?:,|;|:|&|,?\s*(?:and|or))[\s$]*", re.IGNORECASE)
 _BOXES = re.compile(rf"{_LISTED.pattern}|[^\d,]* , [^\d,]*", re.IGNORECASE)
 """Between two numbers of a box, or of two boxes, which are joined by a comma with a blank on both sides."""
-_LIST_END = re.compile(r"(?:\s*[ap]\.?m\b\.?)?[\s)\]}\"'*$]*(?:[.!?](?:\s.*)?)?\Z", re.IGNORECASE | re.DOTALL)
+_LIST_END = re.compile(
+    r"(?:\s*[ap]\.?m\b\.?)?(?:\s+respectively)?[\s)\]}\"'*$]*(?:[.!?](?:\s.*)?)?\Z", re.IGNORECASE | re.DOTALL
+)
 _EXCLAIMED = re.compile(r"(?<=\d)!(?=[\"'*)]*(?:\s*\Z|\s+[A-Z]))")
 """An exclamation mark that ends a sentence, and may be a factorial all the same."""
 _UNIT_PAIRS = {
@@ -114,8 +116,8 @@ def read(span: str, *, boxed: bool = False) -> Stated | None:
     boxed: whether it stands in a box, where an exclamation mark is a factorial.
     """
     core = conclusion(span)
-    exclaimed = not boxed and _EXCLAIMED.search(core) is not None
-    signed = _signs(_EXCLAIMED.sub(" ", core) if exclaimed else core)
+    ended = core if boxed else without_exclamation(core)
+    exclaimed, signed = ended != core, _signs(ended)
     number_only = SCIENTIFIC.sub("0", signed)
     if _TEX.search(number_only) or _EXPRESSION.search(number_only.rpartition("=")[2]):
         return Stated(core, formula=SCIENTIFIC.sub(_exponent, signed), exclaimed=exclaimed)
@@ -170,6 +172,11 @@ def conclusion(span: str) -> str:
     if aside and re.search(r"\d", span[: aside.start()]) and "\\" not in span and _explains(span, aside):
         return f"{span[: aside.start()]} {span[aside.end() :]}".rstrip()
     return span
+
+
+def without_exclamation(text: str) -> str:
+    """`text` without an exclamation mark that ends a sentence behind a number."""
+    return _EXCLAIMED.sub(" ", text) if "!" in text else text
 
 
 def last_side(text: str) -> str:

@@ -90,6 +90,7 @@ _MIXED = re.compile(r"(?<![\d/^_{.])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d/.])")
 
 def clean(text: str) -> str:
     """One spelling of `text`; mathematics delimiters, boxes and currency gone, text boxes kept."""
+    text = re.sub(r"[ \t]{2,}", " ", text)  # a long run of blanks takes the patterns below minutes
     text = _SCIENTIFIC.sub(r"\1\\cdot 10^{\2}", _THOUSANDS_SPACE.sub("", text))
     if not text.isascii():
         text = "".join(_UNICODE.get(char, char) for char in text)
