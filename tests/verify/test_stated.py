@@ -258,6 +258,12 @@ def test_a_vote_counts_no_number_where_none_was_accepted() -> None:
         assert answer_key(asked, check(asked, text).extracted) != answer_key(asked, "7")
 
 
+@pytest.mark.parametrize("kind", [AnswerKind.NUMBER, AnswerKind.LATEX])
+def test_a_formula_too_large_to_write_out_stands_for_itself_in_a_vote(kind: AnswerKind) -> None:
+    keys = {answer_key(problem("7", kind), text) for text in ("$2^{30000}$", "2^{30000}", "2^{30001}")}
+    assert keys == {"2^{30000}", "2^{30001}"}
+
+
 def test_formulas_of_one_value_win_a_vote_together() -> None:
     asked = problem("8")
     said = ["The answer is 2.", "The answer is $2^3 = 8$.", "The answer is 8."]

@@ -21,6 +21,8 @@ from feints.verify.wording import normal
 from feints.verify.words import read_words
 
 CHECKER = "latex"
+_MAX_BITS = 10_000
+"""Of a number that is told exactly; a larger one Python refuses to write out."""
 SHORT = 400
 """Characters; a longer text is a solution that states an answer, not an answer."""
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
@@ -226,8 +228,9 @@ def exact_value(text: str) -> Fraction | None:
             ratio = exact(values(form)[0] if is_assignment(form) else form)
         except RecursionError:
             continue
-        if ratio is not None and ratio.constant is not None:
-            return ratio.constant
+        number = None if ratio is None else ratio.constant
+        if number is not None and max(number.numerator.bit_length(), number.denominator.bit_length()) <= _MAX_BITS:
+            return number
     return None
 
 
