@@ -193,6 +193,7 @@ def test_what_the_answer_is_not_is_no_answer(text: str) -> None:
         ('The sentence "she did not go home" is plausible', True),
         ("It is not the case that this is never true", None),
         ("It is not clear whether it is true", None),
+        ("Nothing he said is true", None),
         ("The claim that they do not lie is true", None),
     ],
 )

@@ -20,7 +20,7 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _NEGATION = re.compile(
-    r"\bnot\s+the\s+case\s+that\b|\b(?<!or\s)not\b(?!\s+only\b)|\b(?:never|cannot|hardly|neither|unlikely|far\s+from)\b"
+    r"\bnot\s+the\s+case\s+that\b|\b(?<!or\s)not\b(?!\s+only\b)|\b(?:never|cannot|hardly|neither|unlikely|nothing|none|nobody|far\s+from)\b"
     r"|\b\w+n['’]t\b|\bno\s+(?:way|longer)\b|\b(?:in|under)\s+no\b",
     re.IGNORECASE,
 )
