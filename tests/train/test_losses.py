@@ -242,7 +242,7 @@ def test_an_unknown_tail_after_the_head_is_refused(make_student, make_examples, 
 def test_a_head_with_an_adapter_learns(make_student, make_examples, step_gradients, naive_gradients, assert_same):
     from feints.train.student import AdapterSettings
 
-    student = make_student("qwen2")
+    student = make_student("llama")
     student.add_lora(AdapterSettings(kind="lora", rank=2, modules=("lm_head", "q_proj")), seed=1)
     for name, parameter in student.model.named_parameters():
         if "lora_B" in name:
