@@ -16,6 +16,7 @@ import argparse
 import gzip
 import json
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -74,8 +75,8 @@ def load(folder: Path) -> dict[str, list[Case]]:
             found[kind].append(Case(kind, row["answer"], row["samples"][0]["text"], row["question"], options))
     for row in rows(folder / "rationales" / "program_of_thoughts.jsonl.gz"):
         text = row["samples"][0]["text"]
-        if "ans" not in text:
-            continue
+        if "ans" not in text or not re.search(r"\d", row["answer"]):
+            continue  # the letter of an option is no number that a program states
         found["pot"].append(Case("pot", row["answer"], text, row["question"], []))
         if all("=" in line and not line.startswith((" ", "if", "for")) for line in text.splitlines() if line.strip()):
             found["eot"].append(Case("eot", row["answer"], text, row["question"], []))
