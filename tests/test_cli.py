@@ -95,7 +95,7 @@ def test_plan_shows_requests_tokens_and_money_and_spends_nothing(
     command: Command, small_recipe: Path, tmp_path: Path
 ) -> None:
     paid = (
-        "teacher={source: openai, model: m, base_url: 'http://127.0.0.1:9/v1', "
+        "teacher={source: openai, model: m, base_url: 'http://127.0.0.1:9/v1', api_key_env: NO_SUCH_KEY, "
         "prices: {m: {input: 10.0, output: 30.0, currency: EUR}}}"
     )
     done = command("plan", small_recipe, "--set", paid, "--out", tmp_path / "inner/run")

@@ -305,7 +305,8 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
     """
     with TemporaryDirectory() as scratch, _known_ledger(recipe, out) as ledger:
         problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
-        teacher = open_teacher(recipe)
+        keyless = recipe.teacher.model_copy(update={"api_key_env": None})  # nothing is sent, so no key is needed
+        teacher = open_teacher(recipe.model_copy(update={"teacher": keyless}))
         prompt = own_prompt(TEACHER, read_prompts(recipe))
         sampling = recipe.sampling
         most = sampling.adaptive.maximum if sampling.adaptive else sampling.n
