@@ -63,7 +63,13 @@ def test_a_word_in_place_of_a_key_leaves_replies_as_they_are(
     assert complete_all(teacher(server, api_key_env="FEINTS_TEST_KEY"), questions(1))[0].raw == whole
 
 
-def test_a_key_is_hidden_in_what_tells_of_a_failure_and_left_in_an_answer(
+def test_a_long_key_is_hidden_in_an_answer_too(endpoint: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEINTS_TEST_KEY", "sk-canary-0123456789")
+    source = teacher(endpoint(lambda body, number: Said(reply("sk-canary-0123456789"))), api_key_env="FEINTS_TEST_KEY")
+    assert complete_all(source, questions(1))[0].text == "[key]"
+
+
+def test_a_shorter_key_is_hidden_in_what_tells_of_a_failure_and_left_in_an_answer(
     endpoint: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FEINTS_TEST_KEY", "sk-abc/def+ghi==")

@@ -65,8 +65,8 @@ class Endpoint(Protocol):
         """The body of one call for `requests`."""
         ...
 
-    def without_key(self, data: bytes) -> bytes:
-        """`data`, which tells of a failure, with the key blotted out."""
+    def without_key(self, data: bytes, *, is_answer: bool = False) -> bytes:
+        """`data` with the key blotted out; of an answer only where it can be no word of it."""
         ...
 
     def ceiling(self) -> int:
@@ -284,7 +284,7 @@ class Exchange:
             ForGoodError, QuestionError: it holds an error that says no.
         """
         try:
-            return read_answer(headers, data)
+            return read_answer(headers, self._endpoint.without_key(data, is_answer=True))
         except PieceError as error:
             fault = error
         except ValueError:

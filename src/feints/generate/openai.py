@@ -26,8 +26,8 @@ if sys.platform != "win32":
     import resource
 
 _EXAMPLE = "https://api.example.com/v1"
-_SHORTEST_KEY = 8
-"""Characters of a key worth hiding."""
+_SHORTEST_KEY, _SURELY_A_KEY = 8, 20
+"""Characters of a key worth hiding, and of one that is no word of any answer."""
 _SPARE_DESCRIPTORS = 64
 """Open files left to the rest of the process when calls are limited by what the system allows."""
 
@@ -137,12 +137,13 @@ class OpenAISource:
         )
         return json.dumps(body, ensure_ascii=False).encode()
 
-    def without_key(self, data: bytes) -> bytes:
-        """`data`, which tells of a failure, with the key blotted out, as it is and as JSON writes it.
+    def without_key(self, data: bytes, *, is_answer: bool = False) -> bytes:
+        """`data` with the key blotted out, as it is and as JSON writes it.
 
-        What is too short to be a secret ("none", "EMPTY") stands in for a key, and may be any word of a text.
+        What is too short to be a secret ("none", "EMPTY") stands in for a key, and may be any word of a text; in an
+        answer so may a short one.
         """
-        if len(self._key) < _SHORTEST_KEY:
+        if len(self._key) < (_SURELY_A_KEY if is_answer else _SHORTEST_KEY):
             return data
         as_json = json.dumps(self._key)[1:-1]
         for form in (self._key, as_json, as_json.replace("/", "\\/")):
