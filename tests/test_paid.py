@@ -18,7 +18,7 @@ from feints.generate.guard import alone
 from feints.generate.prompt import TEACHER
 from feints.generate.scripted import ScriptedSource
 from feints.methods import edit, plain_cot
-from feints.pipeline import profile_of, run_recipe
+from feints.pipeline import profile_of, recipe_text, run_recipe
 from feints.preparation import arms_of, open_ledger, open_run
 from feints.recipe import load_recipe
 from feints.records import Pair, Problem
@@ -108,6 +108,17 @@ def test_a_gold_answer_that_is_corrected_is_learnt_anew(tiny: ModuleType, talker
     first, second = learnt(""), learnt(".0")
     assert first.address != second.address
     assert all(a.target_ids != b.target_ids for a, b in zip(first, second, strict=True))
+
+
+def test_a_stored_recipe_names_its_ledger_from_anywhere(
+    small_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = tmp_path / "recipe.yaml"
+    stored.write_text(recipe_text(load_recipe(small_recipe, ["ledger=mine.sqlite"])))
+    here = str(Path.cwd() / "mine.sqlite")
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(stored).ledger == here
+    assert load_recipe(small_recipe).ledger is None and "ledger: null" in recipe_text(load_recipe(small_recipe))
 
 
 def test_money_is_that_of_the_price_as_it_stands(do: Do) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -141,8 +142,10 @@ def unused_prompts(bench: Bench) -> list[str]:
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """A recipe as YAML, every default written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """A recipe as YAML, every default written out, and the ledger's path whole: it pays again from any other folder."""
+    said = recipe.model_dump(mode="json")
+    said["ledger"] = os.path.abspath(recipe.ledger) if recipe.ledger else None
+    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
 
 
 def write_whole(path: Path, text: str) -> None:
