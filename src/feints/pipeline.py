@@ -142,7 +142,7 @@ def unused_prompts(bench: Bench) -> list[str]:
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """A recipe as YAML, every default written out, and the ledger's path whole: it pays again from any other folder."""
+    """A recipe as YAML, every default written out, and a ledger's path whole: from any folder it is the same one."""
     said = recipe.model_dump(mode="json")
     said["ledger"] = os.path.abspath(recipe.ledger) if recipe.ledger else None
     return yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
