@@ -10,9 +10,26 @@ import hashlib
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 RECORDS_VERSION = 2
 """Written into every table; a table of another version is refused, never guessed at."""
+
+
+def read_json(data: bytes | str) -> Any:
+    """`data` read as JSON.
+
+    Raises:
+        ValueError: it is none (json.JSONDecodeError), nested too deeply, or holds a number too long to be read.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except ValueError as error:
+        if type(error) is ValueError:  # no error of JSON: Python refuses to read numbers so long
+            raise ValueError("holds a number of thousands of digits") from error
+        raise
 
 
 def content_hash(*parts: object, digits: int = 32) -> str:

@@ -15,11 +15,10 @@ from feints.generate.reply import (
     finish_of,
     holds_error,
     is_readable,
-    read_json,
 )
 from feints.generate.settings import TeacherSettings
 from feints.generate.stream import CutError, PieceError, assemble
-from feints.records import Finish
+from feints.records import Finish, read_json
 
 _OVERLOADED = frozenset({429, 503, 529})
 _FATE_UNKNOWN = frozenset({408, 504, 524})

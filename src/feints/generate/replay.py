@@ -11,11 +11,11 @@ from typing import IO, Any, Literal
 
 from feints.errors import DataError, SourceError
 from feints.generate.desk import Desk
-from feints.generate.reply import parse_reply, read_json, whole
+from feints.generate.reply import parse_reply, whole
 from feints.generate.sample import sample
 from feints.generate.scripted import text_reply
 from feints.generate.source import Completion, Request
-from feints.records import Finish, content_hash
+from feints.records import Finish, content_hash, read_json
 
 _ANCHOR = 24
 """Characters of a question by which it is looked up; the rest is then compared."""
@@ -198,7 +198,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if not isinstance(row, dict):
                     raise DataError(f"{path}, line {number}: a row must be an object, found {type(row).__name__}")
                 yield number, row
-    except (OSError, EOFError, ValueError, RecursionError) as error:
+    except (OSError, EOFError, ValueError) as error:
         place = f" at or after line {number}" if number else ""
         raise DataError(
             f"the recorded completions {path} cannot be read{place}: {error}; name a .jsonl or .jsonl.gz file"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -54,18 +53,6 @@ def estimate_tokens(text: str) -> int:
 def prompt_characters(request: Request) -> int:
     """Characters of the prompt of `request`."""
     return len(request.prompt or "") + sum(len(message.content) for message in request.messages)
-
-
-def read_json(data: bytes | str) -> Any:
-    """`data` read as JSON.
-
-    Raises:
-        ValueError: it is none, or nested too deeply to be read.
-    """
-    try:
-        return json.loads(data)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
 
 
 def split_thinking(text: str) -> tuple[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from feints.generate.reply import holds_error, read_json
+from feints.generate.reply import holds_error
+from feints.records import read_json
 
 _FIXED = frozenset({"role", "type", "id", "name", "object", "model", "format", "index", "system_fingerprint"})
 """Text fields that are repeated in each piece; all others are continued."""

@@ -128,6 +128,9 @@ class TrainSettings(BaseModel):
 
 
 def deciding(settings: TrainSettings) -> TrainSettings:
-    """The settings with those at their defaults that leave every gradient as it is: such runs learn the same."""
+    """The settings with those at their defaults that leave every gradient as it is: such runs learn the same.
+
+    Where a student drops units, another split into micro-batches drops others, none of which is the better draw.
+    """
     usual = {name: TrainSettings.model_fields[name].default for name in ("micro_tokens", "log_steps")}
     return settings.model_copy(update=usual)

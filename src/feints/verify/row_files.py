@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feints.errors import DataError, StorageError
-from feints.records import AnswerKind
+from feints.records import AnswerKind, read_json
 
 BATCH = 2048
 """Rows held in memory at once."""
@@ -79,19 +79,14 @@ def checked(path: Path) -> int:
     return total
 
 
-def too_much(error: ValueError | RecursionError) -> str:
-    """What is wrong with a valid JSON text that cannot be read all the same."""
-    return "nested too deeply" if isinstance(error, RecursionError) else "holds a number of thousands of digits"
-
-
 def _fault(line: str) -> str | None:
     """What is wrong with a line, or None."""
     try:
-        row = json.loads(line)
+        row = read_json(line)
     except json.JSONDecodeError as error:
         return f"not JSON ({error.msg} at column {error.colno})"
-    except (ValueError, RecursionError) as error:
-        return too_much(error)
+    except ValueError as error:
+        return str(error)
     if not isinstance(row, dict):
         return f"a JSON {type(row).__name__}, not an object"
     if not isinstance(row.get("text"), str):

@@ -12,7 +12,7 @@ import pyarrow
 from pyarrow import parquet
 
 from feints.errors import DataError
-from feints.verify.row_files import too_much
+from feints.records import read_json
 
 Row = Mapping[str, Any]
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
@@ -67,7 +67,7 @@ def _json(path: Path, *, lines: bool) -> list[Row]:
 
 def _parse(path: Path, text: str, first_line: int) -> Any:
     try:
-        found = json.loads(text)
+        found = read_json(text)
         if "\\ud" in text.lower():  # half a character can be said by an escape only
             json.dumps(found, ensure_ascii=False).encode("utf-8")
         return found
@@ -79,8 +79,8 @@ def _parse(path: Path, text: str, first_line: int) -> Any:
         raise DataError(
             f"{path}, line {first_line + error.lineno - 1}: not valid JSON ({error.msg}); repair or remove the line"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}, line {first_line}: {too_much(error)}; repair or remove it") from error
+    except ValueError as error:
+        raise DataError(f"{path}, line {first_line}: {error}; repair or remove it") from error
 
 
 def _object(path: Path, where: str, row: Any) -> Row:
