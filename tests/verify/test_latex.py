@@ -133,6 +133,40 @@ def test_what_neither_checker_can_read_is_not_checked(pool: CheckerPool) -> None
     assert verdict.value is Judgement.NOT_CHECKED
 
 
+def test_what_no_checker_reads_at_the_end_of_a_text_that_marks_no_answer_is_no_answer(pool: CheckerPool) -> None:
+    unread = pool.check(problem("2017"), r"We add all the parts, and so we find $p_i^{e_i}.$", finish=Finish.STOP)
+    apart = pool.check(problem("-20"), r"From this and from that, $(a+d) + \gcd(4, 2)=-20$", finish=Finish.STOP)
+    assert unread.value is Judgement.NO_ANSWER
+    assert "no answer is marked" in unread.reason
+    assert apart.value in (Judgement.CORRECT, Judgement.NOT_CHECKED)
+
+
+@pytest.mark.parametrize("said", [r"2 \cdot 3 \dotsm 2016 \cdot 2017", r"2^{9} + 2^{8} \cdot 3 + \dots + 3^{9}"])
+def test_a_sum_with_a_part_left_out_is_no_number(pool: CheckerPool, said: str) -> None:
+    assert pool.check(problem("7"), rf"So \boxed{{{said}}}.", finish=Finish.STOP).value is Judgement.NO_ANSWER
+
+
+def test_a_decimal_that_goes_on_is_compared_as_far_as_it_goes(pool: CheckerPool) -> None:
+    assert pool.check(problem(r"7 - 2\pi"), r"So \boxed{3.798835\ldots}.").value is Judgement.WRONG
+    assert pool.check(problem(r"7 - 2\pi"), r"So \boxed{0.716814\ldots}.").value is not Judgement.WRONG
+
+
+@pytest.mark.parametrize(
+    ("gold", "said", "value"),
+    [
+        ("6", r"2 \* 3", Judgement.CORRECT),
+        ("x^2 - 1", r"x\^2 \- 1", Judgement.CORRECT),
+        ("3", r"17 \equiv 3 \pmod{7}", Judgement.CORRECT),
+        ("5", r"17 \equiv 3 \pmod{7}", Judgement.WRONG),
+        ("2x^2 - 12x + 20", "√(x^2 - 6x + 10)", Judgement.WRONG),
+        (r"4\sqrt{2}", r"8\sqrt\frac{2}{243}", Judgement.WRONG),
+        (r"3\sqrt{2} - 3", r"\frac{3}{1,234}", Judgement.WRONG),
+    ],
+)
+def test_spellings_that_not_every_checker_knew(pool: CheckerPool, gold: str, said: str, value: Judgement) -> None:
+    assert pool.check(problem(gold), rf"So \boxed{{{said}}}.", finish=Finish.STOP).value is value
+
+
 RATIONALS = st.fractions(min_value=-(10**6), max_value=10**6, max_denominator=10**4)
 
 

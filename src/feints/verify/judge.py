@@ -92,15 +92,19 @@ def _next_line(said: str, span: Span) -> str:
 
 
 def settle(open_case: Open, finding: Finding) -> Verdict:
-    """The verdict of an open comparison, from the finding of the second checker."""
-    if finding.same is None:
-        value = Judgement.NO_ANSWER if finding.extracted is None else Judgement.NOT_CHECKED
-    elif finding.same:
-        value = Judgement.CORRECT
+    """The verdict of an open comparison, from the finding of the second checker.
+
+    Of an answer that is not marked only a match counts; where a checker failed or two disagree, it stays open.
+    """
+    denied = open_case.positive_only and (finding.same is False or finding.evidence != "")
+    if finding.extracted is None or denied:
+        value = Judgement.NO_ANSWER
+    elif finding.same is None:
+        value = Judgement.NOT_CHECKED
     else:
-        value = Judgement.NO_ANSWER if open_case.positive_only else Judgement.WRONG
-    if open_case.positive_only and finding.same is False:
-        finding = replace(finding, reason=f"no answer is marked, and the last one read is {finding.reason}")
+        value = Judgement.CORRECT if finding.same else Judgement.WRONG
+    if denied:
+        finding = replace(finding, reason=f"no answer is marked; of the last one read: {finding.reason}")
     lenient = open_case.lenient or (value if value is not Judgement.NO_ANSWER else Judgement.WRONG)
     return _verdict(value, lenient, finding)
 

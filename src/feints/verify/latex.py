@@ -51,6 +51,8 @@ _PHRASES = {
     **dict.fromkeys(("infinity", "infinite"), "\\infty"),
 }
 """Words that are mathematics."""
+_CONGRUENCE = re.compile(r"\\equiv\s*(-?\d+)\s*(?:\\[pb]?mod|\(\s*\\?mod)")
+"""With the remainder it states."""
 _LETTERS = re.compile(r"[A-Za-z]|[A-Z]{2,4}")
 
 
@@ -182,11 +184,18 @@ def _mathematics(wanted: Target, text: str, said: str, question: str) -> Finding
     if best is Outcome.DIFFERENT:
         return Finding(False, said, CHECKER, "different by exact arithmetic")
     if best is Outcome.UNLIKE:
-        return Finding(None, said, CHECKER, "different to sixty digits", "different")
+        return _unlike(wanted, text, said)
     apart = bool(wanted.forms and read_as) and "%" not in wanted.text
     if apart and all(differ(form, reading) for form in wanted.forms for reading in read_as):
         return Finding(False, said, CHECKER, "one of its parts is different by exact arithmetic")
     return Finding(None, said, CHECKER, "not in our grammar", "unread")
+
+
+def _unlike(wanted: Target, text: str, said: str) -> Finding:
+    """What differs to sixty digits: without proof, unless it is a congruence that states the number as a remainder."""
+    if _CONGRUENCE.findall(text)[-1:] == [wanted.bare]:
+        return Finding(True, said, CHECKER, "the remainder of a congruence")
+    return Finding(None, said, CHECKER, "different to sixty digits", "different")
 
 
 def _without_words(wanted: Target, text: str, said: str) -> str | Finding:

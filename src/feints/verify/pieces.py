@@ -7,10 +7,12 @@ import re
 from feints.verify.equality import Outcome, compare
 from feints.verify.forms import read
 from feints.verify.nodes import Node, UnboundedError, UnreadableError, symbols
+from feints.verify.numeric import real_value
 from feints.verify.polynomials import exact
 from feints.verify.tex import split
 
 _MATRIX = re.compile(r"\\begin\s*\{([a-zA-Z]?matrix)\}(.*)\\end\s*\{\1\}", re.DOTALL)
+_GOING_ON = re.compile(r"(-?\d+\.(\d{1,15}))\s*\\dots\s*")
 _BRACKETS = re.compile(r"[(\[](.*)[)\]]", re.DOTALL)
 
 
@@ -18,13 +20,17 @@ def differ(gold: Node, said: str) -> bool:
     """Whether a cleaned answer that is unreadable as a whole has a part that the gold answer has otherwise.
 
     A point, an interval and a matrix are compared place by place, where they have as many places; a list that goes on
-    in dots is no single number.
+    in dots is no single number, and a decimal that does is compared as far as it goes.
     """
     if gold.op == "matrix":
         return _matrix_differs([list(row.args) for row in gold.args], said)
     if gold.op in ("tuple", "interval"):
         inner = _BRACKETS.fullmatch(said)
         return inner is not None and _places_differ(list(gold.args), _parts(inner[1], ","))
+    going_on = _GOING_ON.fullmatch(said)
+    if going_on:
+        value = real_value(gold)
+        return value is not None and abs(value - float(going_on[1])) > 2 * 10.0 ** -len(going_on[2])
     value = exact(gold)
     parts = _parts(said, ",")
     listed = value is not None and value.constant is not None and len(parts) > 2 and "\\dots" in parts

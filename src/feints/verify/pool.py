@@ -276,7 +276,7 @@ def _finding(case: Open, message: dict[str, Any]) -> Finding:
     if "failed" in message:
         return _failed(case, f"the checker failed: {message['failed']}")
     extracted = None if message["extracted"] is None else case.finding.extracted
-    return Finding(message["same"], extracted, message["checker"], message["reason"])
+    return Finding(message["same"], extracted, message["checker"], message["reason"], message["evidence"])
 
 
 def _failed(case: Open, why: str) -> Finding:

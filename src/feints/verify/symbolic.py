@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from typing import Any
 
 import sympy
@@ -11,7 +12,8 @@ from math_verify import LatexExtractionConfig, parse, verify
 
 from feints.verify.findings import Finding
 from feints.verify.latex import readings, target
-from feints.verify.tex import clean
+from feints.verify.numeric import real_value
+from feints.verify.tex import clean, has_thousands, join_thousands
 from feints.verify.wellformed import malformed
 
 CHECKER = "math-verify"
@@ -20,7 +22,11 @@ _LONG = 80
 """Characters from which on math-verify is not asked about a text that is broken: it may take for ever."""
 _POWERS = re.compile(r"\^[^^]*\^[^^]*\^")
 """Nor about three powers in one."""
+_ROOT_OF_FRACTION = re.compile(r"\\sqrt\s*(\\frac\s*\{[^{}]*\}\s*\{[^{}]*\})")
+_ROUND_ROOT = re.compile(r"\\sqrt\s*\(([^()]*)\)")
 _FUNCTION = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
+_UNFINISHED = re.compile(r"(?:[-+*(]|\\cdot)\s*\\dots|\\dots\s*(?:[-+*(]|\\cdot)|\d\s*\\dots\s*\d")
+"""A sum or product of which an ellipsis stands for a part: not carried out, where a number was asked for."""
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\\degree(?![A-Za-z])")
 _POWER_OF = re.compile(
     r"\\(sin|cos|tan|cot|sec|csc)\s*\^\s*\{?\s*(\d)\s*\}?\s*(\\(?:theta|alpha|beta|phi|pi)(?![A-Za-z])|[a-z](?![a-z])|\d+(?![\d.]))"
@@ -42,18 +48,27 @@ def second_opinion(gold: str, answer: str, evidence: str) -> Finding:
     if not wanted:
         cannot = Finding(None, answer, CHECKER, "math-verify cannot read the gold answer either")
         return no_answer if broken else cannot
-    equal, read = _compared(wanted, readings(target(gold).bare, clean(answer)))
+    said = clean(answer)
+    found = readings(target(gold).bare, said)
+    equal, read = _compared(wanted, [*found, *(join_thousands(one) for one in found if has_thousands(one))])
     if broken and not equal and (evidence == "unread" or not read):
         return no_answer
+    if (
+        not read
+        and _UNFINISHED.search(said.rpartition("=")[2])
+        and any(real_value(form) is not None for form in target(gold).forms)
+    ):
+        return replace(no_answer, reason="a number was asked for, and what is stated leaves a part out")
     if not read:
-        return Finding(None, answer, CHECKER, "math-verify cannot read the answer either")
+        return Finding(None, answer, CHECKER, "math-verify cannot read the answer either", evidence="unread")
     if equal and evidence == "different":
         return Finding(None, answer, CHECKER, "two checkers disagree: ours says different, math-verify equal")
     if equal:
         return Finding(True, answer, CHECKER, "equal by math-verify")
     if evidence == "different":
         return Finding(False, answer, CHECKER, "different by our checker and by math-verify")
-    return Finding(None, answer, CHECKER, "only one checker could read it, and says different")
+    alone = "only one checker could read it, and says different"
+    return Finding(None, answer, CHECKER, alone, evidence="different")
 
 
 def _compared(wanted: list[Any], found: list[str]) -> tuple[bool, bool]:
@@ -82,10 +97,11 @@ def _parsed(text: str) -> list[Any]:
 
 
 def _readable(text: str) -> str:
-    """What math-verify cannot read said otherwise: degrees, powers of functions, empty groups, norms, a letter.
+    """What math-verify cannot read said otherwise: degrees, powers, roots of brackets, empty groups, norms, a letter.
 
     Outside of functions the sign of degrees is a mere unit.
     """
+    text = _ROUND_ROOT.sub(r"\\sqrt{(\1)}", _ROOT_OF_FRACTION.sub(r"\\sqrt{\1}", text))
     text = re.sub(r"(?<!\\)\{\s*\}", "", text).replace("\\aleph", "\\alpha ").replace("\\|", "|")
     if not _FUNCTION.search(text):
         return text.replace("\\degree", " ")

@@ -49,13 +49,20 @@ _NOTHING = {
 }
 """What may stand anywhere."""
 _MARKS = _SIGNS | _AFTER | {"*", "'", "\\circ"}
-_NO_ARGUMENT = _CLOSE | _NOTHING | {"and", "or"}
+_NO_ARGUMENT = _CLOSE | _NOTHING | _AFTER | {"and", "or"}
 _NO_SCRIPT = _CLOSE | _RELATIONS | (_JOINING - {"*"}) | {"", ",", ";", "^", "_", "&"}
 _LETTERS = re.compile(r"\w+\Z")
+_COUNTED = re.compile(r"[A-Z]|\\[A-Za-z]")
 _KNOWN_SIGNS = re.compile(
     "[\u00a1-\u00bf\u00d7\u00f7\u2010-\u205e\u2100-\u214f\u2190-\u22ff\u2308-\u230b\u25a0-\u25ff\u27c0-\u27ef\u3000-\u303f\uff01-\uff65]"
 )
 """Signs beyond ASCII: operators, arrows, shapes, dashes and quotes, points as wide as a letter."""
+_INFIX = re.compile(
+    "[\u2208-\u220d\u2215-\u2217\u2224\u2226-\u222a\u2234-\u22a3\u22b0-\u22bd\u22c0-\u22ed\u22f2-\u22ff\u2a00-\u2aff]"
+)
+"""Those that stand between two values, or before one."""
+_ARROW = re.compile("[\u2190-\u21ff\u27f0-\u27ff\u2900-\u297f]")
+_MONEY = "¢£¥€₹₽₩₪₫₱₦₺₴₿"
 _LONGEST = 4000
 
 
@@ -120,16 +127,19 @@ class _Reader:
 
         value: whether all of it must be one value, without relations.
         """
-        here, parts, seen = NOTHING, 0, False
+        here, parts, seen, bars = NOTHING, 0, False, 0
         while True:
             token = self.take()
+            bars += token == "|"
             if token in ends:
+                if bars % 2 and (value or self.tokens[self.at - 2] == "|"):
+                    raise _DisorderError("its bars do not match")
                 if here is SIGN:
                     raise _DisorderError(f"nothing stands after {self.tokens[self.at - 2]!r}")
                 return token, max(parts + (here is VALUE), int(seen))
             if not token:
                 raise _DisorderError("what is opened in it is not closed")
-            if value and token in _RELATIONS:
+            if value and (token in _RELATIONS or (token == "%" and here is NOTHING)):
                 raise _DisorderError(f"{token!r} stands inside of a value")
             if token in (",", ";"):
                 parts += 1
@@ -149,11 +159,16 @@ class _Reader:
         if token in (",", ";"):
             return self.wanted(token, here, NOTHING)
         if token in ("^", "_"):
-            return self.script() if here is NOTHING else self.wanted(token, here, self.script())
+            after = self.before_letter(token) if here is NOTHING else self.wanted(token, here, self.script())
+            if token == "_" == self.peek():
+                raise _DisorderError("an index stands behind an index")
+            return after
         if token in _AFTER:
             return VALUE if token == "%" and here is NOTHING else self.wanted(token, here, VALUE)
         if token in ("&", "\\\\", ":", ".") or token.lower() in ("and", "or"):
             return self.parted(token, here)
+        if token == "?" and here is SIGN:
+            raise _DisorderError("a question mark stands for a value")
         if token in _NOTHING or re.fullmatch(r"\\[^A-Za-z{}|]", token):
             return here
         return self.value(token, here)
@@ -191,6 +206,8 @@ class _Reader:
             return SIGN
         elif token in _TAKES:
             self.arguments(token)
+        elif token == "@":
+            raise _DisorderError("'@' is no sign of mathematics")
         elif not (token[0].isascii() or _LETTERS.match(token)):
             return self.foreign(token, here)
         return VALUE
@@ -200,8 +217,12 @@ class _Reader:
         kind = unicodedata.category(token)
         if not _KNOWN_SIGNS.match(token) and kind[0] in "SP" and kind != "Sc":
             raise _DisorderError(f"{ascii(token)} is no sign of mathematics")
-        if kind[0] == "P":
+        if kind[0] == "P" or _ARROW.match(token):
             return here if here is not VALUE else NOTHING
+        if kind == "Sc" and token not in _MONEY:
+            raise _DisorderError(f"{ascii(token)} is no sign of mathematics")
+        if _INFIX.match(token):
+            return SIGN
         return here if kind == "Sc" else VALUE
 
     def bracket(self, opening: str) -> None:
@@ -219,6 +240,13 @@ class _Reader:
             raise _DisorderError("nothing stands in its matrix")
         self.matrices -= 1
 
+    def before_letter(self, sign: str) -> _Here:
+        """A power or an index with nothing before it, as in _5C_2: a capital letter must follow."""
+        self.script()
+        if not _COUNTED.match(self.peek()):
+            raise _DisorderError(f"nothing stands before {sign!r}")
+        return NOTHING
+
     def script(self) -> _Here:
         """A power or an index, behind its sign."""
         token = self.take()
@@ -230,7 +258,7 @@ class _Reader:
             if _LETTERS.match(following) or following[:1] in (".", "{") or following in _SIGNED:
                 self.step(self.take(), SIGN)
             return VALUE
-        if token in _NO_SCRIPT:
+        if token in _NO_SCRIPT or token in ("\\%", "\\."):
             raise _DisorderError("a power or an index is missing")
         if token not in _AFTER and token not in ("*", "'"):
             self.step(token, NOTHING)
@@ -239,7 +267,9 @@ class _Reader:
     def script_group(self) -> None:
         """A group as a power or an index: marks alone, a number with its sign behind it (2+), or values."""
         rest = self.tokens[self.at :]
-        group = rest[: rest.index("}")] if "}" in rest else rest
+        if "}" not in rest:
+            raise _DisorderError("what is opened in it is not closed")
+        group = rest[: rest.index("}")]
         if group and all(token in _MARKS for token in group):
             self.at += len(group) + 1
         elif len(group) == 2 and _LETTERS.match(group[0]) and group[1] in _SIGNS:
@@ -249,6 +279,7 @@ class _Reader:
 
     def arguments(self, name: str) -> None:
         """What belongs to a command: groups, or single signs as TeX reads them."""
+        grouped = self.peek() == "{"
         for _ in range(_TAKES[name]):
             token = self.take()
             if token == "{":
@@ -259,5 +290,6 @@ class _Reader:
             if len(token) > 1 and token.isalnum() and not missing:
                 self.at -= 1
                 self.tokens[self.at], token = token[1:], token[0]
+            missing = missing or (grouped and self.peek() == "{" and not token.startswith("\\"))
             if missing or self.step(token, NOTHING) is not VALUE:
                 raise _DisorderError(f"{name} lacks what belongs to it")

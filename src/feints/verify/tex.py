@@ -99,6 +99,7 @@ def clean(text: str) -> str:
         text = re.sub(r"^\s*\\\\(?=\\[A-Za-z])", "", text)
         text = re.sub(r"\\\\(?=\s*(?:[*/=]|\+\s))", " ", text)
         text = re.sub(r"\\\\(?=[A-Za-z%$])", r"\\", text)
+    text = re.sub(r"(?<!\\)\\([-+*=^])", r"\1", text)  # Markdown's way of writing them
     text = re.sub(r"\\begin\{(?:align|equation|gather)\*?\}|\\end\{(?:align|equation|gather)\*?\}|(?<!\\)&=", " ", text)
     text = _ORDINAL.sub("", _ROW_SPACE.sub(r"\\\\", text))
     text = re.sub(r"(?<=\d)(?:,(?:\\!|\{\})|\{,\})\s?(?=\d{3}(?!\d))", "", text)

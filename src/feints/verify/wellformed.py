@@ -40,8 +40,8 @@ csch sech arctg tg ctg sgn flat natural sharp underbar boldmath unit SI num ohm 
 _KNOWN = frozenset(_NAMES.split())
 """Commands of LaTeX and amsmath that may stand in an answer."""
 _STRAY = re.compile(
-    r"(?<!\.)\.\.(?!\.)|[\w}]\{\s*\}\s*\Z|\d\.[a-z]{2}|\\(?:inf|sup|in|cup|cap)\s*\d|\\(?:math(?:rm|bf|it|sf|bb|cal)|text(?:bf|it|rm)?)\s*\Z"
-    r"|[A-Za-z\d.]\s*\\infty(?![A-Za-z])|\\infty\s*\d|(?<![A-Za-z])[A-Za-z\d.]\s?∞|∞\s?\d"
+    r"(?<!\.)\.\.(?!\.)|(?<![\\A-Za-z^_])[a-z]\{\d|[\w}]\{\s*\}\s*\Z|\d\.[a-z][a-z\d]|\\(?:inf|sup|in|cup|cap)\s*\d|\\(?:math(?:rm|bf|it|sf|bb|cal)|text(?:bf|it|rm)?)\s*\Z"
+    r"|[A-Za-z\d.]\s*\\infty(?![A-Za-z])|\\infty\s*\d|(?<![A-Za-z])[A-Za-z\d.]\s?∞|∞[A-Za-z\d]|∞\s\d"
 )
 """Signs out of place; a multiple of infinity."""
 _FRAGMENT = re.compile(r"(?<![\\A-Za-z])([A-Za-z]{2,})\{")
@@ -50,9 +50,9 @@ _LOST = ("frac", "dfrac", "tfrac", "binom", "boxed", "text", "mathrm", "overline
 """Commands that mean nothing without their backslash."""
 _MATRIX = re.compile(r"\\begin\s*\{[a-zA-Z]?matrix\}((?:(?!\\begin|\\end).)*)\\end", re.DOTALL)
 _CODE = re.compile(
-    r"```|\w`\w|[A-Za-z]{2,}\(\)|\bsolve\(|</?think>|#{2,}|<\||\bwhile True:|\bimport \w|\[asy\]", re.IGNORECASE
+    r"```|\w`\w|[A-Za-z]{2,}\(\)|\bsolve\(|</?think>|#{2,}|<\||while True:|\bimport \w|\[asy\]", re.IGNORECASE
 )
-_AGAIN = re.compile(r"\b([A-Za-z]{2,})(?: \1\b){3,}|(?!\d)(.{2,40}?)\2{7,}")
+_AGAIN = re.compile(r"\b([A-Za-z]{2,})(?: \1\b){2,}|(?!\d)(.{2,40}?)\2{7,}")
 """Words or signs over and over; the digits of 0.666... are none."""
 _TOWER = re.compile(r"\^\s*(?:\{[^{}]*\}|\w)\s*\^")
 _BEGUN = re.compile(
@@ -68,7 +68,7 @@ _SENSELESS = (
     (_CODE, "code stands in it"),
     (re.compile(r"\d{50}"), "a number of fifty digits stands in it"),
     (_BEGUN, "it is prose"),
-    (re.compile(r"\\text\s*\d"), "\\text lacks what belongs to it"),
+    (re.compile(r"\\text(?:bf|it|rm)?\s*\d"), "\\text lacks what belongs to it"),
 )
 """What no answer holds, and why."""
 _CONJUNCTION = re.compile(r"\b(?:and|or|not|the|is)\b", re.IGNORECASE)
