@@ -50,16 +50,13 @@ def _times(results: dict[str, dict[str, Any]]) -> str:
 
 def short(results: dict[str, dict[str, Any]]) -> str:
     """The README's table: the figures a part names as its short ones, or all that have a ratio."""
-    rows = ["| measured side by side | feints | peer | ratio |", "|---|---|---|---|"]
+    rows = ["| measured side by side | feints | peers |", "|---|---|---|"]
     for part in PARTS:
         figures = _figures(results.get(part.name, {}))
-        picked = [f for f in figures if not part.shown or f"{f.what}, {f.unit}".startswith(part.shown)]
-        for figure in picked:
-            rows += [
-                f"| {_cell(figure.what)}, {figure.unit} | {_middle(figure, OURS)} | {peer} {_middle(figure, peer)} "
-                f"| {_ratio_short(figure, peer)} |"
-                for peer in _short_peers(figure)
-            ]
+        for figure in figures:
+            peers = [_peer_short(figure, peer) for peer in _short_peers(figure)]
+            if peers and (not part.shown or f"{figure.what}, {figure.unit}".startswith(part.shown)):
+                rows.append(f"| {_cell(figure.what)}, {figure.unit} | {_middle(figure, OURS)} | {'; '.join(peers)} |")
     return "\n".join(rows)
 
 
@@ -163,13 +160,12 @@ def _ratio(figure: Figure, peer: str) -> str:
     return f"{_range(ratios, 3)} x" if ratios else ""
 
 
-def _ratio_short(figure: Figure, peer: str) -> str:
-    ratios = figure.ratios(peer)
+def _peer_short(figure: Figure, peer: str) -> str:
+    """A peer's median and our ratio to it; in bold where the peer is better."""
+    said, ratios, verdict = f"{peer} {_middle(figure, peer)}", figure.ratios(peer), figure.verdict(peer)
     if ratios:
-        told = f"{shown(float(f'{Spread.of(ratios).median:.3g}'))} x"
-        said = {"theirs": f"**{told}: {peer} is better**", "even": f"{told}: neither"}
-        return said.get(figure.verdict(peer), told)
-    return f"**{peer} is better**" if figure.verdict(peer) == "theirs" else ""
+        said += f" ({shown(float(f'{Spread.of(ratios).median:.3g}'))} x{', neither better' * (verdict == 'even')})"
+    return f"**{said}**" if verdict == "theirs" else said
 
 
 def _origin(record: dict[str, Any]) -> str:

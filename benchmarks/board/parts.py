@@ -62,8 +62,8 @@ PARTS: tuple[Part, ...] = (
         shown=(
             "600 rows, number, option, yes/no; one",
             "600 rows, latex; one",
-            "wrong answers called right",
-            "right answers called wrong",
+            *("wrong answers called right, of 1,102", "right answers called wrong, of 1,102"),
+            *("wrong answers called right, of 2,063", "right answers called wrong, of 2,063"),
         ),
         notes=(
             "The rows are the public triples described in shared/data; rows whose truth is a convention, disputed or "

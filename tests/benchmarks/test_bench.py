@@ -82,7 +82,7 @@ def test_the_page_says_where_a_peer_is_better_and_why_a_side_has_no_figure(board
     assert "| sampling, s | 4.50 (4 to 5) | transformers | 2 | 0.45 (0.40 to 0.50) x | **transformers** |" in page
     assert "had not finished after 9 s" in page
     assert "torch 2, trl 1.16 (trl)" not in page and "trl (trl) 1.16" in page
-    assert "0.45 x: transformers is better" in board.page.short(results)
+    assert "| 4.50 | **transformers 2 (0.45 x)**; hung had not finished after 9 s |" in board.page.short(results)
     assert "Not measured yet: `make bench PART=verify`" in page
     skipped = {"gpu": record(board, skipped="there is no GPU here.")}
     assert "Skipped: there is no GPU here. `make bench PART=x` measures it." in board.page.page(skipped)
