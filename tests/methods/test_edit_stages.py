@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,9 +14,11 @@ from pydantic import ValidationError
 from tests.methods.edit_bench import Edited, stage, table
 
 from feints.curate.keysteps import key_steps
+from feints.errors import SettingsError
 from feints.evaluate.raw_vote import RawVote
 from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import OneShot, load_solver
+from feints.generate.replay import ReplaySource
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Sampling
 from feints.generate.weights import load_weights
@@ -39,6 +42,15 @@ def usual(edited: Edited) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------- stages
+
+
+def test_recorded_texts_are_not_taken_for_mended_ones(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
+    with tiny.tiny_bench(tmp_path, talker) as bench:
+        bench.run.start()
+        recorded = {row.question: ["the answer is 1"] * 9 for row in bench.problems}
+        replayed = replace(bench, teacher=ReplaySource(recorded))
+        with pytest.raises(SettingsError, match="is to read hint beside the question"):
+            edit.distil(replayed, edit.Config())
 
 
 def test_the_first_stage_learns_right_and_rectified_rationales_whole(usual: Any) -> None:

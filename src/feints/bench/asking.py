@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feints.bench.serving import Learner, identity_of, opened
-from feints.errors import BudgetError
+from feints.errors import BudgetError, SettingsError
 from feints.generate.budget import Budget
 from feints.generate.progress import SamplingProgress, currency_of
 from feints.generate.prompt import Prompt
@@ -117,6 +117,7 @@ def _asked(bench: Bench, order: Order) -> tuple[Asked, str]:
         opened(bench, order.source) as author,
         SamplingProgress(bench.console, order.label, currency_of(author)) as progress,
     ):
+        _refuse_unheard(order, author)
         asked = ask_all(
             author,
             order.askings,
@@ -128,6 +129,21 @@ def _asked(bench: Bench, order: Order) -> tuple[Asked, str]:
             watcher=progress,
         )
     return asked, author.identity
+
+
+def _refuse_unheard(order: Order, author: TextSource) -> None:
+    """Recorded texts answer the question alone; as mended ones they would pass for what they are not.
+
+    Raises:
+        SettingsError: the order says more than the question to such a source.
+    """
+    said = sorted({slot for asking in order.askings for slot in asking.filled})
+    if said and getattr(author, "plain_only", False):
+        raise SettingsError(
+            f"{order.label}: the teacher is to read {', '.join(said)} beside the question, and recorded completions "
+            "(teacher.source: replay) answer the question alone; take an endpoint, or a method or settings that ask "
+            "nothing else (docs/tasks.md)"
+        )
 
 
 def _rationales(order: Order, asked: Asked, author: str) -> list[Rationale]:

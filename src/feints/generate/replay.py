@@ -43,6 +43,8 @@ class ReplaySource:
 
     free = True
     """Budgets are not charged."""
+    plain_only = True
+    """The question alone is read of a request, not what it says besides (a hint, a mistake)."""
 
     def __init__(
         self,
