@@ -64,6 +64,8 @@ def test_a_wrong_override_is_named_as_such() -> None:
         load("name: a", "train.epochs=many")
     with pytest.raises(SettingsError, match=r"write --set key.inner=value"):
         load("name: a", "train.epochs")
+    with pytest.raises(SettingsError, match="the value is not valid YAML: day"):
+        load("name: a", "name=2026-02-30")
 
 
 def test_overrides_reach_into_lists_and_say_what_they_cannot() -> None:
@@ -87,6 +89,8 @@ def test_overrides_reach_into_lists_and_say_what_they_cannot() -> None:
         ("name: a\nname: b\n", "line 2: name is given twice"),
         ("name: [a\n", "not valid YAML"),
         ("- a\n", "holds a list"),
+        ("name: 2026-02-30\n", "not valid YAML: day"),
+        ("name: &x {inner: *x}\n", "a value holds itself"),
     ],
 )
 def test_a_file_that_is_no_recipe(text: str, words: str) -> None:

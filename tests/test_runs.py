@@ -21,7 +21,7 @@ from feints.records import (
     Verdict,
     content_hash,
 )
-from feints.runs import RunFolder, atomic, read_table, storage_errors, write_table
+from feints.runs import RunFolder, atomic, current_commit, read_table, storage_errors, write_table
 
 PROBLEM = Problem(
     id="p1",
@@ -235,6 +235,14 @@ def test_a_real_full_device_is_reported_as_such() -> None:
         pytest.skip("this system has no /dev/full")
     with pytest.raises(StorageError, match="No space left"), storage_errors(full):
         full.write_text("x")
+
+
+def test_a_checkout_without_git_is_of_an_unknown_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr("feints.runs.subprocess.run", absent)
+    assert current_commit() in ("unknown", "released")
 
 
 def test_content_hash_depends_on_content_alone() -> None:

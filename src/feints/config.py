@@ -72,7 +72,7 @@ def parse_document(text: str, source: str, overrides: Sequence[str] = ()) -> Doc
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date such as 2026-02-30 is a bare ValueError
         raise SettingsError(f"{source} is not valid YAML: {error}") from error
     if root is None:
         root, values = yaml.MappingNode("tag:yaml.org,2002:map", []), {}
@@ -80,10 +80,13 @@ def parse_document(text: str, source: str, overrides: Sequence[str] = ()) -> Doc
         raise SettingsError(f"{source} holds a {type(values).__name__}; a recipe is a mapping of keys to values")
     lines: dict[Loc, int] = {}
     repeated: list[str] = []
-    for location, line in _lines(root, ()):
-        if location in lines:
-            repeated.append(f"line {line}: {dotted(location)} is given twice (first on line {lines[location]})")
-        lines[location] = line
+    try:
+        for location, line in _lines(root, ()):
+            if location in lines:
+                repeated.append(f"line {line}: {dotted(location)} is given twice (first on line {lines[location]})")
+            lines[location] = line
+    except RecursionError as error:
+        raise SettingsError(f"{source}: a value holds itself, or is nested too deeply; write it out") from error
     if repeated:
         raise SettingsError(f"{source} cannot be used:\n  " + "\n  ".join(repeated))
     overridden = frozenset(_override(values, item) for item in overrides)
@@ -117,7 +120,7 @@ def _override(values: dict[str, Any], item: str) -> Loc:
             inner = inner[place[-1]]
     try:
         inner[place[-1]] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"--set {item!r}: the value is not valid YAML: {error}") from error
     return tuple(place)
 

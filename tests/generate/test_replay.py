@@ -50,6 +50,21 @@ def test_half_a_character_in_a_recorded_file_is_read_and_endless_nesting_refused
         ReplaySource.from_jsonl(path)
 
 
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (b'{"question": "q", "text": "t", "finish": ["stop"]}', r"finish is \['stop'\]"),
+        (b'{"question": "q", "text": "t", "final": 42}', "final is 42"),
+        (gzip.compress(b"")[:10] + b"\xff" * 40, "cannot be read"),
+    ],
+)
+def test_what_is_recorded_in_another_shape_is_refused(tmp_path: Path, row: bytes, why: str) -> None:
+    path = tmp_path / ("r.jsonl.gz" if row[:1] == b"\x1f" else "r.jsonl")
+    path.write_bytes(row)
+    with pytest.raises(DataError, match=why):
+        ReplaySource.from_jsonl(path)
+
+
 def test_nothing_is_paid_and_usage_is_estimated_and_marked() -> None:
     budget = Budget(requests=0, tokens=0, money=0)
     (completion,) = complete_all(ReplaySource({"2+2": ["x" * 40]}), [ask("2+2")], budget=budget)

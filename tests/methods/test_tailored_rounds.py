@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from tests.methods.rounds_bench import Config, Run, gold, reports, rows
 
-from feints.bench.rounds import Makes
+from feints.bench.rounds import Makes, ask_within
 from feints.curate.settings import CurateSettings
 from feints.errors import SettingsError
 from feints.evaluate.settings import ExamSettings
@@ -108,6 +108,19 @@ def test_tokens_of_a_round_are_bounded_alike_for_seen_and_unseen_mistakes(run: R
         second = reports(bench)[1]
         used.append(second.prompt_tokens + second.completion_tokens)
     assert used == pytest.approx([4000, 4000], rel=0.06)
+
+
+def test_refusals_that_cost_nothing_leave_the_price_of_a_reply_unknown() -> None:
+    class Told(list[Any]):
+        address = "told"
+
+    def ask(part: int, some: Any) -> Any:
+        sizes.append(len(some))
+        return [("told", Told([SimpleNamespace(prompt_tokens=0, completion_tokens=0)] * len(some)))]
+
+    sizes: list[int] = []
+    ask_within(SimpleNamespace(stopped={}), list(range(40)), 900, 300.0, ask)  # type: ignore[arg-type]
+    assert sum(sizes) == 40 and max(sizes) <= 3
 
 
 def test_replacing_data_learns_from_this_round_alone(run: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -264,9 +266,22 @@ def test_options_written_into_the_question_are_read() -> None:
     assert check(asked, "The answer is by the sea.").value is Judgement.CORRECT
 
 
-def test_the_code_hash_is_stable_and_names_the_sources() -> None:
-    assert code_hash() == code_hash()
+def test_the_code_hash_is_that_of_the_sources_whatever_ends_their_lines(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("as", "windows", "changed")]
+    for folder, text in zip(folders, (b"a = 1\n", b"a = 1\r\n", b"a = 2\n"), strict=True):
+        folder.mkdir()
+        (folder / "one.py").write_bytes(text)
+    same, windows, changed = map(code_hash, folders)
+    assert same == windows != changed
     assert len(code_hash()) == 32
+
+
+def test_factors_in_nested_powers_are_counted_and_not_written_out() -> None:
+    nested = "(x-x+1)"
+    for _ in range(6):
+        nested = f"({nested})^{{60}}"
+    asked = problem("(x-1)(x+1)", AnswerKind.LATEX, question="Factor $x^2-1$.")
+    assert check(asked, rf"So \boxed{{(x-1)(x+1){nested}}}.").value is Judgement.CORRECT
 
 
 def _in_words(number: int) -> str:

@@ -86,6 +86,25 @@ def test_half_characters_and_a_byte_order_mark_are_no_obstacle(tmp_path: Path) -
     assert [row["verdict"] for row in table] == ["correct", "wrong"] and table[0]["text"] == "? The answer is 1."
 
 
+def test_a_damaged_body_and_a_kind_of_another_shape_are_named(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl.gz"
+    source.write_bytes(gzip.compress(b"")[:10] + b"\xff" * 40)
+    with pytest.raises(DataError, match="damaged or no gzip file"):
+        judge_rows(source, tmp_path / "out.jsonl")
+    write(tmp_path / "in.jsonl", [{"gold": "1", "text": "1", "kind": ["number"]}])
+    with pytest.raises(DataError, match=r"kind \['number'\] is none of"):
+        judge_rows(tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+
+
+def test_a_long_whole_number_beside_a_fraction_loses_no_digit(tmp_path: Path) -> None:
+    rows = [{"gold": "1", "text": "1", "score": score, "count": 2**60 + 1} for score in (1.5, 2**60 + 1)]
+    judge_rows(write(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet")
+    table = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [row["score"] for row in table] == ["1.5", str(2**60 + 1)]
+    assert [row["count"] for row in table] == [2**60 + 1] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.parquet"]
+
+
 def test_a_line_too_much_to_read_is_listed_with_the_others(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text('{"gold": ' + "9" * 5000 + '}\n{"gold": ' + "[" * 100_000, encoding="utf-8")

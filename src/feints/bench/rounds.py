@@ -241,7 +241,8 @@ def ask_within(
         if any(cut_short(bench, stored) for _, stored in said):
             break
         left -= sum(row.prompt_tokens + row.completion_tokens for _, stored in said for row in stored)
-        each = (tokens - left) / sum(len(stored) for _, stored in told)
+        paid = tokens - left  # a refusal costs nothing, and says nothing of what a reply costs
+        each = paid / sum(len(stored) for _, stored in told) if paid else most
     return told
 
 

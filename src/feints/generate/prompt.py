@@ -131,7 +131,7 @@ def read_prompt(path: str | Path) -> Prompt:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise SettingsError(f"prompt file {path} is not a text in UTF-8 ({error}); save it in this encoding") from error
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"prompt file {path} cannot be read: {error}") from error
     known = [field.name for field in fields(Prompt)]
     if not isinstance(found, dict) or "template" not in found or set(found) - set(known):

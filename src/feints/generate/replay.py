@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +201,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if not isinstance(row, dict):
                     raise DataError(f"{path}, line {number}: a row must be an object, found {type(row).__name__}")
                 yield number, row
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         place = f" at or after line {number}" if number else ""
         raise DataError(
             f"the recorded completions {path} cannot be read{place}: {error}; name a .jsonl or .jsonl.gz file"
@@ -215,9 +216,12 @@ def _recorded(sample: Any, where: str) -> Recorded:
     if not isinstance(sample, dict) or not isinstance(sample.get("text"), str):
         raise DataError(f"{where}: a sample must be an object with a text, found {str(sample)[:80]!r}")
     finish = sample.get("finish", Finish.UNKNOWN.value)
-    if finish not in set(Finish):
+    if not isinstance(finish, str) or finish not in set(Finish):
         raise DataError(f"{where}: finish is {finish!r}; use one of {', '.join(Finish)}")
-    parts = [sample["text"].rstrip(), sample.get("final") or ""]
+    final = sample.get("final") or ""
+    if not isinstance(final, str):
+        raise DataError(f"{where}: final is {final!r}; give the answer sentence as a text")
+    parts = [sample["text"].rstrip(), final]
     text = "\n".join(part for part in parts if part) if parts[1] else sample["text"]
     return Recorded(text=whole(text), model=whole(str(sample.get("model", ""))), finish=Finish(finish))
 

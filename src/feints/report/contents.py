@@ -379,7 +379,7 @@ class RunContents:
     notes: tuple[str, ...] = ()
     """What a reader must know: recorded data, doubtful gold answers, what is not established."""
     warnings: tuple[str, ...] = ()
-    """What went wrong or limits the result; shown at the top."""
+    """What limits the result; shown at the top."""
 
     def arm(self, name: str) -> Arm:
         """The arm called `name`; a solver nobody described is `other`."""
@@ -392,8 +392,7 @@ class RunContents:
     def solvers(self) -> tuple[str, ...]:
         """Solvers that have a score, in the order of `arms`, undescribed ones last."""
         scored = dict.fromkeys(score.solver for score in self.scores)
-        described = [arm.name for arm in self.arms if arm.name in scored]
-        return tuple(dict.fromkeys([*described, *scored]))
+        return tuple(dict.fromkeys([*(arm.name for arm in self.arms if arm.name in scored), *scored]))
 
     def scores_of(self, solver: str, problem_set: str) -> tuple[Score, ...]:
         """Scores of one solver on one problem set, one per seed."""

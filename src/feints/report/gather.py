@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from feints.evaluate import stats
 from feints.evaluate.exam import by_level, by_topic, compare, compare_seeds, right_overlap, score, scores_by_group
 from feints.generate.budget import Price
 from feints.generate.source import Usage
@@ -44,6 +46,9 @@ def gather(folder: Path) -> RunContents:
     scores = [score(answers, arm, name, seed) for (arm, name, seed), answers in exams.items()]
     scores.sort(key=lambda s: facts["sets"].index(s.problem_set))
     topics, levels = _groups(run, exams, str(facts["sets"][0]))
+    apart: list[str] = []
+    comparisons = tuple(adjusted(tuple(_comparisons(exams, arms, facts["sets"], apart))))
+    overlaps = tuple(_overlaps(exams, arms, str(facts["sets"][0]), apart))
     return RunContents(
         name=str(facts["name"]),
         created=str(facts["created"]),
@@ -54,8 +59,8 @@ def gather(folder: Path) -> RunContents:
         recipe=yaml.safe_dump(facts["recipe"], sort_keys=False, allow_unicode=True),
         arms=arms,
         scores=tuple(scores),
-        comparisons=tuple(_comparisons(exams, arms, facts["sets"])),
-        overlaps=tuple(_overlaps(exams, arms, str(facts["sets"][0]))),
+        comparisons=comparisons,
+        overlaps=overlaps,
         rankers=training.rankers(run),
         funnel=funnel,
         further_funnels=further,
@@ -71,6 +76,7 @@ def gather(folder: Path) -> RunContents:
         by_topic=topics,
         by_level=levels,
         notes=tuple(facts["notices"]),
+        warnings=tuple(dict.fromkeys(apart)),
     )
 
 
@@ -93,16 +99,42 @@ def _judged(run: RunFolder) -> tuple[list[Rationale], list[Judged]]:
 # ---------------------------------------------------------------------------------------------------- comparisons
 
 
-def _comparisons(exams: Exams, arms: Sequence[Arm], sets: Sequence[str]) -> Iterable[ComparisonRow]:
-    """The method against every other arm, then the control against the floor, on every set."""
+def _comparisons(exams: Exams, arms: Sequence[Arm], sets: Sequence[str], apart: list[str]) -> Iterable[ComparisonRow]:
+    """The method against every other arm, then the control against the floor, on every set.
+
+    What has no problem judged on both sides is said in `apart` instead.
+    """
     pairs = [(arms[0], other) for other in arms[1:]]
     pairs += [(a, b) for a in arms[1:] if a.role is ArmRole.CONTROL for b in arms if b.role is ArmRole.FLOOR]
     for name in sets:
         for a, b in pairs:
             runs_a = [answers for (arm, of, _), answers in exams.items() if (arm, of) == (a.name, name)]
             runs_b = [answers for (arm, of, _), answers in exams.items() if (arm, of) == (b.name, name)]
-            if runs_a and runs_b:
+            if runs_a and runs_b and comparable((*runs_a, *runs_b), f"{a.name} and {b.name} on {name}", apart):
                 yield _compared(a.name, b.name, name, runs_a, runs_b)
+
+
+def adjusted(rows: Sequence[ComparisonRow]) -> Iterable[ComparisonRow]:
+    """The rows with p values adjusted for how many comparisons of one set are asked at once (Holm 1979)."""
+    for name in dict.fromkeys(row.problem_set for row in rows):
+        of_set = [row for row in rows if row.problem_set == name]
+        tested = [row.p for row in of_set if row.p is not None]
+        adjusted = iter(stats.holm(tested))
+        for row in of_set:
+            if row.p is None or len(tested) < 2:
+                yield row
+            else:
+                how = f"{row.how} p is adjusted for the {len(tested)} comparisons of this set (Holm)."
+                yield replace(row, p=next(adjusted), how=how)
+
+
+def comparable(runs: Sequence[Sequence[Answer]], who: str, apart: list[str]) -> bool:
+    """Whether some problem was judged in every run; if not, `apart` says so."""
+    judged = [{one.problem_id for one in run if one.judgement is not Judgement.NOT_CHECKED} for run in runs]
+    if not set.intersection(*judged):
+        apart.append(f"{who} are not compared: no problem was judged for both")
+        return False
+    return True
 
 
 def _compared(
@@ -146,14 +178,15 @@ def _compared(
     )
 
 
-def _overlaps(exams: Exams, arms: Sequence[Arm], main: str) -> Iterable[OverlapRow]:
+def _overlaps(exams: Exams, arms: Sequence[Arm], main: str, apart: list[str]) -> Iterable[OverlapRow]:
     """Every two trained arms on the main set; the untrained student solves too little to overlap with anyone."""
     firsts: dict[str, list[Answer]] = {}
     for (arm, of, _), answers in exams.items():
         if of == main:
             firsts.setdefault(arm, answers)
     for a, b in combinations([arm.name for arm in arms if arm.role is not ArmRole.FLOOR and arm.name in firsts], 2):
-        yield OverlapRow(a=a, b=b, found=right_overlap(firsts[a], firsts[b]))
+        if comparable((firsts[a], firsts[b]), f"{a} and {b} on {main}", apart):
+            yield OverlapRow(a=a, b=b, found=right_overlap(firsts[a], firsts[b]))
 
 
 def _groups(run: RunFolder, exams: Exams, main: str) -> tuple[tuple[GroupScore, ...], tuple[GroupScore, ...]]:

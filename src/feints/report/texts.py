@@ -39,9 +39,14 @@ def samples(problems: Mapping[str, Problem], judged: Sequence[Judged]) -> tuple[
             problem=problems[name],
             right=tuple(piles[name][Judgement.CORRECT][:SHOWN_OF_EACH]),
             wrong=tuple(piles[name][Judgement.WRONG][:SHOWN_OF_EACH]),
+            other=tuple(_neither(piles[name])[:SHOWN_OF_EACH]),
         )
         for name in mixed[:SHOWN_PROBLEMS]
     )
+
+
+def _neither(pile: Mapping[Judgement, list[Judged]]) -> list[Judged]:
+    return [*pile.get(Judgement.NO_ANSWER, ()), *pile.get(Judgement.NOT_CHECKED, ())]
 
 
 @dataclass(frozen=True)

@@ -15,24 +15,28 @@ def as_factored(question: str, gold: Node, said: Node) -> bool:
     if not question or not _ASKED.search(question):
         return True
     wanted, found = _factors(gold), _factors(said)
-    if len(wanted) < 2:
+    if _many(wanted) < 2:
         return True
-    return len(found) >= len(wanted) and (not _all_primitive(wanted) or _all_primitive(found))
+    return _many(found) >= _many(wanted) and (not _all_primitive(wanted) or _all_primitive(found))
 
 
-def _factors(node: Node) -> list[Node]:
-    """Factors with a symbol in them, powers written out."""
+def _factors(node: Node) -> list[tuple[Node, int]]:
+    """Factors with a symbol in them, each with how many times it stands there."""
     if node.op == "mul":
         return _factors(node.args[0]) + _factors(node.args[1])
     if node.op == "pow" and node.args[1].op == "num" and 1 < node.args[1].value <= 60:
-        times = int(node.args[1].value)
-        return _factors(node.args[0]) * times
-    return [node] if symbols(node) else []
+        power = int(node.args[1].value)
+        return [(factor, times * power) for factor, times in _factors(node.args[0])]
+    return [(node, 1)] if symbols(node) else []
 
 
-def _all_primitive(factors: list[Node]) -> bool:
+def _many(factors: list[tuple[Node, int]]) -> int:
+    return sum(times for _, times in factors)
+
+
+def _all_primitive(factors: list[tuple[Node, int]]) -> bool:
     """Whether no factor has a number left to take out."""
-    for factor in factors:
+    for factor, _ in factors:
         ratio = exact(factor)
         if ratio is not None and ratio.top and content(ratio.top) != 1:
             return False

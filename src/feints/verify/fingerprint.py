@@ -8,13 +8,12 @@ from pathlib import Path
 
 
 @cache
-def code_hash() -> str:
-    """Hex digest of the source files of `feints.verify`, names and contents; equal on every machine.
+def code_hash(folder: Path = Path(__file__).parent) -> str:
+    """Hex digest of the source files of a folder, the checkers' own, names and contents; equal on every machine.
 
     Line endings are made one, so a checkout on Windows gives the same hash.
     """
     digest = hashlib.blake2b(digest_size=16)
-    folder = Path(__file__).parent
     for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
         digest.update(path.read_bytes().replace(b"\r\n", b"\n") + b"\0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -66,7 +67,7 @@ def checked(path: Path) -> int:
                     bad.append(f"line {number}: {fault}")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} cannot be read after line {number}: {error}; write it anew as UTF-8") from error
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
             f"{path} cannot be read after line {number}: {error}; it is damaged or no gzip file: copy or rename it"
         ) from error
@@ -95,7 +96,7 @@ def _fault(line: str) -> str | None:
     if gold is None or isinstance(gold, list | dict):
         return "gold is missing or no string"
     kind = row.get("kind")
-    if kind is not None and kind not in KINDS:
+    if kind is not None and (not isinstance(kind, str) or kind not in KINDS):
         return f"kind {kind!r} is none of {', '.join(KINDS)}"
     return _choices_fault(row.get("choices"))
 
@@ -196,15 +197,16 @@ class _ParquetWriter(_Atomic):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.lines.file.close()
+        done = False
         try:
+            self.lines.file.close()
             if kind is None:
                 self._table()
-            self.finish(ok=kind is None)
+                done = True
         except OSError as fault:
-            self.finish(ok=False)
             raise StorageError(f"cannot write {self.path}: {fault.strerror}; free some space and run again") from fault
         finally:
+            self.finish(ok=done)
             self.lines.partial.unlink(missing_ok=True)
 
     def _table(self) -> None:
@@ -233,14 +235,18 @@ def _arrow_type(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
-        return "int" if -(2**63) <= value < 2**63 else "json"
+        if abs(value) <= 2**53:
+            return "int"
+        return "long" if -(2**63) <= value < 2**63 else "json"
     return {float: "float", str: "string"}.get(type(value), "json")
 
 
 def _column(kinds: set[str]) -> Any:
     kinds = kinds - {"null"}
-    if kinds <= {"int", "float"} and kinds:
-        return pa.float64() if "float" in kinds else pa.int64()
+    if kinds and kinds <= {"int", "long"}:
+        return pa.int64()
+    if kinds and kinds <= {"int", "float"}:  # beside a fraction a long whole number would lose digits
+        return pa.float64()
     return pa.bool_() if kinds == {"bool"} else pa.string()
 
 

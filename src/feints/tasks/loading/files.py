@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def _json(path: Path, *, lines: bool) -> list[Row]:
     try:
         with opened(path, "rt", encoding="utf-8-sig") as stream:
             text = stream.read()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
     if lines:
         # Split at "\n" only: U+2028 and its kin may stand unescaped inside a JSON string.
