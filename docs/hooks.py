@@ -1,15 +1,19 @@
-"""Writes a page per method from its file, when mkdocs builds, so that none can be missing."""
+"""Writes a page per method and one on the recipe from the files, when mkdocs builds, so that nothing can be missing."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-METHODS = Path(__file__).parents[1] / "src" / "feints" / "methods"
+PACKAGE = Path(__file__).parents[1] / "src" / "feints"
+METHODS = PACKAGE / "methods"
+UNTYPED = {"task": {"task": "TaskConfig", "task of the lab": "LabTask"}}
+"""Headings and classes of the recipe's keys whose annotation names no class: they depend on a name in the recipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +31,11 @@ class Setting:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add methods/index.md and methods/NAME.md for every file of the shelf."""
+    """Add methods/index.md, methods/NAME.md for every file of the shelf, and recipe.md."""
     paths = method_files(METHODS)
     pages = {f"methods/{path.stem}.md": method_page(path) for path in paths}
     pages["methods/index.md"] = shelf_page(paths)
+    pages["recipe.md"] = recipe_page(PACKAGE)
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
@@ -64,6 +69,39 @@ def shelf_page(paths: list[Path]) -> str:
         rows.append(f"| [{path.stem}]({path.stem}.md) | {_cell(said.partition(chr(10))[0])} |")
     table = "\n".join(["| Method | What it is |", "| --- | --- |", *rows]) if rows else "The shelf is empty."
     return f"# Methods\n\nEach is one file in `src/feints/methods`, found by name. A recipe picks one.\n\n{table}\n"
+
+
+def recipe_page(package: Path) -> str:
+    """Every key of a recipe with its meaning, a section for each key that holds further ones."""
+    classes = {
+        node.name: node
+        for path in sorted(package.rglob("*.py"))
+        for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body
+        if isinstance(node, ast.ClassDef)
+    }
+    recipe = classes["Recipe"]
+    parts = [
+        "# The recipe",
+        "One YAML file says all of a run. What a task or a method has of its own is on the page of [tasks](tasks.md) and of "
+        "each [method](methods/index.md); `feints schema` prints all of it for an editor.",
+        _settings_table(settings(recipe)),
+    ]
+    for heading, node in _sections("", recipe, classes):
+        parts += [f"## {heading}", (ast.get_docstring(node) or "").partition("\n")[0], _settings_table(settings(node))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sections(key: str, node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Iterator[tuple[str, ast.ClassDef]]:
+    """Headings and classes of the keys below `key` that hold further keys, in order."""
+    for field in node.body:
+        if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+            continue
+        place = f"{key}.{field.target.id}".removeprefix(".")
+        named = [part.id for part in ast.walk(field.annotation) if isinstance(part, ast.Name)]
+        found = UNTYPED.get(place, {place: name for name in named if name in classes and settings(classes[name])})
+        for heading, name in found.items():
+            yield heading, classes[name]
+            yield from _sections(heading, classes[name], classes)
 
 
 def settings(config: ast.ClassDef) -> list[Setting]:

@@ -7,8 +7,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import pytest
+
+from feints.generate.adaptive import AdaptiveSettings
+from feints.generate.budget import Price
+from feints.recipe import LabTask, Recipe
+from feints.tasks.loading.problems import TaskConfig
 
 ROOT = Path(__file__).parents[1]
 METHODS = sorted(p.stem for p in (ROOT / "src/feints/methods").glob("*.py") if not p.stem.startswith("_"))
@@ -70,6 +76,26 @@ def test_every_method_has_a_page_with_its_settings(site: Path) -> None:
             assert "Settings" in (site / f"methods/{name}.html").read_text(encoding="utf-8")
 
 
+def test_every_key_of_a_recipe_stands_on_its_page_with_its_meaning(hooks: ModuleType, site: Path) -> None:
+    first, *others = hooks.recipe_page(hooks.PACKAGE).split("\n## ")
+    sections = {part.partition("\n")[0]: part for part in others}
+    expected = {
+        "task": TaskConfig,
+        "task of the lab": LabTask,
+        "teacher.prices": Price,
+        "sampling.adaptive": AdaptiveSettings,
+    }
+    for name, field in Recipe.model_fields.items():
+        assert f"| `{name}` |" in first
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if hasattr(kind, "model_fields")]
+        expected |= dict.fromkeys([name] * len(kinds), *kinds)
+    for heading, model in expected.items():
+        assert all(f"| `{name}` |" in sections[heading] for name in model.model_fields), heading
+    assert {"lab", "lab.mistakes", "student.adapter"} <= set(sections) - set(expected)
+    assert [line for part in (first, *others) for line in part.splitlines() if line.endswith("|  |")] == []
+    assert "student_endpoint" in (site / "recipe.html").read_text(encoding="utf-8")
+
+
 def test_every_written_page_is_built_and_reachable(site: Path) -> None:
     home = (site / "index.html").read_text(encoding="utf-8")
     for page in (ROOT / "docs").rglob("*.md"):
@@ -77,6 +103,12 @@ def test_every_written_page_is_built_and_reachable(site: Path) -> None:
         assert (site / built).is_file()
         assert f'href="{built.as_posix()}"' in home
     assert not list(site.rglob("hooks.py"))
+
+
+def test_every_page_that_a_message_of_the_code_names_exists() -> None:
+    code = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
+    named = {page for text in code for page in re.findall(r"docs/[\w/-]+\.md", text)}
+    assert named and not [page for page in named if not (ROOT / page).is_file()]
 
 
 def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:

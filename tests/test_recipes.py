@@ -59,6 +59,22 @@ def test_a_recipe_loads_and_names_itself(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("# "), "a recipe opens with what it is for"
 
 
+def undescribed(part: Any, whole: dict[str, Any], where: str = "") -> list[str]:
+    """Every key of the schema that says nothing of what it means, neither itself nor where its value is described."""
+    found = []
+    for name, inner in part.get("properties", {}).items():
+        named = whole["$defs"][inner["$ref"].rpartition("/")[2]] if "$ref" in inner else {}
+        found += [] if inner.get("description") or named.get("description") else [f"{where}.{name}"]
+    return found
+
+
+def test_every_key_of_a_recipe_is_described() -> None:
+    schema = recipe_schema()
+    parts = {"recipe": schema, **schema["$defs"]}
+    assert [one for name, part in parts.items() for one in undescribed(part, schema, name)] == []
+    assert {"mistakes", "lucky"} <= set(schema["$defs"]["LabTeacherSettings"]["properties"])
+
+
 def leaves(value: Any, place: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Every key that holds no further keys."""
     if not isinstance(value, dict) or not value:

@@ -21,7 +21,7 @@ Loc = tuple[str | int, ...]
 class Settings(BaseModel):
     """Base of every settings class: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class UnreleasedSettings(Settings):

@@ -26,7 +26,7 @@ LAB = "lab"
 class LabTask(Settings):
     """Problems of the offline world, made as many as are asked for."""
 
-    name: Literal["lab"] = "lab"
+    name: Literal["lab"] = Field(default="lab", description="The offline world.")
     train: int = Field(default=1000, ge=1, description="Training problems.")
     test: int = Field(default=1000, ge=1, description="Test problems, of one to four steps like those trained on.")
     longer: int = Field(default=0, ge=0, description="Test problems of more steps than ever trained on.")
@@ -175,7 +175,7 @@ def method_settings(name: str) -> type[Settings]:
 
 
 def _named(config: type[Any], name: str) -> type[Settings]:
-    fields: dict[str, Any] = {"name": (Literal[name], name)}
+    fields: dict[str, Any] = {"name": (Literal[name], Field(default=name, description="Which one."))}
     model: Any = create_model(f"{name.title().replace('_', '')}Settings", __base__=config, **fields)
     return cast(type[Settings], model)
 
@@ -185,9 +185,10 @@ def recipe_schema() -> dict[str, Any]:
     task_models = tuple(task_settings(name) for name in [LAB, *tasks.names()])
     method_models = tuple(method_settings(name) for name in methods.names())
     one_of: Any = reduce(or_, method_models)
+    said = {name: field.description for name, field in Recipe.model_fields.items()}
     fields: dict[str, Any] = {
-        "task": (reduce(or_, task_models), Field(discriminator="name")),
-        "method": (one_of, ...),
-        "baselines": (tuple[one_of, ...], ()),
+        "task": (reduce(or_, task_models), Field(discriminator="name", description=said["task"])),
+        "method": (one_of, Field(description=said["method"])),
+        "baselines": (tuple[one_of, ...], Field(default=(), description=said["baselines"])),
     }
     return create_model("Recipe", __base__=Recipe, **fields).model_json_schema()

@@ -142,7 +142,7 @@ def _refuse_unheard(order: Order, author: TextSource) -> None:
         raise SettingsError(
             f"{order.label}: the teacher is to read {', '.join(said)} beside the question, and recorded completions "
             "(teacher.source: replay) answer the question alone; take an endpoint, or a method or settings that ask "
-            "nothing else (docs/tasks.md)"
+            "nothing else (docs/teachers.md)"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from feints.config import Settings
 from feints.records import Dropped, Problem
@@ -17,8 +17,6 @@ STEP = "load"
 
 class TaskConfig(Settings):
     """Settings of every task; a task's own `Config` adds to them."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     path: Paths | dict[str, Paths] | None = None
     """Local file or files (JSONL, JSON or Parquet, also .gz); None reads from the hub.
