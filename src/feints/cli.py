@@ -136,6 +136,7 @@ def oracle(run_folder: RunPath, arm: ArmName = None, seed: SeedNumber = None, of
     """Examine a chain on the teacher's key points instead of its own: what better key points would be worth."""
     require_torch("a student")
     from feints.diagnosis import Teacher, exam_of, with_oracle  # noqa: PLC0415  torch
+    from feints.report.accuracy import counted_percent  # noqa: PLC0415  as for show
 
     teacher = Teacher(run_folder, Console(stderr=True))
     exam = exam_of(teacher.run, arm, seed, of)
@@ -143,9 +144,8 @@ def oracle(run_folder: RunPath, arm: ArmName = None, seed: SeedNumber = None, of
     if found.left_out:
         typer.echo(f"{found.left_out:,} problems left out: not judged, or no key points of the teacher's came")
     own, told = found.both_right + found.only_b, found.both_right + found.only_a
-    typer.echo(
-        f"{exam.arm}, {found.n:,} problems: own key points {own / found.n:.1%}, the teacher's {told / found.n:.1%}"
-    )
+    with_own, with_told = (counted_percent(right, found.n) for right in (own, told))
+    typer.echo(f"{exam.arm}, {found.n:,} problems: own key points {with_own}, the teacher's {with_told}")
     typer.echo(f"difference {found.difference:+.1%} [{found.low:+.1%}, {found.high:+.1%}], paired, 95 %")
 
 

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from feints.report.accuracy import over_seeds, p_value, percent, points, signed, told_apart
+from feints.report.accuracy import counted_percent, over_seeds, p_value, percent, points, signed, told_apart
 
 
 def test_a_bare_number_is_refused(made_up: ModuleType) -> None:
@@ -43,6 +43,11 @@ def test_scores_of_two_solvers_have_no_mean(made_up: ModuleType) -> None:
         over_seeds([made_up.score("a", "test", 1), made_up.score("b", "test", 1)])
     with pytest.raises(ValueError, match="one solver"):
         over_seeds([])
+
+
+def test_counts_are_written_as_a_score_is(made_up: ModuleType) -> None:
+    for right, counted in ((7, 12), (0, 12), (12, 12), (0, 0)):
+        assert counted_percent(right, counted) == percent(made_up.score("a", "test", right, counted, counted))
 
 
 def test_nothing_judged_is_not_zero(made_up: ModuleType) -> None:

@@ -11,6 +11,9 @@ from feints.evaluate.vote_curve import VotePoint
 from feints.records import Score
 from feints.report.contents import ComparisonRow
 
+NOT_JUDGED = "not judged"
+"""In the place of an accuracy where no answer could be judged."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
@@ -87,13 +90,22 @@ def percent(accuracy: Score | Accuracy) -> str:
     if not isinstance(accuracy, Accuracy):
         raise TypeError(f"a percentage needs its interval: give a Score or an Accuracy, not {type(accuracy).__name__}")
     if not accuracy.judged:
-        return "not judged"
-    return f"{100 * accuracy.value:.1f} % [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]"
+        return NOT_JUDGED
+    return _written(accuracy.value, accuracy.low, accuracy.high)
+
+
+def counted_percent(right: int, counted: int) -> str:
+    """An accuracy of so many judged answers with its Wilson interval, as `percent` writes it."""
+    return _written(right / counted, *wilson(right, counted)) if counted else NOT_JUDGED
 
 
 def vote_percent(point: VotePoint) -> str:
     """An accuracy of a vote with its interval, as `percent` writes it."""
-    return f"{100 * point.accuracy:.1f} % [{100 * point.low:.1f}, {100 * point.high:.1f}]"
+    return _written(point.accuracy, point.low, point.high)
+
+
+def _written(value: float, low: float, high: float) -> str:
+    return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def points(row: ComparisonRow) -> str:
