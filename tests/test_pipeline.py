@@ -323,6 +323,13 @@ def test_baselines_stand_beside_the_method_and_its_control(do: Do, toy: type[Set
     said = plan_recipe(load_recipe(small_recipe, [alone]), folder)
     assert not any(line.startswith("requests:") for line in said), "the plain question is never asked"
     assert said[-3].startswith("at most 96 requests, 100 tokens in all, by tailored")
+    seeds = plan_recipe(load_recipe(small_recipe, [alone, "seeds=[0, 1]"]), folder)
+    assert seeds[-3].startswith("at most 96 requests, 100 tokens in all, with each seed by tailored")
+    one_arm = [two.replace(", {name: toy, further: 4}", ""), "seeds=[0, 1]"]
+    assert plan_recipe(load_recipe(small_recipe, one_arm), folder)[-2:] == [
+        "and at most 144 further requests with each seed by toy3",
+        "what several ask alike is sent once",
+    ]
     programs = plan_recipe(load_recipe(small_recipe, ["method={name: potd}"]), folder)
     assert programs[-3:-1] == ["at most 48 requests by potd", "at most 48 requests by potd_answer_only"]
     with pytest.raises(SettingsError, match="would pay for replies that nothing learns from"):

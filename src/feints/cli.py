@@ -58,7 +58,10 @@ def _out_folder(recipe: Recipe, out: Path | None) -> Path:
 
 @app.command()
 def plan(recipe: RecipeFile, set_: Overrides = None, out: Out = None) -> None:
-    """Say what a run will ask of the teacher and cost at most, before anything is spent."""
+    """Say what the first sampling will cost at most and how often each arm may ask again, before anything is spent.
+
+    Seeds share the first sampling; `budget` in the recipe bounds everything.
+    """
     settings = load_recipe(recipe, set_ or ())
     for line in plan_recipe(settings, _out_folder(settings, out)):
         typer.echo(line)

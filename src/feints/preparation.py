@@ -301,7 +301,8 @@ def _unlike(first: Settings, second: Settings) -> str:
 def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
     """What the questions to the teacher will take at most, in lines; sends nothing.
 
-    Tokens and money are those of the first round of sampling; what a method asks later depends on the answers.
+    Tokens and money are those of the first round of sampling, which all seeds share; what a method asks later depends
+    on the answers, and where these come from the student, on the seed.
     """
     with TemporaryDirectory() as scratch, _known_ledger(recipe, out) as ledger:
         problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
@@ -316,7 +317,12 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
         found = plan([request for _, request in pairs], teacher.identity, ledger, price, most_tokens)
         asked = _asked(recipe, len(pairs))
         plainly = found.lines() if any(one.plain for one in asked.values()) or not asked else []
-        return [*problems.notices, f"teacher: {teacher.identity}", *plainly, *_further(asked, bool(plainly))]
+        return [
+            *problems.notices,
+            f"teacher: {teacher.identity}",
+            *plainly,
+            *_further(asked, bool(plainly), len(recipe.seeds)),
+        ]
 
 
 def _asked(recipe: Recipe, sampled: int) -> dict[str, methods.Asks]:
@@ -326,15 +332,16 @@ def _asked(recipe: Recipe, sampled: int) -> dict[str, methods.Asks]:
     return {arm.name: methods.asked(arm.method, arm.config, sampled) for arm in arms_of(recipe)}
 
 
-def _further(asked: Mapping[str, methods.Asks], plainly: bool) -> list[str]:
+def _further(asked: Mapping[str, methods.Asks], plainly: bool, seeds: int) -> list[str]:
     """What is asked besides the plain question, in lines."""
     lines = []
+    each = " with each seed" if seeds > 1 else ""
     for name, one in asked.items():
         bound = "" if one.tokens is None else f", {one.tokens:,} tokens in all,"
         if one.further:
             begin = ("and at most", "further requests") if plainly else ("at most", "requests")
-            lines.append(f"{begin[0]} {one.further:,} {begin[1]}{bound} by {name}")
-    if len(lines) > 1:
+            lines.append(f"{begin[0]} {one.further:,} {begin[1]}{bound}{each} by {name}")
+    if len(lines) > 1 or (lines and seeds > 1):
         lines.append("what several ask alike is sent once")
     return lines or ([] if plainly else ["no request"])
 
