@@ -1,4 +1,4 @@
-"""Getting an ordinary model back from one whose tensors were spread over ranks (FSDP2)."""
+"""Getting an ordinary model back from one whose tensors were spread over ranks (FSDP2; as a library only)."""
 
 from __future__ import annotations
 
