@@ -16,10 +16,11 @@ from rich.console import Console
 
 from feints.cli import main
 from feints.diagnosis import Teacher, exam_of, solver_of, why_wrong, with_oracle
-from feints.errors import BudgetError, DataError, UnknownNameError
+from feints.errors import BudgetError, DataError, SettingsError, UnknownNameError
 from feints.evaluate.error_kinds import JUDGE, ErrorKind
 from feints.evaluate.solver import load_solver
 from feints.generate.ledger import Ledger
+from feints.generate.replay import ReplaySource
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request
 from feints.lab.reader import read
@@ -179,6 +180,15 @@ def test_the_oracle_reads_the_teachers_key_points_and_asks_no_stage_before_the_l
     assert with_oracle(Teacher(folder, quiet()), exam) == found
     assert paid(folder) == first
     assert bytes_of(folder) == before
+
+
+def test_recorded_completions_are_no_answer_to_another_question(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher = Teacher(folder, quiet())
+    exam = exam_of(teacher.run, "kpdd_control_cot", None, None)
+    recorded = ReplaySource({problem.question: ["The answer is 3."] for problem in exam.problems})
+    monkeypatch.setattr("feints.diagnosis.open_teacher", lambda _: recorded)
+    with pytest.raises(SettingsError, match=r"kinds of errors: .* recorded completions, .* name an endpoint"):
+        why_wrong(teacher, exam)
 
 
 def test_what_cannot_be_asked_is_said(folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from feints.curate.keypoints import CORE_HEAD, INFORMATION_HEAD, without_head
 from feints.curate.stages import filling
-from feints.errors import BudgetError, DataError, UnknownNameError
+from feints.errors import BudgetError, DataError, SettingsError, UnknownNameError
 from feints.evaluate.chained import Chain
 from feints.evaluate.error_kinds import JUDGE, ErrorKind, ErrorShare, Label, error_shares, read_label
 from feints.evaluate.exam import Comparison, compare
@@ -23,7 +23,7 @@ from feints.generate.progress import SamplingProgress, currency_of
 from feints.generate.prompt import Prompt, own_prompt
 from feints.generate.rationales import Asking, ask_all
 from feints.generate.settings import SamplingSettings
-from feints.generate.source import Completion
+from feints.generate.source import Completion, TextSource
 from feints.methods.kpdd import CORE_ALONE, INFORMATION_ALONE
 from feints.preparation import open_ledger, open_teacher, read_prompts
 from feints.recipe import load_recipe
@@ -96,12 +96,12 @@ class Teacher:
             fewer: how the user asks for less, where there is a way.
 
         Raises:
-            SettingsError: the recipe's prompt has other slots.
+            SettingsError: the recipe's prompt has other slots, or the teacher is a file of recorded completions.
             BudgetError: some were not answered; what was paid is kept.
         """
         prompt = own_prompt(prompt, self._prompts)
         settings = SamplingSettings(temperature=0.0, max_tokens=max_tokens)
-        teacher = open_teacher(self._recipe)
+        teacher = self._opened(label)
         with (
             open_ledger(self._recipe, self.run.path) as ledger,
             SamplingProgress(self.console, label, currency_of(teacher)) as progress,
@@ -128,6 +128,16 @@ class Teacher:
             said = f"{label}: {failed.total():,} of {len(completions):,} replies cannot be used ({reasons})"
             self.console.print(said, highlight=False, soft_wrap=True)
         return [None if _failure(one) else one.text for one in completions]
+
+    def _opened(self, label: str) -> TextSource:
+        """The teacher, which must read more of a request than the question."""
+        teacher = open_teacher(self._recipe)
+        if getattr(teacher, "plain_only", False):
+            raise SettingsError(
+                f"{label}: the teacher of {self.run.path} is a file of recorded completions, which answer the question "
+                f"alone; name an endpoint in {self.run.path / 'recipe.yaml'}, then ask again"
+            )
+        return teacher
 
     @property
     def reply_tokens(self) -> int:
