@@ -26,13 +26,16 @@ from feints.records import (
     Dropped,
     Example,
     Finish,
+    Form,
     Judgement,
     Origin,
     Problem,
     Rationale,
     Verdict,
 )
+from feints.report.gather import _judged
 from feints.runs import read_table
+from feints.verify.pool import CheckerPool
 
 Config = fdd.Config
 
@@ -97,6 +100,23 @@ def test_new_problems_join_with_agreed_answers_and_teach(run: Run, answers: str)
     lost = rows(bench, "3_dropped", Dropped, "-new-")
     assert len(written) == first.proposed + second.proposed == len(new) + len(lost)
     assert all(row.reason for row in lost)
+
+
+def test_attempts_are_executed_once_and_never_counted_as_right_or_wrong(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pydantic_monty", reason="programs are not executed here")
+    bench, _ = run(Config(rounds=1))
+    new = rows(bench, "0_problems", Problem, "-new-")
+    attempts = {row.id for row in rows(bench, "1_rationales", Rationale, "attempts-")}
+    assert new and attempts and not attempts & {row.rationale.id for row in _judged(bench.run)[1]}
+
+    def busy(pool: CheckerPool, items: Any, form: Form = Form.COT) -> list[Verdict]:
+        raise AssertionError(f"{len(list(items))} texts ({form}) were judged again")
+
+    monkeypatch.setattr(CheckerPool, "check_all", busy)
+    again, _ = run(Config(rounds=1))
+    assert rows(again, "0_problems", Problem, "-new-") == new
 
 
 def test_accepted_answers_are_nearly_always_the_lab_s_own(run: Run) -> None:

@@ -171,6 +171,14 @@ class Bench:
         """A verdict on every rationale; judged anew when the checkers' source changed."""
         return judging.judge(self, label, rationales)
 
+    def read_attempts(self, label: str, attempts: Stored[Rationale], problems: Sequence[Problem]) -> Stored[Verdict]:
+        """What is read out of every attempt at new problems whose answer nobody knows yet, remembered like verdicts.
+
+        `extracted` is what counts: the problems hold a stand-in for the gold answer, so the report leaves these
+        verdicts out of what was right and wrong.
+        """
+        return judging.read_attempts(self, label, attempts, problems)
+
     # ---------------------------------------------------------------------------------------------------- curate
 
     def choose(

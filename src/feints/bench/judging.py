@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from rich.progress import track
 
-from feints.records import Judgement, Rationale, Verdict
+from feints.records import Judgement, Problem, Rationale, Verdict, content_hash
 from feints.runs import Stored
 from feints.verify.fingerprint import code_hash
 
@@ -23,6 +23,22 @@ JUDGED_AT_ONCE = 5000
 
 def judge(bench: Bench, label: str, rationales: Stored[Rationale]) -> Stored[Verdict]:
     """See `Bench.judge`."""
+    verdicts = _table(bench, label, rationales)
+    _notice_short(bench, label, rationales, verdicts)
+    return verdicts
+
+
+def read_attempts(
+    bench: Bench, label: str, attempts: Stored[Rationale], problems: Sequence[Problem]
+) -> Stored[Verdict]:
+    """See `Bench.read_attempts`."""
+    address = content_hash("attempted", [asdict(problem) for problem in problems])
+    attempted = replace(bench, problems=replace(bench.problems, rows=tuple(problems), address=address))
+    return _table(attempted, label, attempts, gold="unknown")
+
+
+def _table(bench: Bench, label: str, rationales: Stored[Rationale], **about: object) -> Stored[Verdict]:
+    """The verdicts, read where they are known; `about` goes into the manifest."""
 
     def make() -> list[Verdict]:
         rows = list(rationales)
@@ -34,9 +50,7 @@ def judge(bench: Bench, label: str, rationales: Stored[Rationale]) -> Stored[Ver
         return verdicts
 
     depends = [rationales.address, bench.problems.address, code_hash()]
-    verdicts = bench.run.table(STAGE, label, Verdict, depends, make)
-    _notice_short(bench, label, rationales, verdicts)
-    return verdicts
+    return bench.run.table(STAGE, label, Verdict, depends, make, **about)
 
 
 def _judged(bench: Bench, rows: Sequence[Rationale]) -> list[Verdict]:

@@ -222,10 +222,7 @@ def _answer(bench: Bench, config: Config, number: int, problems: Sequence[Proble
     told = bench.ask(label, prompt, problems, sampling=how, origin=Origin.SAMPLED, form=form, round=number)
     growth.whole = growth.whole and not cut_short(bench, told)
     growth.paid += told
-    by_id = {problem.id: problem for problem in problems}
-    verdicts = bench.pool.check_all(
-        [(by_id[row.problem_id], row.text, row.thinking, row.finish) for row in told], form=form
-    )
+    verdicts = bench.read_attempts(label, told, problems)
     said: dict[str, list[str | None]] = {problem.id: [] for problem in problems}
     for row, verdict in zip(told, verdicts, strict=True):
         said[row.problem_id].append(verdict.extracted)

@@ -90,7 +90,12 @@ def _exams(run: RunFolder) -> Exams:
 
 def _judged(run: RunFolder) -> tuple[list[Rationale], list[Judged]]:
     """Every rationale of the run, and those that have a verdict with it."""
-    verdicts = {v.rationale_id: v for path, _ in run.outputs("2_verdicts") for v in read_table(path, Verdict)}
+    verdicts = {
+        verdict.rationale_id: verdict
+        for path, entry in run.outputs("2_verdicts")
+        if entry.get("gold") != "unknown"  # attempts, held against a stand-in
+        for verdict in read_table(path, Verdict)
+    }
     rationales = {r.id: r for path, _ in run.outputs("1_rationales") for r in read_table(path, Rationale)}
     judged = [Judged(rationale=r, verdict=verdicts[r.id]) for r in rationales.values() if r.id in verdicts]
     return list(rationales.values()), judged
