@@ -72,7 +72,16 @@ def test_replies_that_could_not_be_read_are_told(tiny: ModuleType, talker: Path,
         said = bench.ask("teacher", TEACHER)
         unread = sum(not row.text for row in said)
         assert 0 < unread < len(said)
-        assert [notice for notice in bench.notices if f"{unread} of {len(said)} replies could not be read" in notice]
+        told = [notice for notice in bench.notices if f"{unread} of {len(said)} replies could not be read" in notice]
+        bench.ask("teacher", TEACHER)
+        assert len(told) == 1 and bench.notices == told, "an arm that reads the same table said it again"
+    with tiny.tiny_bench(tmp_path, talker, teacher=teacher) as rerun:
+        rerun.ask("teacher", TEACHER)
+        assert rerun.notices == told
+    with tiny.tiny_bench(tmp_path / "cut", talker, teacher=teacher, budget=Budget(requests=40)) as cut:
+        for _ in range(2):
+            cut.ask("teacher", TEACHER)
+        assert sum("could not be read" in notice for notice in cut.notices) == 1
 
 
 def test_pairs_of_labels_that_a_budget_cut_short_are_made_again(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:

@@ -58,11 +58,6 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
     else:
         asked, author = _asked(bench, order)
         rows = _rationales(order, asked, author)
-        if unread := sum(row.finish is Finish.MALFORMED for row in rows):
-            bench.notices.append(
-                f"{order.label}: {unread:,} of {len(rows):,} replies could not be read and count as no answer; the "
-                "ledger holds what came instead"
-            )
         if not asked.left:
             stored = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows)
         else:
@@ -78,6 +73,7 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
             stored = bench.stopped[key] = bench.run.table(STAGE, order.label, Rationale, cut, lambda: rows)
     bench.sampled[stored.address] = order.sampling
     _note_unanswered(bench, order, stored)
+    _notice_unread(bench, order, stored)
     return stored
 
 
@@ -93,6 +89,17 @@ def _note_unanswered(bench: Bench, order: Order, stored: Stored[Rationale]) -> N
     """
     if order.source is None and (found := bench.ledger.unanswered({row.ledger_key for row in stored})):
         bench.run.describe(stored.path, unanswered=found)
+
+
+def _notice_unread(bench: Bench, order: Order, stored: Stored[Rationale]) -> None:
+    """Say how many replies could not be read; from the table alone, so a rerun says it too."""
+    if unread := sum(row.finish is Finish.MALFORMED for row in stored):
+        notice = (
+            f"{order.label}: {unread:,} of {len(stored):,} replies could not be read and count as no answer; the "
+            "ledger holds what came instead"
+        )
+        if notice not in bench.notices:  # every arm and seed reads the same table
+            bench.notices.append(notice)
 
 
 def _depends(bench: Bench, order: Order) -> list[object]:
