@@ -7,11 +7,13 @@ import sqlite3
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from feints.errors import StorageError, VersionError
+from feints.generate.guard import alone
 from feints.generate.ledger import Ledger
 from feints.generate.ledger_tables import LEDGER_VERSION, Claim, ClaimState
 
@@ -222,6 +224,32 @@ def test_damage_is_named(tmp_path: Path) -> None:
         ledger._connection.execute("UPDATE reply SET raw = x'00'")
         with pytest.raises(StorageError, match="damaged"):
             ledger.replies(["a"])
+
+
+def test_a_lock_that_cannot_be_taken_is_no_sign_of_another_process(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()  # what SQLite cannot open
+    with pytest.raises(StorageError, match="lock .* cannot be taken"), alone(tmp_path / "lock"):
+        pass
+    with alone(tmp_path / "other") as ours, alone(tmp_path / "other") as theirs:
+        assert ours and not theirs
+    with Ledger(tmp_path / "l") as ledger:
+        ledger._guard._path(ledger._guard.owner).mkdir()
+        with pytest.raises(StorageError, match="cannot be taken"):
+            ledger.claim([claim("a")])
+
+
+def test_a_fault_while_reading_is_one_clear_error(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l") as ledger:
+        ledger._connection.execute("ALTER TABLE call RENAME TO gone")
+        reads: list[Callable[[], object]] = [
+            lambda: ledger.history("teacher"),
+            ledger.count,
+            lambda: ledger.in_flight(["a"]),
+            lambda: ledger.finished(["a"]),
+        ]
+        for read in reads:
+            with pytest.raises(StorageError, match="failed while"):
+                read()
 
 
 def test_history_is_what_replies_took() -> None:

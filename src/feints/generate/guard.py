@@ -9,22 +9,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from feints.errors import StorageError
+
 RESERVE_BYTES = 8 << 20
 """Disk held back so that calls in flight can still land when the disk is full."""
+
+
+class _HeldError(StorageError):
+    """Another connection holds a lock."""
 
 
 def _locked(path: Path) -> sqlite3.Connection:
     """The lock: an open transaction on a tiny SQLite file, which behaves alike on every platform.
 
     Raises:
-        sqlite3.OperationalError: another connection holds it.
+        _HeldError: another connection holds it.
+        StorageError: it cannot be taken here at all.
     """
-    lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    lock = None
     try:
+        lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:
-        lock.close()
-        raise
+    except sqlite3.Error as error:
+        if lock is not None:
+            lock.close()
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise _HeldError(f"another process holds the lock {path}; let it end and run again") from error
+        raise StorageError(
+            f"the lock {path} cannot be taken ({error}); see that its folder can be written and lies on a drive that "
+            "locks files (not all network drives do), or choose another place"
+        ) from error
     return lock
 
 
@@ -42,7 +56,11 @@ class Guard:
         return self._ledger.with_name(f"{self._ledger.name}-owner-{owner}")
 
     def stand(self) -> None:
-        """Take the lock, once; a ledger in memory has nobody to tell."""
+        """Take the lock, once; a ledger in memory has nobody to tell.
+
+        Raises:
+            StorageError: it cannot be taken.
+        """
         if self._ledger is None or self._lock is not None:
             return
         self._lock = _locked(self._path(self.owner))
@@ -58,7 +76,10 @@ class Guard:
                     path.unlink(missing_ok=True)
 
     def is_alive(self, owner: str) -> bool:
-        """Whether the process that claims as `owner` still runs; the file of a dead one is removed."""
+        """Whether the process that claims as `owner` still runs; the file of a dead one is removed.
+
+        One whose lock cannot be looked at (another user's) may run: its calls are left to it.
+        """
         if owner == self.owner:
             return True
         path = self._path(owner)
@@ -66,7 +87,7 @@ class Guard:
             return False
         try:
             _locked(path).close()
-        except sqlite3.OperationalError:
+        except StorageError:
             return True
         path.unlink(missing_ok=True)
         return False
@@ -83,10 +104,14 @@ class Guard:
 
 @contextmanager
 def alone(path: Path) -> Iterator[bool]:
-    """Hold `path` as a lock until the block or the process ends; False where another process holds it."""
+    """Hold `path` as a lock until the block or the process ends; False where another process holds it.
+
+    Raises:
+        StorageError: it cannot be taken here at all.
+    """
     try:
         lock = _locked(path)
-    except sqlite3.OperationalError:
+    except _HeldError:
         yield False
         return
     try:

@@ -290,14 +290,20 @@ class Ledger:
 
     # Reading
 
-    def _rows(self, query: str, keys: Collection[str]) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = []
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The file to read from; every fault of it becomes a StorageError."""
         with self._lock:
             try:
-                for part, marks in _chunks(keys):
-                    rows += self._connection.execute(query + marks, part).fetchall()
+                yield self._connection
             except sqlite3.Error as error:
                 raise self._fault("reading", error) from error
+
+    def _rows(self, query: str, keys: Collection[str]) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        with self._reading() as connection:
+            for part, marks in _chunks(keys):
+                rows += connection.execute(query + marks, part).fetchall()
         return rows
 
     def finished(self, keys: Collection[str]) -> set[str]:
@@ -307,8 +313,8 @@ class Ledger:
     def in_flight(self, keys: Collection[str]) -> set[str]:
         """Those of `keys` that some living process has in flight."""
         self.bury_dead()
-        with self._lock:
-            states = self._states(self._connection, keys)
+        with self._reading() as connection:
+            states = self._states(connection, keys)
         return {key for key, state in states.items() if state == "sent"}
 
     def replies(self, keys: Collection[str]) -> dict[str, dict[str, Any]]:
@@ -339,19 +345,19 @@ class Ledger:
     def history(self, asker: str) -> History:
         """What the replies of one source took so far."""
         query = "SELECT count(*), avg(completion_tokens), sum(prompt_tokens), sum(estimated_prompt_tokens) FROM call"
-        with self._lock:
-            row = self._connection.execute(f"{query} WHERE state = 'complete' AND asker = ?", (asker,)).fetchone()
+        with self._reading() as connection:
+            row = connection.execute(f"{query} WHERE state = 'complete' AND asker = ?", (asker,)).fetchone()
         count, completion, stated, estimated = row
         scale = stated / estimated if stated and estimated else 1.0
         return History(replies=count, prompt_scale=scale, completion_tokens=completion or 0.0)
 
     def count(self) -> dict[str, int]:
         """Calls by state, and attempts of unknown fate, malformed replies and `paid_again` (0 by design)."""
-        with self._lock:
-            states = dict(self._connection.execute("SELECT state, count(*) FROM call GROUP BY state").fetchall())
-            unknown, again = self._connection.execute(
+        with self._reading() as connection:
+            states = dict(connection.execute("SELECT state, count(*) FROM call GROUP BY state").fetchall())
+            unknown, again = connection.execute(
                 "SELECT coalesce(sum(unknown_calls), 0), coalesce(sum(paid_again), 0) FROM call"
             ).fetchone()
-            (malformed,) = self._connection.execute("SELECT count(*) FROM malformed").fetchone()
+            (malformed,) = connection.execute("SELECT count(*) FROM malformed").fetchone()
         base = {"sent": 0, "complete": 0, "unknown": 0}
         return base | states | {"unknown_calls": unknown, "malformed": malformed, "paid_again": again}
