@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from feints.errors import SettingsError
+from feints.errors import DataError, SettingsError
 from feints.generate.budget import Budget, Price
 from feints.generate.guard import alone
 from feints.generate.prompt import TEACHER
@@ -24,7 +25,7 @@ from feints.recipe import load_recipe
 from feints.records import Pair, Problem
 from feints.report.expense import expenses
 from feints.report.gather import gather
-from feints.runs import read_table
+from feints.runs import RunFolder, read_table
 
 pytestmark = pytest.mark.slow
 Do = Callable[..., Path]
@@ -152,6 +153,27 @@ def test_a_run_folder_is_written_by_one_process(tmp_path: Path, small_recipe: Pa
     with open_run(tmp_path / "run") as run, alone(run.path / ".other") as ours:
         assert ours
     assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_what_a_writer_noted_before_it_let_go_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def after_another(path: Path) -> Iterator[bool]:
+        RunFolder(path.parent).describe(noted="at its end")
+        with alone(path) as ours:
+            yield ours
+
+    with open_run(tmp_path / "run"):
+        pass
+    monkeypatch.setattr("feints.preparation.alone", after_another)
+    with open_run(tmp_path / "run") as run:
+        assert run.manifest["noted"] == "at its end"
+
+
+def test_a_folder_that_is_no_run_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="not a run folder"), open_run(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_the_ledger_lies_beside_the_run_folder_whatever_it_is_called(

@@ -35,7 +35,7 @@ from feints.lab import world
 from feints.lab.teacher import LabTeacher
 from feints.recipe import LAB, LabTask, Recipe
 from feints.records import Dropped, Judgement, Problem, content_hash
-from feints.runs import RunFolder, Stored
+from feints.runs import LOCK, RunFolder, Stored, make_folder
 from feints.verify.pool import CheckerPool
 
 UNTRAINED = "untrained"
@@ -66,14 +66,17 @@ def open_run(out: Path) -> Iterator[RunFolder]:
 
     Raises:
         SettingsError: `out` is a file, or another process writes this run.
+        StorageError: the folder or its lock cannot be made.
         DataError, VersionError: it is no run folder, or one of another version.
     """
     if out.exists() and not out.is_dir():
         raise SettingsError(f"{out} is a file, and a run needs a folder; choose another --out")
-    run = RunFolder(out)
-    with alone(out / ".writing") as is_ours:
+    make_folder(out)
+    # The lock before the manifest: one read while another process wrote would later overwrite what that one noted.
+    with alone(out / LOCK) as is_ours:
         if not is_ours:
             raise SettingsError(f"another process writes the run in {out}; let it end, or choose another --out")
+        run = RunFolder(out)
         run.start()
         run.manifest.pop("arms", None)
         for left in out.rglob(".*.partial"):  # a killed run could not clear them away

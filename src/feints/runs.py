@@ -29,6 +29,8 @@ from feints.records import RECORDS_VERSION, content_hash
 
 RUN_VERSION = 1
 """Layout of a run folder; another version is refused."""
+LOCK = ".writing"
+"""File in a run folder that its writer holds as a lock; SQLite keeps a journal beside it."""
 
 STAGES = (
     "0_problems",
@@ -84,7 +86,8 @@ class RunFolder:
         if manifest.exists():
             self._manifest = _read_manifest(manifest)
         else:
-            if path.exists() and any(entry.name != "recipe.yaml" for entry in path.iterdir()):
+            names = [entry.name for entry in path.iterdir()] if path.exists() else []
+            if any(name != "recipe.yaml" and not name.startswith(LOCK) for name in names):
                 raise DataError(f"{path} exists and is not a run folder (no manifest.json); choose another --out")
             self._manifest = _new_manifest()
             make_folder(path)
