@@ -29,8 +29,7 @@ from feints.records import RECORDS_VERSION, content_hash
 
 RUN_VERSION = 1
 """Layout of a run folder; another version is refused."""
-LOCK = ".writing"
-"""File in a run folder that its writer holds as a lock; SQLite keeps a journal beside it."""
+LOCK = ".writing"  # held by the process that writes the run; SQLite keeps a journal beside it
 
 STAGES = (
     "0_problems",
