@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -225,6 +226,24 @@ def test_what_would_fail_in_any_arm_is_refused_before_the_first_one_pays(
     for setting, words in ((lora, "no module called q_projj"), (within, "another question than the plain one")):
         said = refused("run", small_recipe, "--out", tmp_path / "run", *sets(setting))
         assert words in said and not (tmp_path / "run/1_rationales").exists()
+
+
+def test_files_of_texts_that_cannot_be_read(refused: Refused, succeeds: Refused, tmp_path: Path) -> None:
+    row = '{"text": "what a vocabulary is made of"}\n'
+    bad = {
+        "latin-1.jsonl": '{"text": "ein Gruß"}\n'.encode("latin-1"),
+        "cut.jsonl.gz": gzip.compress(row.encode() * 100)[:-12],
+        "deep.jsonl": b"[" * 200_000 + b"]" * 200_000,
+        "numbers.jsonl": b"9" * 5000,
+    }
+    for name, content in bad.items():
+        (tmp_path / name).write_bytes(content)
+        said = refused("new-student", tmp_path / name, "--out", tmp_path / "new")
+        assert f"the texts {tmp_path / name} cannot be read" in said and "in UTF-8" in said
+    nested = "[" * 900 + '"deep down"' + "]" * 900
+    (tmp_path / "marked.jsonl").write_text(f'{row}\n{nested}\n{{"text": "cut \\ud83d"}}\n', encoding="utf-8-sig")
+    small = sets("words=300", "hidden=16", "layers=1", "heads=2")
+    assert "untrained" in succeeds("new-student", tmp_path / "marked.jsonl", "--out", tmp_path / "new", *small)
 
 
 def test_places_that_cannot_be_written(refused: Refused, small_recipe: Path, tmp_path: Path) -> None:

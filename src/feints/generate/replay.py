@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from feints.errors import DataError, SourceError
 from feints.generate.desk import Desk
+from feints.generate.json_lines import json_lines
 from feints.generate.reply import parse_reply, whole
 from feints.generate.sample import sample
 from feints.generate.scripted import text_reply
 from feints.generate.source import Completion, Request
-from feints.records import Finish, content_hash, read_json
+from feints.records import Finish, content_hash
 
 _ANCHOR = 24
 """Characters of a question by which it is looked up; the rest is then compared."""
@@ -185,27 +184,12 @@ def _last_turn(request: Request) -> str:
     return next((turn.content for turn in reversed(request.messages) if turn.role == "user"), "")
 
 
-def _open(path: Path) -> IO[str]:
-    return gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
-
-
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of a JSON Lines file with their numbers from 1."""
-    number = 0
-    try:
-        with _open(path) as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                row = read_json(line)
-                if not isinstance(row, dict):
-                    raise DataError(f"{path}, line {number}: a row must be an object, found {type(row).__name__}")
-                yield number, row
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        place = f" at or after line {number}" if number else ""
-        raise DataError(
-            f"the recorded completions {path} cannot be read{place}: {error}; name a .jsonl or .jsonl.gz file"
-        ) from error
+    for number, row in json_lines(path, "recorded completions"):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {number}: a row must be an object, found {type(row).__name__}")
+        yield number, row
 
 
 def _matches(sample: Any, field: str, wanted: str | None) -> bool:

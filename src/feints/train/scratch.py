@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +12,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from feints.config import Settings
 from feints.errors import DataError
+from feints.generate.json_lines import json_lines
+from feints.generate.reply import whole
 from feints.generate.weights import quiet_transformers
 
 START, END, PAD = "<s>", "</s>", "<pad>"
@@ -80,29 +80,20 @@ def texts_of(path: Path) -> Iterator[str]:
         DataError: the file cannot be read, a line is not JSON, or there is no text.
     """
     found = False
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    for text in _strings(json.loads(line)):
-                        found = True
-                        yield text
-                except ValueError as error:
-                    raise DataError(f"{path}, line {number} is not JSON ({error}); mend or remove the line") from error
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror or error}); give a .jsonl or .jsonl.gz file"
-        ) from error
+    for _, value in json_lines(path, "texts"):
+        for text in _strings(value):
+            found = True
+            yield whole(text)
     if not found:
         raise DataError(f"{path} holds no text; give rows with texts, of which the vocabulary is made")
 
 
 def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _strings(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner)
+    """Texts in the order of the file; a loop, since JSON may lie deeper than Python calls itself."""
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list):
+            left += reversed(list(value.values()) if isinstance(value, dict) else value)

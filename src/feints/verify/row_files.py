@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feints.errors import DataError, StorageError
+from feints.generate.json_lines import opened
 from feints.records import AnswerKind, read_json
 
 BATCH = 2048
@@ -27,9 +28,7 @@ _MAX_LISTED = 20
 def _open(path: Path) -> IO[str]:
     if not path.is_file():
         raise DataError(f"there is no file {path}; give a .jsonl or .jsonl.gz file of rows with gold and text")
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig")
-    return path.open(encoding="utf-8-sig")
+    return opened(path)
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
