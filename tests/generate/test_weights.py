@@ -66,7 +66,9 @@ def test_identity_follows_content_and_nothing_else(folder, tmp_path):
     assert weights_identity(third) != identity
 
 
-@pytest.mark.parametrize("missing", ["./nowhere", "/nowhere/at/all", "nowhere"])
+@pytest.mark.parametrize(
+    "missing", ["./nowhere", "/nowhere/at/all", "nowhere", "my models/qwen", "models/a--b", "runs/x..y"]
+)
 def test_no_such_folder(missing):
     with pytest.raises(StudentError, match="there is no folder"):
         load_weights(missing)

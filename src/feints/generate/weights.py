@@ -17,7 +17,13 @@ from typing import Any
 import torch
 import transformers
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -86,7 +92,7 @@ def local_folder(path_or_id: str | Path) -> Path:
     if folder.is_dir():
         return folder
     name = str(path_or_id)
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 or not _is_hub_id(name):
         raise StudentError(f"there is no folder {name!r}; name a folder with weights, or a hub id such as owner/model")
     try:
         with quiet_transformers():
@@ -98,6 +104,14 @@ def local_folder(path_or_id: str | Path) -> Path:
             f"{name!r} is no folder here and could not be fetched from the hub ({type(error).__name__}); "
             "check the network or name a folder that holds the weights"
         ) from error
+
+
+def _is_hub_id(name: str) -> bool:
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def _require_safetensors(folder: Path) -> list[Path]:
