@@ -35,6 +35,8 @@ LONG = "A farmer has seven hens and each hen lays three eggs a day for two whole
             "What is the cube of 12?",
             "contains a short test problem",
         ),
+        ("Is the cube of 12 even?", "Cube of 12, even?", "contains a short test problem"),
+        ("Is the cube of 12 odd?", "Odd of 12?", None),
         ("Once more. " + LONG + " How many?", LONG + " How much money?", "shares 13 words with a test problem"),
         ("What is 3 - 4?", "What is 3 + 4?", None),
         ("What is it?", "What is it all about, and who is to say so?", None),
@@ -85,7 +87,7 @@ def test_accounting_idempotence_and_the_naive_twin(train_texts, test_texts):
 
     def leaks(text: str, test: str) -> bool:
         runs = [" ".join(test.split()[i : i + 6]) for i in range(len(test.split()) - 5)]
-        if len(test.split()) == 5:
+        if leak.ANCHOR <= len(test.split()) < 6:
             runs = [test]
         return text == test or any(f" {run} " in f" {text} " for run in runs)
 

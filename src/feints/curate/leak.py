@@ -109,7 +109,7 @@ def _index(tests: Mapping[str, Sequence[Problem]], ngram: int, boilerplate: int)
             found = words(text)
             if len(found) < ngram:
                 sequence = marks(text)
-                if len(sequence) > ANCHOR:
+                if len(sequence) >= ANCHOR:
                     index.short[sequence[:ANCHOR]].append((sequence, label))
             for gram in {found[start : start + ngram] for start in range(len(found) - ngram + 1)}:
                 index.grams.setdefault(gram, label)
