@@ -110,7 +110,7 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
     clean = without_leaks(train)
     # Tables are named by what they hold: more test problems, or another way to the same ones, train nothing anew.
     kept = run.table("0_problems", "train", Problem, ["train", _contents(clean.kept)], lambda: clean.kept)
-    dropped = [*dropped, *clean.dropped]
+    dropped = [*dropped, *clean.named()]
     run.table("3_dropped", "problems", Dropped, [_contents(dropped)], lambda: dropped)
     stored = {}
     for name in wanted:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,10 @@ from feints.curate import leak
 from feints.curate.leak import remove_leaks
 from feints.curate.words import words
 from feints.errors import SettingsError
-from feints.records import AnswerKind, Choice, Problem
+from feints.preparation import load_problems
+from feints.recipe import load_recipe
+from feints.records import AnswerKind, Choice, Dropped, Problem
+from feints.runs import RunFolder, read_table
 
 
 def problem(name: str, question: str, *options: str) -> Problem:
@@ -48,6 +53,21 @@ def test_each_kind_of_overlap(train, test, reason):
     assert [d.reason for d in result.dropped] == ([reason] if reason else [])
     assert result.matches == (("test/t",) if reason else ())
     assert len(result.kept) == (0 if reason else 1)
+
+
+def test_a_run_stores_which_test_problem_each_leak_is_in(small_recipe: Path, tmp_path: Path) -> None:
+    texts = {"train": [LONG, "A new one?", "And this?"], "test": ["What else?", LONG.upper()]}
+    for split, questions in texts.items():
+        lines = [{"id": f"{split}{n}", "question": text, "answer": "1"} for n, text in enumerate(questions)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    files = f"{{train: {tmp_path}/train.jsonl, test: {tmp_path}/test.jsonl}}"
+    task = f"task={{name: file, answer_kind: number, path: {files}}}"
+    run = RunFolder(tmp_path / "run")
+    found = load_problems(load_recipe(small_recipe, [task]), run)
+    [(table, _)] = run.outputs("3_dropped")
+    [row] = read_table(table, Dropped)
+    assert (row.item_id, row.reason) == ("train0", "equal to a test problem (test/test1)")
+    assert found.funnel.steps[-1].reasons == ("equal to a test problem",), "a funnel counts by kind"
 
 
 def test_options_belong_to_the_problem():

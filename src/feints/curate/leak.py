@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from feints.curate.words import marks, words
 from feints.errors import SettingsError
@@ -29,6 +29,11 @@ class Decontaminated:
     """The test problem behind each dropped row, as "set/id", in the same order."""
     boilerplate: int
     """Distinct n-grams not used because too many test problems share them."""
+
+    def named(self) -> tuple[Dropped, ...]:
+        """The leaks as they are stored: each reason names the test problem; a funnel counts `dropped`, by kind."""
+        pairs = zip(self.dropped, self.matches, strict=True)
+        return tuple(replace(row, reason=f"{row.reason} ({match})") for row, match in pairs)
 
     def notice(self) -> str:
         """One line for the progress display and the report."""
