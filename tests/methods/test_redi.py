@@ -15,9 +15,9 @@ from torch import Tensor
 
 from feints.curate.choice import Chosen
 from feints.curate.funnel import Funnel
-from feints.curate.piles import Piles
+from feints.curate.piles import Piles, sort_piles
 from feints.methods import redi
-from feints.records import Example, Judgement, Rationale, Role, Verdict
+from feints.records import AnswerKind, Example, Finish, Judgement, Problem, Rationale, Role, Verdict
 from feints.runs import Stored
 from feints.train.batch import Batcher
 from feints.train.rows import Layout
@@ -271,6 +271,22 @@ def test_as_released_whatever_is_not_right_may_be_a_negative() -> None:
     )
     said = Stored((*rows[:4], replace(rows[4], text=" ")), "", Path())
     assert [row.id for row in redi.not_right(said, Stored(verdicts, "", Path()))] == ["c", "d"]
+
+
+def test_as_released_whatever_sorting_rejects_may_be_a_negative_and_nothing_else() -> None:
+    text = "The answer is 12"
+    ends = {"refused": Finish.REFUSAL, "cut": Finish.LENGTH, "whole": Finish.STOP}
+    rows, verdicts = [], []
+    for value in (Judgement.CORRECT, Judgement.WRONG):
+        for at, (name, finish) in enumerate(ends.items()):
+            rows.append(replace(rationale(f"{name} {value}", "p", at, text), finish=finish))
+            verdicts.append(
+                Verdict(rationale_id=rows[-1].id, value=value, lenient=value, extracted="12", checker="", reason="")
+            )
+    found = redi.not_right(Stored(tuple(rows), "", Path()), Stored(tuple(verdicts), "", Path()))
+    problem = Problem(id="p", question="?", answer="12", answer_kind=AnswerKind.NUMBER, task="t", split="train")
+    assert {row.id for row in found} == {row.item_id for row in sort_piles([problem], rows, verdicts).rejected}
+    assert len(found) == 4 and not any("whole" in row.id for row in found)
 
 
 @pytest.mark.slow
