@@ -25,7 +25,7 @@ from transformers import (
 
 from feints.errors import StudentError
 from feints.evaluate import ranker as ranker_file
-from feints.evaluate.ranker import HEAD_FILE, Ranker, RankerHead, RankerStudent, padded, ranker_loss
+from feints.evaluate.ranker import HEAD_FILE, Ranker, RankerHead, RankerStudent, body_hashes, padded, ranker_loss
 from feints.generate.prompt import STUDENT
 from feints.generate.weights import quiet_transformers
 from feints.records import AnswerKind, Example, Problem, Role
@@ -218,6 +218,12 @@ def test_seeds_and_shapes(folders: Any) -> None:
     assert torch.equal(weight, dict(second.model.body.named_parameters())[name])
     fresh = RankerStudent.start(folders("bert"), seed=3, scratch=True)
     assert not torch.equal(weight, dict(fresh.model.body.named_parameters())[name])
+
+
+@pytest.mark.parametrize("family", BODIES)
+def test_hashes_of_a_body_are_those_of_the_ranker_that_starts_on_it(family: str, folders: Any) -> None:
+    student = RankerStudent.start(folders(family), seed=0)
+    assert body_hashes(folders(family)) == (student.identity, student.renderer.tokenizer_hash)
 
 
 def test_folders_without_a_ranker_are_refused(folders: Any, tmp_path: Path) -> None:

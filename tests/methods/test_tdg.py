@@ -214,9 +214,12 @@ def test_as_released_changes_what_is_not_given() -> None:
 # ------------------------------------------------------------------------------------------------------------- ASC
 
 
-def test_the_ranker_is_trained_on_both_authors_and_checked_on_held_back_problems(here: Any) -> None:
+def test_the_ranker_is_trained_on_both_authors_and_checked_on_held_back_problems(
+    here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = asc.Config(own=2, epochs=2, samples=4)
     with here(exam=ExamSettings(max_tokens=24, top_p=0.9)) as bench:
-        solver = asc.distil(bench, asc.Config(own=2, epochs=2, samples=4))
+        solver = asc.distil(bench, config)
         own = [how for how in bench.sampled.values() if how.n == 2]
         assert [how.sampling().top_p for how in own] == [solver.inner.sampling.top_p] == [0.9]
         assert isinstance(solver, AdaptiveVote) and solver.ranker is not None
@@ -224,6 +227,9 @@ def test_the_ranker_is_trained_on_both_authors_and_checked_on_held_back_problems
         tables = {entry["label"]: path for path, entry in bench.run.outputs("1_rationales")}
         (check_path,) = [path for path, entry in bench.run.outputs("6_report") if "ranker" in entry["label"]]
         assert any("no pair" in notice for notice in bench.notices)
+        monkeypatch.delattr(asc.RankerStudent, "start")
+        again = asc.distil(bench, config)
+        assert again.ranker.identity == solver.ranker.identity, "what is known is found without loading a body"
     authors = {row.id: name for name in ("teacher", "own") for row in read_table(tables[name], Rationale)}
     rows: list[Example] = [*lesson.train, *lesson.validation]
     assert {authors[e.rationale_id] for e in rows} == {"teacher", "own"}

@@ -134,6 +134,16 @@ class RankerStudent(Student):
             partial.rename(folder)
 
 
+def body_hashes(body: str | Path) -> tuple[str, str]:
+    """Hash of the weights and of the tokenizer that a ranker on `body` starts with, without loading the weights.
+
+    Raises:
+        StudentError: no body or tokenizer that can be used.
+    """
+    folder = local_folder(body)
+    return weights_identity(folder), RankerRenderer(_load_tokenizer(folder)).tokenizer_hash
+
+
 def _load_body(folder: Path, *, scratch: bool) -> Any:
     """A network of hidden states: the encoder of an encoder-decoder, else the whole model without its output head."""
     with quiet_transformers():

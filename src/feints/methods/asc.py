@@ -37,7 +37,7 @@ from feints.curate.split import unit_interval
 from feints.errors import DataError, SettingsError
 from feints.evaluate.adaptive_vote import AdaptiveVote
 from feints.evaluate.calibration import RankerCheck, check_ranker
-from feints.evaluate.ranker import MOST_TOKENS, Ranker, RankerStudent, ranker_loss
+from feints.evaluate.ranker import MOST_TOKENS, Ranker, RankerStudent, body_hashes, ranker_loss
 from feints.evaluate.solver import Majority, OneShot, Solver, load_solver
 from feints.generate.prompt import STUDENT, TEACHER
 from feints.generate.settings import SamplingSettings
@@ -167,11 +167,12 @@ def learn_ranker(bench: Bench, config: Config, student: OneShot) -> Ranker:
     def start() -> RankerStudent:
         return RankerStudent.start(body, seed=bench.seed, scratch=config.body == "scratch")
 
-    lesson = pair_lesson(bench, config, both, start)
+    identity, tokenizer_hash = body_hashes(body)
+    lesson = pair_lesson(bench, config, both, start, tokenizer_hash)
     folder = bench.fit(
         lesson,
         ranker_loss(config.power),
-        loss_settings=["ranker", config.power, config.body, start().identity],
+        loss_settings=["ranker", config.power, config.body, identity],
         settings=bench.training.model_copy(update={"rows": "padded", "epochs": 1, "max_steps": None}),
         student=start,
         save=lambda learnt, place: learnt.save(place),
@@ -182,7 +183,9 @@ def learn_ranker(bench: Bench, config: Config, student: OneShot) -> Ranker:
     return ranker
 
 
-def pair_lesson(bench: Bench, config: Config, both: Chosen, start: Callable[[], RankerStudent]) -> Lesson:
+def pair_lesson(
+    bench: Bench, config: Config, both: Chosen, start: Callable[[], RankerStudent], tokenizer_hash: str
+) -> Lesson:
     """One pair of each problem and epoch, a group of its own, both sides drawn at random."""
     pairs = drawn_pairs(both, config.epochs, bench.curate.seed, gold_rows(bench.problems))
     problems = {row.problem_id for row in (*both.piles.right, *both.piles.wrong)}
@@ -192,7 +195,7 @@ def pair_lesson(bench: Bench, config: Config, both: Chosen, start: Callable[[], 
     def build(_: Student, rows: Sequence[Rationale]) -> Built:
         return pair_examples(bench, start(), list(zip(rows[::2], rows[1::2], strict=True)))
 
-    how = [STUDENT.hash, "ranker", start().renderer.tokenizer_hash, MOST_TOKENS, config.epochs]
+    how = [STUDENT.hash, "ranker", tokenizer_hash, MOST_TOKENS, config.epochs]
     return bench.examples(both, how, build, [row for pair in pairs for row in pair], name="ranker")
 
 
