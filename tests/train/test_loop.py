@@ -407,24 +407,48 @@ def test_a_kill_while_a_checkpoint_of_the_same_step_is_written_again_costs_nothi
     make_student, make_examples, tmp_path, monkeypatch, call
 ):
     examples, rename = make_examples(make_student(), 8), Path.rename
-    whole = fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)
+    settings = SETTINGS.model_copy(update={"checkpoint_steps": 1})
+    whole = fit(make_student(), examples, weighted_nll(), settings, tmp_path / "whole", show_progress=False)
     calls = []
 
     def killed(path, target):
         calls.append(path.name)
-        if len(calls) == call:
+        if len(calls) == whole.steps + call:  # after one a step, the end writes the last step's again
             raise _KilledError
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", killed)
+    folder = tmp_path / "killed"
     with pytest.raises(_KilledError):
-        fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)
-    assert len(calls) == call, "the old one gives way, then the new one comes"
+        fit(make_student(), examples, weighted_nll(), settings, folder, show_progress=False)
+    assert len(calls) == whole.steps + call, "the old one gives way, then the new one comes"
     monkeypatch.undo()
     seen = []
-    again = fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, on_step=seen.append, show_progress=False)
+    again = fit(make_student(), examples, weighted_nll(), settings, folder, on_step=seen.append, show_progress=False)
     assert not seen and again.steps == whole.steps
-    assert [path.name for path in tmp_path.glob("checkpoint-*")] == [f"checkpoint-{whole.steps:09d}"]
+    assert [path.name for path in folder.glob("checkpoint-*")] == [f"checkpoint-{whole.steps:09d}"]
+
+
+@pytest.mark.parametrize("average_epochs", [1, 2])
+def test_called_again_after_the_end_it_only_loads_the_kept_weights(
+    average_epochs, make_student, make_examples, tmp_path
+):
+    examples = make_examples(make_student(), 12)
+    settings = SETTINGS.model_copy(update={"average_epochs": average_epochs})
+
+    def run():
+        student = make_student()
+        result = fit(
+            student, examples[:8], weighted_nll(), settings, tmp_path, validation=examples[8:], show_progress=False
+        )
+        files = {
+            path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.suffix in (".safetensors", ".pt")
+        }
+        return result, _weights(student), (files, result.metrics.read_text())
+
+    (first, weights, files), (again, found, left) = run(), run()
+    assert again == first and left == files
+    _assert_equal(weights, found)
 
 
 def test_plain_lines_when_nobody_watches(make_student, make_examples, tmp_path, capsys):

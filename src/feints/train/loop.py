@@ -188,6 +188,7 @@ class _Run:
         torch.manual_seed(_dropout_seed(self.settings.seed, self.accelerator.process_index))
         self._resume()
         progress = self.progress
+        ended = progress.epoch == len(self.epochs)  # the checkpoint is that of the end
         show = show and self.accelerator.is_main_process
         self.metrics = MetricsFile(self.folder / METRICS_FILE, progress.metrics_bytes) if self._main else None
         began, before = time.monotonic(), progress.seconds
@@ -203,7 +204,8 @@ class _Run:
                     self._checkpoint(force=False)
                 self._end_epoch()
                 progress.seconds = before + time.monotonic() - began
-            self._checkpoint(force=True)
+            if not ended:
+                self._checkpoint(force=True)
         self._take_best()
         return FitResult(
             steps=progress.step,
