@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from feints.errors import SourceError
-from feints.generate.adaptive import AdaptivelySampled, AdaptiveSettings, sample_adaptively
+from feints.generate.adaptive import AdaptivelySampled, AdaptiveSettings, Judge, sample_adaptively
 from feints.generate.budget import Budget
 from feints.generate.ledger import Ledger
 from feints.generate.scripted import ScriptedSource
@@ -111,6 +113,55 @@ def test_arrival_order_and_kill_and_resume_do_not_change_the_result(tmp_path: Pa
         resumed = sample_adaptively(Shuffled(9), problems(25), SETTINGS, judge, ledger)
         assert resumed.report.stored == 59
         assert shown(resumed) == results[0]
+
+
+class InBatches:
+    """Answers depend on who shares the batch, as padding does to logits."""
+
+    identity = "in batches"
+
+    def __init__(self, power: float = math.inf) -> None:
+        self.decoded: Counter[Request] = Counter()
+        self._power = power
+
+    def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
+        ordered = sorted(requests, key=lambda request: (request.messages[0].content, request.sample_index))
+        return [ordered[start : start + 10] for start in range(0, len(ordered), 10)]
+
+    async def complete(self, requests: Sequence[Request]) -> AsyncIterator[tuple[Request, Completion]]:
+        for batch in self.batches(requests):
+            self.decoded.update(batch)
+            company = " ".join(f"{request.messages[0].content}.{request.sample_index}" for request in batch)
+            for request in batch:
+                if self._power == 0:
+                    raise SourceError("the power went")
+                self._power -= 1
+                yield request, Completion(key=request.key(self.identity), text=f"{company} #{request.sample_index}")
+
+
+@pytest.mark.parametrize("killed_after", [3, 60, 90])
+def test_what_is_decoded_in_batches_is_asked_in_waves_and_decoded_once(tmp_path: Path, killed_after: int) -> None:
+    def judge_at(seed: int) -> Judge:
+        draw = random.Random(seed)
+
+        async def slowly(problem_id: str, completion: Completion) -> Judgement:
+            await asyncio.sleep(draw.random() * 0.01)
+            return judge(problem_id, completion)
+
+        return slowly
+
+    source = InBatches()
+    whole = sample_adaptively(source, problems(25), SETTINGS, judge_at(0))
+    assert shown(whole) == [(p, i, v) for p in problems(25) for i, v in enumerate(expected(p, SETTINGS))]
+    assert set(source.decoded.values()) == {1}
+    assert sample_adaptively(InBatches(), problems(25), SETTINGS, judge_at(1)).used == whole.used
+    with Ledger(tmp_path / "l") as ledger:
+        with pytest.raises(SourceError, match="power"):
+            sample_adaptively(InBatches(killed_after), problems(25), SETTINGS, judge_at(2), ledger)
+        resumed = InBatches()
+        assert sample_adaptively(resumed, problems(25), SETTINGS, judge_at(3), ledger).used == whole.used
+        assert set(resumed.decoded.values()) == {1}
+        assert resumed.decoded.total() < source.decoded.total() - killed_after + 10, "at most a batch is redone"
 
 
 def test_surplus_of_an_earlier_run_stays_unused(tmp_path: Path) -> None:

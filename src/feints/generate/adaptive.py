@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from feints.config import Settings
 from feints.generate.account import SamplingObserver, SamplingReport
 from feints.generate.budget import Budget
+from feints.generate.desk import BatchingSource
 from feints.generate.ledger import Ledger
 from feints.generate.sample import run_interruptibly
 from feints.generate.session import Session
@@ -122,28 +123,42 @@ async def _judge(judge: Judge, problem_id: str, completion: Completion) -> Judge
 
 
 class _Driver:
-    """Feeds a session with what each verdict makes necessary."""
+    """Feeds a session with what each verdict makes necessary, or, in waves, with what all verdicts so far do.
+
+    Waves are the same whatever comes back first: for sources whose answers depend on who shares a batch.
+    """
 
     def __init__(
-        self, session: Session, asked: dict[str, _Asked], judge: Judge, observer: JudgementObserver | None
+        self,
+        session: Session,
+        asked: dict[str, _Asked],
+        judge: Judge,
+        observer: JudgementObserver | None,
+        *,
+        in_waves: bool,
     ) -> None:
         self._session, self._asked, self._judge, self._observer = session, asked, judge, observer
+        self._in_waves = in_waves
         self._owners: dict[Request, list[tuple[str, int]]] = {}
         self._judging: set[asyncio.Task[None]] = set()
+        self._unsettled = 0
 
-    def ask(self, problem_id: str) -> None:
-        """Ask what this problem needs now."""
-        problem = self._asked[problem_id]
-        start = problem.asked
-        fresh = problem.next_requests()
-        for index, request in enumerate(fresh, start):
-            self._owners.setdefault(request, []).append((problem_id, index))
-        self._session.ask(fresh)
+    def ask(self, problem_ids: Iterable[str]) -> None:
+        """Ask what these problems need now."""
+        requests: list[Request] = []
+        for problem_id in problem_ids:
+            problem = self._asked[problem_id]
+            start = problem.asked
+            fresh = problem.next_requests()
+            for index, request in enumerate(fresh, start):
+                self._owners.setdefault(request, []).append((problem_id, index))
+            requests += fresh
+        self._unsettled += len(requests)
+        self._session.ask(requests)
 
     async def run(self) -> None:
         """Until every problem has enough or nothing more may be sent."""
-        for problem_id in self._asked:
-            self.ask(problem_id)
+        self.ask(self._asked)
         try:
             async with aclosing(self._session.stream()) as stream:
                 async for request, completion in stream:
@@ -164,9 +179,13 @@ class _Driver:
     async def _settle(self, problem_id: str, index: int, completion: Completion) -> None:
         judgement = await _judge(self._judge, problem_id, completion)
         self._asked[problem_id].known[index] = (completion, judgement)
+        self._unsettled -= 1
         if self._observer:
             self._observer.judged(judgement)
-        self.ask(problem_id)
+        if not self._in_waves:
+            self.ask([problem_id])
+        elif not self._unsettled:
+            self.ask(self._asked)
 
     def _raise_faults(self) -> None:
         done = {task for task in self._judging if task.done()}
@@ -211,7 +230,8 @@ def sample_adaptively(
         with closing(Ledger()) as memory:
             session = Session(source, ledger or memory, budget, observer)
             register(session)
-            await _Driver(session, asked, judge, verdicts).run()
+            in_waves = isinstance(source, BatchingSource)
+            await _Driver(session, asked, judge, verdicts, in_waves=in_waves).run()
             return session.report
 
     work_function: Callable[[Callable[[Session], None]], Coroutine[Any, Any, SamplingReport]] = work

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from feints.generate.source import Completion, Request
@@ -89,3 +89,19 @@ class BatchingSource(Protocol):
     def batches(self, requests: Sequence[Request]) -> Sequence[Sequence[Request]]:
         """Cut `requests` into batches: a function of the list alone."""
         ...
+
+
+def whole_batches(
+    source: object, lists: Sequence[Sequence[Request]], wanted: Sequence[Request]
+) -> Iterator[Sequence[Request]]:
+    """What to give `source` so that it answers `wanted`: beside each request the others of its batch, list by list.
+
+    Requests asked at different times share no batch, so that what is asked later neither changes nor repeats a batch.
+    """
+    if not isinstance(source, BatchingSource):
+        yield wanted
+        return
+    missing = set(wanted)
+    for requests in lists:
+        if not missing.isdisjoint(requests):
+            yield [r for batch in source.batches(requests) if not missing.isdisjoint(batch) for r in batch]

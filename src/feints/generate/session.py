@@ -13,7 +13,7 @@ from feints.generate.account import SamplingObserver, SamplingReport
 from feints.generate.bell import Bell
 from feints.generate.body import differ_in_index_only
 from feints.generate.budget import Amount, Budget, Price, upper_bound
-from feints.generate.desk import BatchingSource, DeskSource
+from feints.generate.desk import DeskSource, whole_batches
 from feints.generate.ledger import Ledger
 from feints.generate.ledger_tables import ClaimState, claim_for
 from feints.generate.reply import (
@@ -51,6 +51,7 @@ class Session:
         self._most_tokens: int | None = getattr(source, "most_tokens", None)
         self._free: bool = getattr(source, "free", False)
         self._asked: dict[str, Request] = {}
+        self._lists: list[list[Request]] = []
         self._open: dict[str, list[Request]] = {}
         self._keys: dict[Request, str] = {}
         self._pending: deque[Request] = deque()
@@ -87,6 +88,7 @@ class Session:
             self._open.setdefault(key, []).append(request)
         if not fresh:
             return
+        self._lists.append(list(fresh.values()))
         self._ledger.bury_dead()
         finished = self._ledger.finished(fresh)
         self._stored.extend(key for key in fresh if key in finished)
@@ -185,13 +187,10 @@ class Session:
         while await self.more():
             if not (requests := await self._take_all()):
                 continue
-            if isinstance(source, BatchingSource):
-                wanted = set(requests)
-                batches = source.batches(list(self._asked.values()))
-                requests = [r for batch in batches if not wanted.isdisjoint(batch) for r in batch]
-            async for request, completion in source.complete(requests):
-                if self._keys[request] in self._in_flight:
-                    self.arrived(request, completion_to_raw(completion))
+            for part in whole_batches(source, self._lists, requests):
+                async for request, completion in source.complete(part):
+                    if self._keys[request] in self._in_flight:
+                        self.arrived(request, completion_to_raw(completion))
             if not self._in_flight.isdisjoint(self._keys[request] for request in requests):
                 return
 
