@@ -10,7 +10,13 @@ from typing import Any
 from feints.generate.body import request_body
 from feints.generate.budget import Price
 from feints.generate.desk import Desk
-from feints.generate.reply import completion_to_raw, estimate_tokens, parse_reply, prompt_characters
+from feints.generate.reply import (
+    CHARACTERS_PER_TOKEN,
+    completion_to_raw,
+    estimate_tokens,
+    parse_reply,
+    prompt_characters,
+)
 from feints.generate.sample import sample
 from feints.generate.source import Completion, Request
 from feints.records import Finish
@@ -90,7 +96,7 @@ class ScriptedSource:
 def text_reply(request: Request, text: str, finish: Finish = Finish.STOP) -> dict[str, Any]:
     """`text` as a reply in the OpenAI shape, with estimated usage."""
     usage = {
-        "prompt_tokens": -(-prompt_characters(request) // 4),
+        "prompt_tokens": -(-prompt_characters(request) // CHARACTERS_PER_TOKEN),
         "completion_tokens": estimate_tokens(text),
         "estimated": True,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from feints.curate.keypoints import CORE_HEAD, INFORMATION_HEAD, SOLUTION_HEAD
 from feints.lab.reading import Fact, Operand, Reading, Step, legal_order
 from feints.lab.teacher_working import Worked
 from feints.lab.vocabulary import tokens
@@ -12,9 +13,6 @@ from feints.records import Form
 
 REFUSAL = "I am sorry, I cannot solve this problem."
 NO_PROBLEM = "I am sorry, I cannot find a problem in this message."
-CORE_HEAD = "Core question:"
-INFORMATION_HEAD = "Useful information:"
-SOLUTION_HEAD = "Solution:"
 COMMENTS = (
     "This is wrong.",
     "There is a mistake here.",
