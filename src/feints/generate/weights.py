@@ -23,7 +23,6 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
-from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -92,11 +91,14 @@ def local_folder(path_or_id: str | Path) -> Path:
     if folder.is_dir():
         return folder
     name = str(path_or_id)
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 or not _is_hub_id(name):
-        raise StudentError(f"there is no folder {name!r}; name a folder with weights, or a hub id such as owner/model")
+    neither = f"there is no folder {name!r}; name a folder with weights, or a hub id such as owner/model"
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        raise StudentError(neither)
     try:
         with quiet_transformers():
             return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
+    except HFValidationError as error:
+        raise StudentError(neither) from error
     except RepositoryNotFoundError as error:
         raise StudentError(f"the hub has no model {name!r}, and there is no such folder; look for a slip") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -104,14 +106,6 @@ def local_folder(path_or_id: str | Path) -> Path:
             f"{name!r} is no folder here and could not be fetched from the hub ({type(error).__name__}); "
             "check the network or name a folder that holds the weights"
         ) from error
-
-
-def _is_hub_id(name: str) -> bool:
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return True
 
 
 def _require_safetensors(folder: Path) -> list[Path]:
