@@ -15,7 +15,7 @@ import types
 import typing
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
@@ -271,10 +271,10 @@ def current_commit() -> str:
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return "released"
-    with suppress(OSError):  # no git there, as in a slim container
-        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-        return done.stdout.strip() or "unknown"
-    return "unknown"
+    if shutil.which("git") is None:  # as in a slim container
+        return "unknown"
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
 
 
 @contextmanager
