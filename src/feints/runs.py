@@ -85,8 +85,7 @@ class RunFolder:
         if manifest.exists():
             self._manifest = _read_manifest(manifest)
         else:
-            names = [entry.name for entry in path.iterdir()] if path.exists() else []
-            if any(name != "recipe.yaml" and not name.startswith(LOCK) for name in names):
+            if path.exists() and not all(entry.name.startswith(("recipe.yaml", LOCK)) for entry in path.iterdir()):
                 raise DataError(f"{path} exists and is not a run folder (no manifest.json); choose another --out")
             self._manifest = _new_manifest()
             make_folder(path)
@@ -390,9 +389,8 @@ def _typed(hint: Any, value: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _typed(next(a for a in arguments if a is not type(None)), value)
     if origin is tuple:
-        if arguments[0] in (int, float, str):
-            return tuple(value)
-        return tuple(_typed(arguments[0], item) for item in value)
+        plain = arguments[0] in (int, float, str)
+        return tuple(value) if plain else tuple(_typed(arguments[0], item) for item in value)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         inner = typing.get_type_hints(hint)
         return hint(**{name: _typed(inner[name], item) for name, item in value.items()})
