@@ -144,6 +144,18 @@ def test_a_side_that_weighs_nothing_changes_no_step(edited: Edited, usual: Any, 
     assert set(terms) == ({"wrong"} if "alpha" in zero else {"right"})
 
 
+def test_a_push_alone_is_held_against_the_first_stage_alone() -> None:
+    control = edit.control(edit.Config(alpha=0.0))
+    assert control == edit.Config(alpha=0.0, second="none")
+    assert edit.control(control) is None
+    assert edit.arm(control)[0] != edit.arm(edit.Config(second="none"))[0]
+    pulls = edit.control(edit.Config(alpha=0.0, gamma=0.5))
+    assert pulls == edit.Config(alpha=0.0, gamma=0.5, push=False), "what is left to pull is a control as ever"
+    for config in (edit.Config(alpha=alpha, second=second) for alpha in (0.0, 1.0) for second in ("krsl", "dpo")):
+        own = edit.control(config)
+        assert edit.Config(**own.model_dump()) == own, "a control is a setting that could be asked for"
+
+
 def test_settings_that_leave_nothing_to_learn_are_refused() -> None:
     for nothing in ({"alpha": 0.0, "beta": 0.0}, {"alpha": 0.0, "push": False}):
         with pytest.raises(ValidationError, match="nothing to learn"):
@@ -169,6 +181,7 @@ def test_dpo_reads_whole_texts_and_starts_from_the_first_student(edited: Edited)
     control = edit.control(edit.Config(second="dpo"))
     assert control is not None
     assert (control.gamma, control.push, control.second) == (1.0, False, "krsl")
+    assert edit.control(edit.Config(second="dpo", alpha=0.0)) == control, "DPO reads no alpha"
     assert edit.arm(control)[0] != edit.arm(edit.Config(second="dpo"))[0]
 
 

@@ -50,6 +50,14 @@ class Built:
     dropped: tuple[Dropped, ...]
     """Rows without text, or longer than allowed."""
 
+    @classmethod
+    def joined(cls, parts: Sequence[Built]) -> Built:
+        """All parts as one, in their order."""
+        return cls(
+            examples=tuple(example for part in parts for example in part.examples),
+            dropped=tuple(row for part in parts for row in part.dropped),
+        )
+
 
 def build_examples(
     renderer: Renderer,

@@ -18,7 +18,7 @@ wrong and corrupted ones that end right are dropped with a reason (EDIT-A9). 3) 
 profile). 7) Natural pairs, a right and a wrong sample of one problem, are a third source. 8) The epoch kept is the
 best on held-back pairs. `profile: as_released` undoes 2 to 6.
 
-Control: the same pairs, alpha and steps, nothing pushed away.
+Control: the same pairs, alpha and steps, nothing pushed away; where nothing is pulled either, the first stage alone.
 """
 
 from __future__ import annotations
@@ -136,10 +136,15 @@ def distil(bench: Bench, config: Config) -> Solver:
 
 
 def control(config: Config) -> Config | None:
-    """The same pairs and steps without the push; for DPO, imitation of their right texts; None for a baseline."""
+    """Without the push: same pairs and steps; for DPO, imitation of their right texts; None for a baseline.
+
+    Where alpha and gamma are 0 nothing is left of the second stage: (0, 0) in the paper's table is the first alone.
+    """
     if config.second == "none" or not config.push:
         return None
-    whole = {"gamma": config.alpha} if config.second == "dpo" else {}
+    if config.second == "krsl" and not (config.alpha or config.gamma):
+        return config.model_copy(update={"second": "none"})
+    whole = dict.fromkeys(("alpha", "gamma"), config.alpha or 1.0) if config.second == "dpo" else {}
     return config.model_copy(update={"second": "krsl", "push": False, **whole})
 
 
@@ -240,10 +245,7 @@ def pairs_of(bench: Bench, config: Config, chains: Chains) -> list[Pair]:
 def imitation(bench: Bench, student: Student, rows: Sequence[Rationale], marked: frozenset[str], joint: bool) -> Built:
     """Every target token alike; rationales of `marked` behind the counterfactual marker."""
     how = {False: (Role.RIGHT, joint, STUDENT), True: (Role.WRONG, joint, COUNTERFACTUAL)}
-    parts = [_example(bench, student, row, *how[row.id in marked]) for row in rows]
-    return Built(
-        examples=tuple(chain(*(part.examples for part in parts))), dropped=tuple(chain(*(p.dropped for p in parts)))
-    )
+    return Built.joined([_example(bench, student, row, *how[row.id in marked]) for row in rows])
 
 
 def key_steps_stage(bench: Bench, config: Config, chains: Chains, first: Path, joint: bool) -> Path:
@@ -282,8 +284,8 @@ def _loss(bench: Bench, config: Config, first: Path) -> tuple[Loss, list[object]
 def _second(training: TrainSettings, config: Config) -> TrainSettings:
     """The recipe's training at the rate and length of the second stage."""
     epochs, steps = (n and max(1, round(n * config.second_length)) for n in (training.epochs, training.max_steps))
-    rate = training.learning_rate * config.second_rate
-    return training.model_copy(update={"learning_rate": rate, "epochs": epochs, "max_steps": steps})
+    learning = {"learning_rate": training.learning_rate * config.second_rate, "epochs": epochs, "max_steps": steps}
+    return training.model_copy(update=learning)
 
 
 def _example(bench: Bench, student: Student, row: Rationale, role: Role, joint: bool, own: Prompt = STUDENT) -> Built:
