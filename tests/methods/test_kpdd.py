@@ -362,9 +362,12 @@ def test_a_run_that_keeps_hidden_reasoning_is_told_that_no_stage_learns_it(
 
 
 def test_the_control_takes_the_steps_of_the_student_that_solves(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
-    for sharing, factor in (("separate", 1), ("single", 3)):
-        config = kpdd.Config(sharing=sharing)
-        with tiny.tiny_bench(tmp_path / sharing, talker) as bench:
+    without: dict[str, Any] = {"sharing": "single", "core_weight": 0}
+    bare = without | {"information_weight": 0}
+    each = [({"sharing": "separate"}, 1), ({"sharing": "single"}, 3), (without, 2), (bare, 1)]
+    for number, (settings, factor) in enumerate(each):
+        config = kpdd.Config(**settings)
+        with tiny.tiny_bench(tmp_path / str(number), talker) as bench:
             kpdd.distil(bench, config)
             kpdd.distil(replace(bench, arm="control"), kpdd.control(config))
             theirs, control = bench.fits[-2].lesson.train.rows, bench.fits[-1].lesson.train.rows

@@ -136,14 +136,11 @@ def distil(bench: Bench, config: Config) -> Solver:
 
 
 def control(config: Config) -> Config | None:
-    """Without the push: same pairs and steps; for DPO, imitation of their right texts; None for a baseline.
-
-    Where alpha and gamma are 0 nothing is left of the second stage: (0, 0) in the paper's table is the first alone.
-    """
+    """The same pairs and steps without the push; for DPO, imitation of their right texts; None for a baseline."""
     if config.second == "none" or not config.push:
         return None
     if config.second == "krsl" and not (config.alpha or config.gamma):
-        return config.model_copy(update={"second": "none"})
+        return config.model_copy(update={"second": "none"})  # (0, 0) in the paper's table is the first stage alone
     whole = dict.fromkeys(("alpha", "gamma"), config.alpha or 1.0) if config.second == "dpo" else {}
     return config.model_copy(update={"second": "krsl", "push": False, **whole})
 

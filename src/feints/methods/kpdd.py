@@ -122,12 +122,16 @@ class Config(UnreleasedSettings):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        weights = {3: (self.core_weight, self.information_weight), 2: (self.information_weight,), 1: ()}[self.stages]
-        if self.sharing == "separate" and 0 in weights:
+        if self.sharing == "separate" and 0 in self.before:
             raise ValueError("a student of its own cannot learn at weight 0; set sharing: single, or a weight above 0")
         if self.predicted and (self.sharing == "single" or self.stages == 1):
             raise ValueError("predicted key points need students of their own; set sharing: separate, stages: 2 or 3")
         return self
+
+    @property
+    def before(self) -> tuple[float, ...]:
+        """Weights of the stages before the solution."""
+        return {3: (self.core_weight, self.information_weight), 2: (self.information_weight,), 1: ()}[self.stages]
 
 
 # ------------------------------------------------------------------------------------------------ the method
@@ -145,7 +149,8 @@ def distil(bench: Bench, config: Config) -> Solver:
         one = _fit(bench, chosen, stages, points, "stages")
         students = {stage.name: one for stage in stages}
     elif not config.key_points and config.sharing == "single" and config.stages > 1:
-        students = {stages[-1].name: _fit(bench, chosen, stages * config.stages, points, "")}
+        times = 1 + sum(weight > 0 for weight in config.before)  # a stage of weight 0 made the method no examples
+        students = {stages[-1].name: _fit(bench, chosen, stages * times, points, "")}
     else:
         for stage in stages:
             own = config.predicted if stage is stages[-1] else 0.0
