@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feints.curate.split import split_by_problem
+from feints.curate.split import as_many, split_by_problem
 from feints.errors import EmptyPileError, SettingsError
-from feints.records import AnswerKind, Problem
+from feints.records import AnswerKind, Problem, Rationale
 
 
 def problem(name: str) -> Problem:
@@ -60,3 +60,12 @@ def test_impossible_shares_are_refused():
         split_by_problem(MANY, validation=1.0, seed=0)
     with pytest.raises(EmptyPileError, match="1 problems"):
         split_by_problem(MANY[:1], validation=0.5, seed=0)
+
+
+def test_as_many_rows_are_taken_on_each_side_of_the_split():
+    rows = [Rationale(id=name, problem_id=name[0], text="") for name in ("a1", "a2", "v1")]
+    wanted = [Rationale(id=f"{name}{n}", problem_id=name, text="") for name in "bw" for n in range(5)]
+    made = as_many(rows, wanted, frozenset("vw"))
+    assert [row.id for row in made] == ["a1", "a2", "a1", "a2", "a1", *["v1"] * 5]
+    assert [row.id for row in as_many(rows, wanted[:1], frozenset("vw"))] == ["a1"]
+    assert as_many(rows[:2], wanted[5:], frozenset("vw")) == ()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from feints.errors import DataError
@@ -135,17 +136,44 @@ def test_mix_learns_both_piles_and_its_control_takes_as_many_steps(
     tiny: ModuleType, talker: Path, tmp_path: Path
 ) -> None:
     with tiny.tiny_bench(tmp_path, talker) as bench:
-        for learn in ("both", "right", "wrong"):
+        for learn in ("both", "wrong"):
             mix.distil(bench, mix.Config(learn=learn))
-        both, right, wrong = (fitted.lesson for fitted in bench.fits)
-        counted = [len(lesson.train) + len(lesson.validation) for lesson in (both, right, wrong)]
-        assert counted[0] == counted[1] > counted[2] > 0
+            mix.distil(bench, mix.control(mix.Config(learn=learn)))
+        both, right, wrong, right_as_wrong = (fitted.lesson for fitted in bench.fits)
+        for learnt, held_against in ((both, right), (wrong, right_as_wrong)):
+            assert len(learnt.train) == len(held_against.train) > 0
+            assert len(learnt.validation) == len(held_against.validation) > 0
+        assert len(both.train) > len(wrong.train)
+        assert {e.rationale_id for e in right_as_wrong.train} <= {e.rationale_id for e in right.train}
         assert {e.role for e in both.train} == {Role.RIGHT, Role.WRONG}
         assert {e.role for e in right.train} == {Role.RIGHT} and {e.role for e in wrong.train} == {Role.WRONG}
         assert len({e.id for e in right.train}) == len(right.train)
         assert all(set(e.weights[len(e.prompt_ids) :]) == {1.0} for e in both.train)
         with pytest.raises(DataError, match="worked solution"):
             mix.distil(bench, mix.Config(learn="gold"))
+
+
+@pytest.mark.slow
+def test_the_control_of_human_solutions_takes_as_many_steps(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
+    with tiny.tiny_bench(tmp_path, talker) as bench:
+        solved = [replace(problem, solution=f"It is {problem.answer}.") for problem in bench.problems]
+        human = replace(bench, problems=replace(bench.problems, rows=tuple(solved)))
+        gold = mix.Config(learn="gold")
+        for config in (gold, mix.control(gold)):
+            mix.distil(human, config)
+        learnt, held_against = (fitted.lesson for fitted in bench.fits)
+    assert len(learnt.train) == len(held_against.train) and len(learnt.train) + len(learnt.validation) == len(solved)
+    assert {e.target_ids for e in learnt.train}.isdisjoint(e.target_ids for e in held_against.train)
+
+
+def test_the_control_of_each_pile_is_told_apart_and_that_of_both_keeps_its_name() -> None:
+    configs = [mix.Config(learn=learn) for learn in ("both", "wrong", "gold")]
+    controls = [mix.control(config) for config in configs]
+    assert [mix.arm(control)[0] for control in controls] == ["right_only", "right_only_as_wrong", "right_only_as_gold"]
+    assert controls[0] == mix.Config(learn="right"), "as recorded runs name it"
+    assert [mix.control(control) for control in controls] == [None] * 3
+    with pytest.raises(ValidationError, match="of the control"):
+        mix.Config(controls="wrong")
 
 
 def test_gold_solutions_are_rationales_of_the_data_set() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 from feints.errors import EmptyPileError, SettingsError
-from feints.records import Problem, content_hash
+from feints.records import Problem, Rationale, content_hash
 
 VALIDATION = "validation"
 """Split of problems that the publisher, or the recipe, gives to choose the best epoch by."""
@@ -53,3 +54,21 @@ def split_by_problem(problems: Iterable[Problem], *, validation: float, seed: in
             f"and {len(held)} for validation; give more problems, another share or another seed"
         )
     return Split(train=tuple(kept), validation=tuple(held))
+
+
+def as_many(rows: Sequence[Rationale], wanted: Sequence[Rationale], held_back: frozenset[str]) -> tuple[Rationale, ...]:
+    """As many of `rows` as `wanted` has, for training and for validation apart, each as often as it takes.
+
+    What a control learns where it is to take as many optimiser steps on other rationales. A side of which `rows` has
+    none stays empty.
+
+    Args:
+        rows: what is repeated, or cut short.
+        wanted: what is counted.
+        held_back: ids of the problems of the validation side.
+    """
+    made: list[Rationale] = []
+    for held in (False, True):
+        own = [row for row in rows if (row.problem_id in held_back) is held]
+        made += islice(cycle(own), sum((row.problem_id in held_back) is held for row in wanted))
+    return tuple(made)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import cycle, islice
 from typing import Literal
 
 from pydantic import Field
@@ -28,6 +27,7 @@ from feints.bench.rounds import Makes
 from feints.config import UnreleasedSettings
 from feints.curate.choice import Chosen
 from feints.curate.examples import Built, build_examples
+from feints.curate.split import as_many
 from feints.evaluate.chained import Fallback
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER
@@ -67,7 +67,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     prompts = {form: bench.prompt(STUDENTS[form]) for form in FORMS}
     rows = chosen.piles.right
     if not config.mixture:
-        rows = _as_many(rows, order[0], chosen.validation)
+        rows = as_many([row for row in rows if row.form is order[0]], rows, chosen.validation)
 
     def build(student: Student, rows: Sequence[Rationale]) -> Built:
         """One example a row; a row that stands there twice makes two, of ids of their own."""
@@ -120,13 +120,6 @@ def asks(config: Config, sampled: int) -> methods.Asks:
     """Two more forms are asked for, whatever is learnt."""
     del config
     return methods.Asks(2 * sampled)
-
-
-def _as_many(rows: Sequence[Rationale], form: Form, held_back: frozenset[str]) -> tuple[Rationale, ...]:
-    """As many rows, for training and for validation, all of one form and each as often as it takes."""
-    parts = [[row for row in rows if (row.problem_id in held_back) is part] for part in (False, True)]
-    own = [[row for row in part if row.form is form] for part in parts]
-    return tuple(row for part, kept in zip(parts, own, strict=True) for row in islice(cycle(kept), len(part)))
 
 
 def _pool(bench: Bench) -> Chosen:

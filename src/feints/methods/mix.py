@@ -7,22 +7,24 @@ chance), and "Fine-tune" learns the human solutions of the training set instead 
 Departures: 1) Only target tokens are learnt, end of sequence included (TDG-D1). 2) A problem without a solution of
 its own is left out of `gold`, and counted.
 
-Control: right rationales only, each as often as needed for as many examples, hence at equal optimiser steps.
+Control: right rationales only, each as often as needed for as many examples of the pile it `controls`, hence at equal
+optimiser steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import cycle, islice
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from feints.bench import Bench
 from feints.config import Settings
+from feints.curate.choice import Chosen
 from feints.curate.examples import Built, build_examples
 from feints.curate.gold import gold_rows
+from feints.curate.split import as_many
 from feints.errors import DataError
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER
@@ -39,6 +41,15 @@ class Config(Settings):
         default="both",
         description="Right and wrong rationales, wrong ones, the data's solutions, or (control) right ones.",
     )
+    controls: Literal["both", "wrong", "gold"] = Field(
+        default="both", description="With learn: right, the pile whose number of examples is matched."
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.controls != "both" and self.learn != "right":
+            raise ValueError(f"controls: {self.controls} is of the control; set learn: right, or leave it out")
+        return self
 
 
 def distil(bench: Bench, config: Config) -> Solver:
@@ -46,14 +57,10 @@ def distil(bench: Bench, config: Config) -> Solver:
     said = bench.ask("teacher", TEACHER)
     verdicts = bench.judge("teacher", said)
     chosen = bench.choose(said, verdicts, pile="wrong" if config.learn == "wrong" else "right")
-    right, wrong = list(chosen.piles.right), list(chosen.piles.wrong)
-    rows = {
-        "both": [*right, *wrong],
-        "wrong": wrong,
-        "gold": solutions(bench.problems) if config.learn == "gold" else [],
-        "right": list(islice(cycle(right), len(right) + len(wrong))) if right else [],
-    }[config.learn]
-    negative = {row.id for row in wrong}
+    rows = pile(bench, chosen, config.controls if config.learn == "right" else config.learn)
+    if config.learn == "right":
+        rows = as_many(chosen.piles.right, rows, chosen.validation)
+    negative = {row.id for row in chosen.piles.wrong}
     prompt = bench.prompt(STUDENT)
 
     def build(student: Student, used: Sequence[Rationale]) -> Built:
@@ -79,6 +86,17 @@ def distil(bench: Bench, config: Config) -> Solver:
     return bench.one_shot(student, prompt)
 
 
+def pile(bench: Bench, chosen: Chosen, name: str) -> Sequence[Rationale]:
+    """What MIX, NEG or "Fine-tune" learns.
+
+    Raises:
+        DataError: the data set has no solutions of its own, and they are asked for.
+    """
+    if name == "gold":
+        return solutions(bench.problems)
+    return chosen.piles.wrong if name == "wrong" else (*chosen.piles.right, *chosen.piles.wrong)
+
+
 def solutions(problems: Stored[Problem]) -> list[Rationale]:
     """The worked solutions of the data set as rationales.
 
@@ -95,14 +113,15 @@ def solutions(problems: Stored[Problem]) -> list[Rationale]:
 
 def control(config: Config) -> Config | None:
     """Right rationales only, at equal steps; None for the control itself."""
-    return None if config.learn == "right" else config.model_copy(update={"learn": "right"})
+    return None if config.learn == "right" else config.model_copy(update={"learn": "right", "controls": config.learn})
 
 
 def arm(config: Config) -> tuple[str, str]:
     """Name and explanation for tables."""
-    return {
+    name, words = {
         "both": ("mix", "imitates right and wrong rationales alike"),
         "wrong": ("neg", "imitates wrong rationales alone"),
         "gold": ("gold", "imitates the data set's own solutions"),
         "right": ("right_only", "imitates right rationales, repeated to as many examples"),
     }[config.learn]
+    return (name, words) if config.controls == "both" else (f"{name}_as_{config.controls}", words)
