@@ -342,6 +342,25 @@ def test_the_mean_of_the_last_rounds_sits_the_exam_and_is_what_it_says(run: Run,
     assert reports(bench)[-1].held_back_counted == reports(bench)[-2].held_back_counted > 0
 
 
+def test_rounds_that_end_without_mistakes_leave_a_mean_too(
+    tiny: ModuleType, talker: Path, tmp_path: Path, pupil: Any
+) -> None:
+    def says(text: str, trained: int) -> str:
+        return f"The answer is {int(gold(bench.problems, text)) + (trained != 2)}."
+
+    for validation, last in ((0.0, "no mistakes"), (0.15, "exam of the mean of 2 rounds' weights")):
+        curate = CurateSettings(validation=validation, near_duplicate=None)
+        with tiny.tiny_bench(tmp_path / str(validation), talker, curate=curate) as bench:
+            pupil(says)
+            solver = tailored.distil(bench, Config(rounds=4, mean_of=2))
+        assert len(bench.fits) == 2
+        assert [report.outcome for report in reports(bench)][2] == "no mistakes"
+        assert reports(bench)[-1].outcome == last
+        (mean,) = bench.run.path.glob("4_student/*mean*")
+        # The scripted pupil knows nothing after the mean, so that where problems are held back round 2 is better.
+        assert str(solver.student).startswith(str(mean)) is not bool(validation)
+
+
 def test_students_with_layers_of_their_own_have_no_mean_and_nothing_is_paid(run: Run, teacher: Any) -> None:
     source, asked = teacher
     with pytest.raises(SettingsError, match=r"set method\.mean_of to 1"):

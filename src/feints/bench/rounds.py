@@ -144,14 +144,21 @@ class Course:
     def end(self, number: int, more: Mapping[str, int | float] | None = None, *, mean_of: int = 1) -> Learner:
         """Examine the last student on the problems held back and return the best of all.
 
-        Without such problems it is the last one. With `mean_of` above 1 the last of all has the mean of the weights
-        that so many last rounds left. `more` fills fields of the `RoundReport`.
+        Without such problems it is the last one. `more` fills fields of the `RoundReport`; `mean_of`: see `examined`.
         """
         self._last_exam(FINAL, number, "exam of the last student on problems held back", more or {})
+        return self.examined(number + 1, mean_of=mean_of)
+
+    def examined(self, number: int, *, mean_of: int = 1) -> Learner:
+        """The best of all on the problems held back, where the last student has sat its exam; without any, the last.
+
+        With `mean_of` above 1 the last of all has the mean of the weights that so many last rounds left, and sits the
+        exam of round `number`.
+        """
         rounds = self.students[1:][-mean_of:]
         if len(rounds) > 1:
             self.students.append(self.bench.mean([_plain_weights(student) for student in rounds], name="mean"))
-            self._last_exam(MEAN, number + 1, f"exam of the mean of {len(rounds)} rounds' weights", {})
+            self._last_exam(MEAN, number, f"exam of the mean of {len(rounds)} rounds' weights", {})
         return self.best if self.held_back else self.student
 
     def _last_exam(self, folder: str, number: int, outcome: str, more: Mapping[str, int | float]) -> None:

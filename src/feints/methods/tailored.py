@@ -147,7 +147,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         if sitting.perfect or not (mistakes or number == 1):
             outcome = "no mistakes" if sitting.judged else "nothing could be judged"
             write_report(here, sitting.report(number, problems=len(bench.problems), outcome=outcome))
-            return course.solver(bench, course.best)
+            return course.solver(bench, course.examined(number + 1, mean_of=config.mean_of))
         if not (config.own or config.feedback == "star"):
             fresh = replace(fresh, piles=replace(fresh.piles, right=()))
         asked = _asked(here, config, course, number, mistakes)
