@@ -59,8 +59,18 @@ def test_etd_pools_three_forms_under_three_cues(tiny: ModuleType, talker: Path, 
     assert [shot.form for shot in solver.shots] == [Form.POT, Form.EOT, Form.COT]
 
 
-def test_sci_cot_cuts_the_answer_off_the_rationale() -> None:
-    assert sci_cot.without_answer("12 + 3 = 15. So, the answer is 15.") == "12 + 3 = 15."
-    assert sci_cot.without_answer("12 + 3 = 15.\nThe answer is 15.") == "12 + 3 = 15."
-    assert sci_cot.without_answer("The answer is 15.") == ""
-    assert sci_cot.without_answer("12 + 3 = 15.") == "12 + 3 = 15."
+@pytest.mark.slow
+def test_sci_cot_cuts_a_boxed_answer_off_what_the_first_student_learns(
+    tiny: ModuleType, talker: Path, tmp_path: Path
+) -> None:
+    with tiny.tiny_bench(tmp_path, talker) as bench:
+        said = {problem.question: f"It is so.\n\\boxed{{{problem.answer}}}" for problem in bench.problems}
+
+        def boxes(request: Request) -> str:
+            return next(text for question, text in said.items() if question in request.messages[-1].content)
+
+        sci_cot.distil(replace(bench, teacher=ScriptedSource(boxes, "boxes")), sci_cot.Config())
+        renderer = bench.fresh_student().renderer
+        writes, solves = (fitted.lesson.train for fitted in bench.fits)
+    assert {renderer.decode(e.target_ids)[0].strip() for e in writes} == {"It is so."}
+    assert not any("boxed" in renderer.decode(e.prompt_ids)[0] for e in solves)

@@ -9,26 +9,17 @@ from typing import Any
 
 import pytest
 
+from feints.curate.choice import Chosen
+from feints.curate.cutting import cut
+from feints.curate.funnel import Funnel
+from feints.curate.piles import Piles
+from feints.errors import DataError
 from feints.evaluate.solver import OneShot
 from feints.generate.weights import load_weights
 from feints.methods import multi_task
-from feints.methods.multi_task import Config, cut
+from feints.methods.multi_task import Config
 from feints.records import Example, Judgement, Origin, Rationale, Role, Verdict
 from feints.runs import read_table
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("Ann has 3. The answer is 3.", ("Ann has 3.", "The answer is 3.")),
-        ("3 + 4 = 7. Therefore, the answer is 7.", ("3 + 4 = 7.", "Therefore, the answer is 7.")),
-        ("The answer is 2? No. The final answer is 3.", ("The answer is 2? No.", "The final answer is 3.")),
-        ("The answer is 3.", ("", "The answer is 3.")),
-        ("I do not know.", ("I do not know.", "")),
-    ],
-)
-def test_a_rationale_is_cut_before_its_last_answer_sentence(text: str, parts: tuple[str, str]) -> None:
-    assert cut(text) == parts
 
 
 def table(bench: Any, stage: str, label: str, record: type[Any]) -> list[Any]:
@@ -100,6 +91,35 @@ def test_scott_reads_a_wrong_rationale_and_learns_its_answer(
                and verdicts[row.id] is Judgement.WRONG}  # fmt: skip
     assert not sampled & {row.problem_id for row in asked}, "natural ones cost nothing, so they come first"
     assert len(asked) <= multi_task.asks(Config(variant="scott"), len(bench.problems) * bench.sampling.n).further
+
+
+def chosen(bench: Any, right: str, wrong: str) -> Chosen:
+    """One right and one wrong text of the first problem."""
+    rows = [Rationale(id=text, problem_id=bench.problems.rows[0].id, text=text) for text in (right, wrong)]
+    piles = Piles(right=(rows[0],), wrong=(rows[1],), rejected=())
+    return Chosen(piles=piles, validation=frozenset(), funnel=Funnel(), dropped=())
+
+
+def test_a_boxed_answer_is_cut_off_what_is_learnt_or_read(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
+    with tiny.tiny_bench(tmp_path, talker) as bench:
+        boxed = chosen(bench, "2 + 3 = 5.\n\\boxed{5}", "2 + 3 = 6.\n\\boxed{6}")
+        reasoning, _ = multi_task.rationale_and_answer(bench, boxed, whole=False)
+        _, (whole, answer) = multi_task.scott(bench, boxed)
+    assert reasoning.text == "2 + 3 = 5."
+    assert (whole.text, answer.text) == ("2 + 3 = 5.\n\\boxed{5}", "\\boxed{6}")
+    assert answer.filled == {"wrong": "2 + 3 = 6."}
+    for variant, tasks in (("step_by_step", [reasoning, answer]), ("scott", [whole, answer])):
+        multi_task.refuse_empty(variant, tasks)
+
+
+def test_a_task_of_which_no_text_is_left_is_refused(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
+    with tiny.tiny_bench(tmp_path, talker) as bench:
+        bare = multi_task.rationale_and_answer(bench, chosen(bench, "The answer is 5.", ""), whole=False)
+        with pytest.raises(DataError, match=r"step_by_step: .* before its answer"):
+            multi_task.refuse_empty("step_by_step", bare)
+        _, unsaid = multi_task.scott(bench, chosen(bench, "The answer is 5.", "I think of 6"))
+        with pytest.raises(DataError, match=r"scott: .* states an answer"):
+            multi_task.refuse_empty("scott", unsaid)
 
 
 def test_the_control_learns_the_task_that_is_examined() -> None:

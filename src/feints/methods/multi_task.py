@@ -19,7 +19,6 @@ Control: the task the solver is examined on, alone, with the same examples and s
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,7 +31,9 @@ from feints.bench import Bench, dual
 from feints.bench.rounds import Makes
 from feints.config import Settings
 from feints.curate.choice import Chosen
+from feints.curate.cutting import cut
 from feints.curate.examples import Built, answer_text, build_examples
+from feints.errors import DataError
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER, Prompt
 from feints.records import Dropped, Example, Rationale, Role, content_hash
@@ -48,7 +49,6 @@ CORRUPT = Prompt(
     template="{question}\n{choices}\n\nRight response:\n{right}\n\nWrite a wrong response: the likeliest wrong answer, "
     'with a rationale that leads to it. Finish with a line of the form "The answer is ..."',
 )
-_TRIGGER = re.compile(r"(?:\b(?:therefore|thus|hence|so)\b,?\s*)?\bthe (?:final |correct )?answer is\b", re.I)
 
 
 class Config(Settings):
@@ -66,6 +66,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         chosen, tasks = scott(bench, chosen)
     else:
         tasks = rationale_and_answer(bench, chosen, whole=config.variant == "mt_cot")
+    refuse_empty(config.variant, tasks)
     second = Role.WRONG if config.variant == "scott" else Role.POSITIVE
     lesson = bench.examples(
         chosen,
@@ -166,13 +167,22 @@ def scott(bench: Bench, chosen: Chosen) -> tuple[Chosen, list[Task]]:
     return chosen, tasks
 
 
-def cut(text: str) -> tuple[str, str]:
-    """A rationale up to its last answer sentence, and that sentence; the second is "" where there is none."""
-    found = list(_TRIGGER.finditer(text))
-    if not found:
-        return text.strip(), ""
-    start = found[-1].start()
-    return text[:start].strip(), text[start:].strip()
+def refuse_empty(variant: str, tasks: Sequence[Task]) -> None:
+    """Refuse to learn one task where two are meant.
+
+    Raises:
+        DataError: no text of one of the tasks is left once answers are cut off.
+    """
+    if tasks and not any(task.text for task in tasks if task.role is Role.RIGHT):
+        raise DataError(
+            f"{variant}: none of the teacher's right rationales says anything before its answer, so there is no "
+            "reasoning to learn; ask for it in the teacher's prompt (teacher_prompt), or take the variant mt_cot"
+        )
+    if tasks and not any(task.text for task in tasks if task.role is not Role.RIGHT):
+        raise DataError(
+            f"{variant}: none of the wrong rationales states an answer that could be learnt from it; ask in the "
+            'teacher\'s prompt (teacher_prompt) for a last line such as "The answer is ...", or take another variant'
+        )
 
 
 def built(bench: Bench, student: Student, tasks: Sequence[Task]) -> Built:

@@ -5,16 +5,15 @@
 means over target tokens. At inference B reads the rationale of A. It is KPDD with separate students and two stages, of
 which the first writes the reasoning and the second the answer alone.
 
-Departures: 1) rationales are kept only where they reach the gold answer. 2) The sentence that states the answer is cut
-off the rationale A learns, since it is what B learns. 3) The rationale is written greedily and once, also where answers
-vote.
+Departures: 1) rationales are kept only where they reach the gold answer. 2) The statement of the answer (a sentence, a
+box) is cut off the rationale A learns, since it is what B learns. 3) The rationale is written greedily and once, also
+where answers vote.
 
 Control: one student learns rationale and answer as one text from the same rows, at the steps of one of the two.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -23,18 +22,16 @@ from pydantic import Field
 from feints.bench import Bench
 from feints.bench.rounds import Makes
 from feints.config import UnreleasedSettings
+from feints.curate.cutting import cut
 from feints.curate.examples import Built, answer_text, build_examples
 from feints.evaluate.chained import Chain, Link
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER, Prompt
-from feints.records import Rationale, Role
+from feints.records import Rationale, Role, content_hash
 from feints.train.losses import weighted_nll
 from feints.train.student import Student
 
 SOLVE = Prompt(id="sci_cot_answer", template="{question}\n{choices}\n{rationale}\n{cue}", cue="Answer:")
-_STATED = re.compile(
-    r"(?:^|(?<=[.!?\n]))[ \t]*(?:(?:so|therefore|thus|hence)[, ]+)?the (?:final )?answer is\b.*\Z", re.I | re.S
-)
 
 
 class Config(UnreleasedSettings):
@@ -48,22 +45,24 @@ def distil(bench: Bench, config: Config) -> Solver:
     writes, solves = bench.prompt(STUDENT), bench.prompt(SOLVE)
     said = bench.ask("teacher", TEACHER)
     chosen = bench.choose(said, bench.judge("teacher", said))
+    reasoning = {row.id: cut(row.text)[0] for row in chosen.piles.right}
 
     def whole(student: Student, rows: Sequence[Rationale]) -> Built:
         return _examples(bench, student, writes, rows, {})
 
     def rationale(student: Student, rows: Sequence[Rationale]) -> Built:
-        return _examples(bench, student, writes, [replace(row, text=without_answer(row.text)) for row in rows], {})
+        return _examples(bench, student, writes, [replace(row, text=reasoning[row.id]) for row in rows], {})
 
     def answer(student: Student, rows: Sequence[Rationale]) -> Built:
-        read = {row.id: {"rationale": without_answer(row.text)} for row in rows}
+        read = {row.id: {"rationale": reasoning[row.id]} for row in rows}
         stated = [replace(row, text=answer_text(bench.by_id[row.problem_id]), thinking="") for row in rows]
         return _examples(bench, student, solves, stated, read)
 
     parts = {"rationale": rationale, "answer": answer} if config.two_students else {"": whole}
     students = {}
     for name, build in parts.items():
-        lesson = bench.examples(chosen, [writes.hash, solves.hash, name], build, name=name)
+        how = [writes.hash, solves.hash, name, content_hash(reasoning) if name else ""]
+        lesson = bench.examples(chosen, how, build, name=name)
         students[name] = bench.fit(lesson, weighted_nll(), loss_settings=["weighted_nll", "target_tokens"], name=name)
     if not config.two_students:
         return bench.one_shot(students[""], writes)
@@ -87,11 +86,6 @@ def arm(config: Config) -> tuple[str, str]:
     if config.two_students:
         return "sci_cot", "one student writes the rationale, another the answer"
     return "sci_cot_one", "one student writes rationale and answer"
-
-
-def without_answer(text: str) -> str:
-    """The rationale without the sentence at its end that states the answer."""
-    return _STATED.sub("", text).strip()
 
 
 def _examples(
