@@ -87,6 +87,37 @@ def test_the_identity_of_a_chain_is_that_of_all_its_stages() -> None:
     assert headed.identity != whole.identity
 
 
+@pytest.mark.parametrize("first", [0, 2])
+def test_a_fallback_draws_no_more_samples_of_the_next_form_than_it_takes(first: int) -> None:
+    asked: list[tuple[str, str, int]] = []
+
+    def writes(name: str) -> ScriptedSource:
+        def text(request: Request) -> str:
+            number = int(request.messages[-1].content.split()[1])
+            asked.append((name, f"p{number}", request.sample_index))
+            # Problem 0 never has a value in the first form, problem 1 for every other sample, problem 2 always.
+            without = name == "one" and request.sample_index % 2 >= number
+            return "I do not know" if without else f"The answer is {number}. I am {name} {request.sample_index}"
+
+        return ScriptedSource(text, name)
+
+    prompt = Prompt(id="plain", template="{question}")
+    shots = [OneShot(writes(name), prompt, Sampling(temperature=1.0)) for name in ("one", "two")]
+    judged = Fallback(shots).sample(problems(3), 4, seed=0, first=first)
+    assert [[completion.text.split(" I am ")[-1] for completion, _ in own] for own in judged] == [
+        [f"{name} {first + at}" for at, name in enumerate(names)]
+        for names in (["two"] * 4, ["one", "two"] * 2, ["one"] * 4)
+    ]
+    drawn = [shot.sample(problems(3), 4, 0, first=first) for shot in shots]
+    later = [one[1:] for one in asked[:-24] if one[0] == "two"]
+    assert len(later) == len(set(later)) == 6
+    for at, own in enumerate(judged):
+        for place, (completion, _) in enumerate(own):
+            both = [said[at][place][0].usage.completion_tokens for said in drawn]
+            fell = "two" in completion.text
+            assert completion.usage.completion_tokens == (sum(both) if fell else both[0])
+
+
 def test_a_fallback_over_nothing_is_refused() -> None:
     with pytest.raises(DataError, match="at least one"):
         Fallback([])

@@ -134,7 +134,8 @@ class Chain:
 class Fallback:
     """One form first, the next where it leaves no value, and so on (ETD, KPDD-A7).
 
-    What earlier forms spent is counted; which form answered shows in the checker's name of the verdict.
+    A later form writes only the samples that the ones before left without a value, and what those spent is counted;
+    which form answered shows in the checker's name of the verdict.
     """
 
     def __init__(self, shots: Sequence[OneShot]) -> None:
@@ -161,14 +162,13 @@ class Fallback:
         """See `Sampler.sample`."""
         judged = self.shots[0].sample(problems, samples, seed, first=first)
         for shot in self.shots[1:]:
-            failed = [at for at, own in enumerate(judged) if any(_without_value(one) for one in own)]
-            if not failed:
-                break
             if _same_weights(self.shots[0], shot):
                 shot.borrow(self.shots[0])
-            again = shot.sample([problems[at] for at in failed], samples, seed, first=first)
-            for at, own in zip(failed, again, strict=True):
-                judged[at] = [_instead(one, other) for one, other in zip(judged[at], own, strict=True)]
+            for place in range(samples):
+                failed = [at for at, own in enumerate(judged) if own[place][1].extracted is None]
+                again = shot.sample([problems[at] for at in failed], 1, seed, first=first + place) if failed else []
+                for at, (other,) in zip(failed, again, strict=True):
+                    judged[at][place] = _instead(judged[at][place], other)
         return judged
 
     def save(self, folder: Path) -> None:
@@ -220,14 +220,8 @@ def _paid(own: Sequence[Judged], tokens: int) -> list[Judged]:
     return [(replace(completion, usage=usage), verdict), *others]
 
 
-def _without_value(one: Judged) -> bool:
-    return one[1].extracted is None
-
-
 def _instead(one: Judged, other: Judged) -> Judged:
-    """The sample, or where it left no value the other one, with what both spent."""
-    if not _without_value(one):
-        return one
+    """The other sample, with what both spent."""
     return _paid([other], one[0].usage.completion_tokens)[0]
 
 
