@@ -23,7 +23,8 @@ _DIGITS = re.compile(r"[0-9]{1,400}(?:\.[0-9]{1,400})?")
 _MARKER = re.compile(r"^[ \t]*(?:\(?\d{1,2}[.)]|[-*•])\s+", re.MULTILINE)
 
 _GIVEN_AWAY = re.compile(
-    r"\b(?:final )?answer (?:is|=)|####|\\boxed|^[ \t]*ans[ \t]*=|\bsolve\(", re.IGNORECASE | re.MULTILINE
+    r"\b(?:final )?answer (?:is|=)|\banswer\W{0,3}[:=]|####|\\boxed|^[ \t]*ans[ \t]*=|\bsolve\(",
+    re.IGNORECASE | re.MULTILINE,
 )
 """What states an answer; where a later stage read it in its prompt, there would be nothing left to learn (KPDD-P3)."""
 
@@ -70,10 +71,10 @@ def _undressed(field: str) -> str:
     return field[: len(field) - marks].strip()
 
 
-def unseen_figures(information: str, question: str) -> list[str]:
-    """Figures of the information that neither the question, in digits or words, nor `CONSTANTS` hold."""
-    told = {value for value, _ in _figures(question)} | CONSTANTS
-    return [text for value, text in _figures(_MARKER.sub("", information)) if value not in told]
+def unseen_figures(told: str, question: str) -> list[str]:
+    """Figures of key points that neither the question, in digits or words, nor `CONSTANTS` hold."""
+    seen = {value for value, _ in _figures(question)} | CONSTANTS
+    return [text for value, text in _figures(_MARKER.sub("", told)) if value not in seen]
 
 
 def _figures(text: str) -> list[tuple[Fraction, str]]:
@@ -94,7 +95,7 @@ def accept(problem: Problem, row: Rationale, fields: Mapping[str, str] | None, *
         problem: what was asked.
         row: the reply.
         fields: what was read out of it, None where it could not be read.
-        grounding: whether every figure of the information must stand in the question.
+        grounding: whether every figure of core question and information must stand in the question.
     """
     if fields is None:
         return "its fields could not be read"
@@ -105,9 +106,9 @@ def accept(problem: Problem, row: Rationale, fields: Mapping[str, str] | None, *
     if _GIVEN_AWAY.search(told) or fields["solution"].strip() in told:
         return "its key points give the answer away"
     shown = " ".join((problem.question, *(choice.text for choice in problem.choices)))
-    unseen = unseen_figures(fields["information"], shown) if grounding else []
-    if unseen:
-        return "its information holds a figure that the question does not"
+    for name, told in {"core question": fields["core"], "information": fields["information"]}.items():
+        if grounding and unseen_figures(told, shown):
+            return f"its {name} holds a figure that the question does not"
     return KeyPoints(
         rationale_id=row.id,
         problem_id=row.problem_id,
