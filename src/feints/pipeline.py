@@ -19,6 +19,7 @@ from feints.evaluate.adaptive_vote import AdaptiveVote
 from feints.evaluate.error_kinds import JUDGE
 from feints.evaluate.exam import examine
 from feints.evaluate.solver import Solver, load_solver
+from feints.evaluate.vote import Key, by_answer
 from feints.evaluate.vote_curve import VotePoint, vote_curve
 from feints.generate.prompt import STUDENT
 from feints.generate.weights import local_folder, weights_identity
@@ -200,15 +201,17 @@ class Exams:
         ks = [*takewhile(lambda k: k < most, (2**power for power in range(10))), most]
         weights = (solver.offset, solver.slope, solver.error) if isinstance(solver, AdaptiveVote) else (1.0, 0.0, 0.05)
         offset, slope, error = weights
+        key: Key = getattr(solver, "key", by_answer)
+        apart = [] if key is by_answer else [key.__name__]  # so that curves of the usual votes keep their address
 
         def points() -> list[VotePoint]:
-            return vote_curve(problems.rows, answers.rows, ks, offset=offset, slope=slope, error=error)
+            return vote_curve(problems.rows, answers.rows, ks, offset=offset, slope=slope, error=error, key=key)
 
         bench.run.table(
             "6_report",
             f"{bench.arm}-votes",
             VotePoint,
-            ["votes", answers.address, problems.address, ks, weights],
+            ["votes", answers.address, problems.address, ks, weights, *apart],
             points,
             arm=bench.arm,
             votes=True,

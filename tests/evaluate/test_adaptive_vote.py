@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations, permutations
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,13 +20,17 @@ from feints.errors import DataError, SettingsError
 from feints.evaluate.adaptive_vote import AdaptiveVote, boundary, decided, first_look
 from feints.evaluate.calibration import check_ranker
 from feints.evaluate.exam import accuracy_by_samples
+from feints.evaluate.raw_vote import RawVote
+from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import Majority, OneShot
 from feints.evaluate.vote import affine_weights, credit, vote
-from feints.evaluate.vote_curve import vote_curve
+from feints.evaluate.vote_curve import VotePoint, vote_curve
 from feints.generate.prompt import STUDENT
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request, Sampling
-from feints.records import AnswerKind, Problem
+from feints.pipeline import Exams
+from feints.records import AnswerKind, Judgement, Problem
+from feints.runs import Stored, read_table
 from feints.verify.pool import CheckerPool
 
 WARM = Sampling(temperature=0.7, max_tokens=32)
@@ -133,6 +139,42 @@ def test_tdg_d8_raw_keys_split_votes_and_let_a_missing_answer_win(pool: CheckerP
     mute = AdaptiveVote(solver({0: "The answer is 4."}, "?", pool), None, samples=4, slope=0.0, raw_keys=True)
     assert mute.solve(asked, 0)[0].extracted is None
     assert usual.identity != raw.identity and "raw_keys" not in usual.settings
+
+
+def test_the_curve_of_a_raw_vote_is_of_that_vote(pool: CheckerPool) -> None:
+    texts = {0: "The answer is 4.", 1: "The answer is 4.0.", 2: "The answer is 4.00.", 3: "The answer is 9."}
+    texts |= {4: "The answer is 9.", 5: "I do not know"}
+    inner, asked = solver(texts, "?", pool), [problem(3)]
+    by_letter = AdaptiveVote(inner, None, samples=6, slope=0.0, stop=False, raw_keys=True)
+    for raw, usual in ((by_letter, replace_keys(by_letter)), (RawVote(inner, 6), Majority(inner, 6))):
+        said = {one: one.solve(asked, 0)[0].judgement for one in (raw, usual)}
+        assert said == {raw: Judgement.WRONG, usual: Judgement.CORRECT}
+        for one in (raw, usual):
+            curve = vote_curve(asked, one.solve(asked, 0), [6], key=one.key)
+            (whole,) = [point.accuracy for point in curve if point.vote == "majority"]
+            assert whole == float(said[one] is Judgement.CORRECT)
+
+
+def test_a_run_keeps_the_curve_of_the_vote_it_was_examined_with(
+    tiny: ModuleType, student: Path, tmp_path: Path, pool: CheckerPool
+) -> None:
+    texts = {0: "The answer is 4.", 1: "The answer is 4.0.", 2: "The answer is 9.", 3: "The answer is 9."}
+    asked = Stored((problem(3),), "asked", tmp_path)
+    recipe, sets = (SimpleNamespace(exam=ExamSettings(), seeds=(0,)), SimpleNamespace(tests={"test": asked}))
+    with tiny.tiny_bench(tmp_path, student) as bench:
+        exams = Exams(recipe, sets)  # type: ignore[arg-type]
+        for arm, voting in (("usual", Majority), ("raw", RawVote)):
+            exams.take(replace(bench, arm=arm), voting(solver(texts, "?", pool), 4))
+        points = {
+            (point.vote, point.k, entry["arm"]): point.accuracy
+            for path, entry in bench.run.outputs("6_report")
+            for point in read_table(path, VotePoint)
+        }
+    assert (points["majority", 4, "usual"], points["majority", 4, "raw"]) == (0.5, 0.0)
+
+
+def replace_keys(voting: AdaptiveVote) -> AdaptiveVote:
+    return AdaptiveVote(voting.inner, None, **(voting.settings | {"raw_keys": False}))
 
 
 @pytest.mark.parametrize("sizes", [(2, 2), (3, 3, 1), (2, 2, 2)])

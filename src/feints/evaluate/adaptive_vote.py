@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 
 from feints.errors import DataError, SettingsError
 from feints.evaluate.solver import Judged, Sampler, answer_with, load_solver, write_solver
-from feints.evaluate.vote import affine_weights, answer_key, raw_key, vote
+from feints.evaluate.vote import Key, affine_weights, by_answer, by_letter, vote
 from feints.generate.source import Sampling
 from feints.records import Answer, Problem, content_hash
 
@@ -174,6 +174,11 @@ class AdaptiveVote:
         return content_hash("adaptive vote", self.inner.identity, ranker, self.settings)
 
     @property
+    def key(self) -> Key:
+        """How it tells answers apart."""
+        return by_letter if self.raw_keys else by_answer
+
+    @property
     def sampling(self) -> Sampling:
         """How texts are drawn."""
         return self.inner.sampling
@@ -207,8 +212,7 @@ class AdaptiveVote:
         return [None if score is None else round(score, _DIGITS) for score in found]
 
     def _keys(self, problem: Problem, judged: Sequence[Judged]) -> list[str | None]:
-        said = [verdict.extracted for _, verdict in judged]
-        return [raw_key(own) if self.raw_keys else answer_key(problem, own) for own in said]
+        return [self.key(problem, completion.text, verdict.extracted) for completion, verdict in judged]
 
     def _decided(self, problem: Problem, judged: Sequence[Judged], scores: Sequence[float | None]) -> bool:
         keys = self._keys(problem, judged)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from feints.evaluate.solver import Majority, answer_with
+from feints.evaluate.vote import Key, vote
 from feints.records import Answer, Problem, content_hash
 
 TRIGGER = "the answer is"
 
 
+def behind_trigger(problem: Problem, text: str, extracted: str | None) -> str | None:
+    """What follows the first trigger of a text, letter by letter; None where it holds none, or nothing follows."""
+    del problem, extracted
+    return text.lower().partition(TRIGGER)[2].strip() or None
+
+
 class RawVote(Majority):
     """Counts what follows the first trigger letter by letter: 18 and 18.0 are two answers (EDIT-A12)."""
+
+    @property
+    def key(self) -> Key:
+        """How it tells answers apart."""
+        return behind_trigger
 
     @property
     def identity(self) -> str:
@@ -23,8 +34,6 @@ class RawVote(Majority):
         """See `Solver.solve`; of a tie the first text wins, and the first sample where none holds the trigger."""
         answers = []
         for problem, own in zip(problems, self.inner.sample(problems, self.samples, seed), strict=True):
-            said = [completion.text.lower().partition(TRIGGER)[2].strip() for completion, _ in own]
-            counts = Counter(text for text in said if text)
-            winner = said.index(counts.most_common(1)[0][0]) if counts else 0
-            answers.append(answer_with(problem, own, winner))
+            winner = vote([self.key(problem, said.text, verdict.extracted) for said, verdict in own]).winner
+            answers.append(answer_with(problem, own, winner or 0))
         return answers

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from rich.console import Console
 
 from feints.errors import DataError, SettingsError, StudentError, UnknownNameError, VersionError
-from feints.evaluate.vote import answer_key, vote
+from feints.evaluate.vote import Key, by_answer, vote
 from feints.generate.ledger import Ledger
 from feints.generate.progress import SamplingProgress
 from feints.generate.prompt import STUDENT, Prompt
@@ -337,6 +337,11 @@ class Majority:
         self.inner, self.samples = inner, samples
 
     @property
+    def key(self) -> Key:
+        """How it tells answers apart."""
+        return by_answer
+
+    @property
     def identity(self) -> str:
         """See `Solver.identity`."""
         return content_hash("majority", self.inner.identity, self.samples)
@@ -382,7 +387,7 @@ def answer_with(problem: Problem, judged: Sequence[Judged], chosen: int) -> Answ
 
 
 def _voted(problem: Problem, judged: Sequence[Judged]) -> Answer:
-    winner = vote([answer_key(problem, verdict.extracted) for _, verdict in judged]).winner
+    winner = vote([by_answer(problem, said.text, verdict.extracted) for said, verdict in judged]).winner
     if winner is not None:
         return answer_with(problem, judged, winner)
     # No sample gave an answer: say what the first one said.

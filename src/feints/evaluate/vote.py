@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from feints.records import AnswerKind, Problem
@@ -18,6 +18,10 @@ _TEX_SHORT = re.compile(r"\\frac(?:\{(\w+)\}|(\w))(?:\{(\w+)\}|(\w))")
 
 _NAMED = re.compile(r"\A[A-Za-z](?:\([a-z]\))?=(?=[^=,;]+\Z)")
 """The name an answer gives its one value: x=2\\sqrt{3}."""
+
+
+Key = Callable[[Problem, str, str | None], str | None]
+"""How a vote tells answers apart, by the text of a sample and the answer read out of it; None does not vote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +64,15 @@ def answer_key(problem: Problem, extracted: str | None) -> str | None:
     return normal(extracted)
 
 
-def raw_key(extracted: str | None) -> str:
-    """The answer letter by letter, as the released vote counts (TDG-D8); having none is an answer too."""
+def by_answer(problem: Problem, text: str, extracted: str | None) -> str | None:
+    """`answer_key` of a sample: how the usual votes tell answers apart."""
+    del text
+    return answer_key(problem, extracted)
+
+
+def by_letter(problem: Problem, text: str, extracted: str | None) -> str:
+    """The answer letter by letter, as TDG's released vote counts (TDG-D8); having none is an answer too."""
+    del problem, text
     return extracted or ""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from feints.errors import DataError
 from feints.evaluate import stats
 from feints.evaluate.adaptive_vote import decided
-from feints.evaluate.vote import affine_weights, answer_key, credit, vote
+from feints.evaluate.vote import Key, affine_weights, by_answer, credit, vote
 from feints.records import Answer, Judgement, Problem
 
 SUBSETS = 100
@@ -59,6 +59,7 @@ def vote_curve(
     offset: float = 1.0,
     slope: float = 1.0,
     error: float = 0.05,
+    key: Key = by_answer,
     seed: int = 0,
 ) -> list[VotePoint]:
     """Points for each k, out of answers that kept at least max(ks) samples.
@@ -73,12 +74,13 @@ def vote_curve(
         offset: c0 of a vote's weight c0 + c1 s.
         slope: c1.
         error: of the stopping rule.
+        key: how the vote tells answers apart.
         seed: of the random orders.
 
     Raises:
         DataError: the answers are not those to `problems`, keep too few samples, or none could be checked.
     """
-    drawn = _drawn(problems, answers, max(ks))
+    drawn = _drawn(problems, answers, max(ks), key)
     rng = np.random.default_rng(seed)
     orders = [[rng.permutation(len(own.keys)) for _ in range(SUBSETS)] for own in drawn]
     scored = all(len(own.scores) == len(own.keys) for own in drawn)
@@ -152,7 +154,7 @@ def _point(name: str, k: int, samples: float, tokens: float, credits: Sequence[f
     )
 
 
-def _drawn(problems: Sequence[Problem], answers: Sequence[Answer], most: int) -> list[_Drawn]:
+def _drawn(problems: Sequence[Problem], answers: Sequence[Answer], most: int, key: Key) -> list[_Drawn]:
     if [problem.id for problem in problems] != [answer.problem_id for answer in answers]:
         raise DataError("the answers are not those to these problems, in order; pass both as the exam stored them")
     short = [answer.problem_id for answer in answers if len(answer.samples) < most]
@@ -170,7 +172,7 @@ def _drawn(problems: Sequence[Problem], answers: Sequence[Answer], most: int) ->
         raise DataError("no problem has all its samples judged; look at the checker's reasons")
     return [
         _Drawn(
-            keys=[answer_key(problem, extracted) for extracted in answer.sample_extracted],
+            keys=[key(problem, *said) for said in zip(answer.samples, answer.sample_extracted, strict=True)],
             right=[judgement is Judgement.CORRECT for judgement in answer.sample_judgements],
             tokens=list(answer.sample_tokens) or [0] * len(answer.samples),
             scores=list(answer.sample_scores),
