@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from feints.curate.dual import (
@@ -11,6 +9,7 @@ from feints.curate.dual import (
     RELEASED_LENGTH,
     SAME,
     KeyWeights,
+    aligned_unpadded,
     demonstrations,
     dual_pairs,
     in_one,
@@ -150,7 +149,10 @@ def test_the_released_alignment_pads_prompt_and_target_together() -> None:
     padded = KeyWeights(alignment="padded")
     assert built("caccE", "aaE", padded).examples[0].weights == (0.0, 1.0, 0.0, 1.0, 1.0, 1.0)
     longer = "caccE" + "z" * RELEASED_LENGTH
-    assert built(longer, "aa" + longer[4:], padded) == built(longer, "aa" + longer[4:], KeyWeights())
+    unpadded = built(longer, "aa" + longer[4:], padded)
+    assert unpadded == built(longer, "aa" + longer[4:], KeyWeights())
+    short = built("caccE", "aaE", padded).examples
+    assert (aligned_unpadded(short), aligned_unpadded([*short, *unpadded.examples])) == (0, 1)
 
 
 def test_one_tokenisation_cuts_where_the_prompt_alone_would_end() -> None:
@@ -162,8 +164,7 @@ def test_one_tokenisation_cuts_where_the_prompt_alone_would_end() -> None:
             return tuple(map(ord, pieces))
 
     apart = example(Role.RIGHT, "Q\n", "abE")
-    row = replace(rationale("r"), text="ab")
-    joint = in_one(Merging(), "Q\n", row, apart)
+    joint = in_one(Merging(), "Q\nab", apart)
     assert joint.prompt_ids == (ord("Q"), 1)
     assert joint.target_ids == (ord("b"), ord("E"))
     assert joint.weights == (0.0, 0.0, 1.0, 1.0)

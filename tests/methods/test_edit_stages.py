@@ -13,7 +13,10 @@ import torch
 from pydantic import ValidationError
 from tests.methods.edit_bench import Edited, stage, table
 
+from feints.bench import dual as bench_dual
+from feints.curate import dual as curate_dual
 from feints.curate.keysteps import key_steps
+from feints.curate.settings import CurateSettings
 from feints.errors import SettingsError
 from feints.evaluate.raw_vote import RawVote
 from feints.evaluate.settings import ExamSettings
@@ -22,6 +25,9 @@ from feints.generate.replay import ReplaySource
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Sampling
 from feints.generate.weights import load_weights
+from feints.lab.mistakes import MistakeSettings
+from feints.lab.teacher import LabTeacher
+from feints.lab.teacher_settings import LabTeacherSettings
 from feints.methods import edit
 from feints.records import Example, Origin, Rationale, Role
 from feints.train.batch import Batcher
@@ -218,6 +224,36 @@ def test_the_released_profile_pads_keeps_and_votes_on_raw_text(
     solver.save(tmp_path / "solver")
     assert type(load_solver(tmp_path / "solver")) is RawVote
     assert load_solver(tmp_path / "solver").solve(tiny.exam_problems(3), seed=0) == answers
+
+
+def test_as_released_hidden_reasoning_that_is_kept_is_learnt_and_long_pairs_are_told_of(
+    tiny: ModuleType, tmp_path: Path, talker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (curate_dual, bench_dual):
+        monkeypatch.setattr(module, "RELEASED_LENGTH", 200)  # the tiny student reads 512 tokens
+    teacher = LabTeacher(LabTeacherSettings(mistakes=MistakeSettings(regime="slips")))
+
+    def thinks(body: Any) -> dict[str, Any]:
+        reply = teacher.respond(body)
+        message = reply["choices"][0]["message"]
+        message["content"] = f"<think>{'it ' * (200 if len(str(body)) % 5 == 0 else 3)}</think>{message['content']}"
+        return reply
+
+    curate = CurateSettings(validation=0.15, near_duplicate=None, thinking="keep")
+    source = ScriptedSource.from_responder(thinks, "thinks")
+    with tiny.tiny_bench(tmp_path, talker, curate=curate, teacher=source) as bench:
+        edit.distil(bench, edit.Config(profile="as_released"))
+        learnt = bench.fresh_student().renderer.target_ids
+    names = ("teacher", "rectified", "corrupted")
+    said = {row.id: row for name in names for row in table(bench, "1_rationales", name, Rationale)}
+    for e in (e for fitted in bench.fits for e in fitted.lesson.train):
+        # Words are tokens here, so that one tokenisation of prompt and target cuts where two do.
+        row = said[e.rationale_id]
+        assert row.thinking and e.target_ids == learnt(row.text, row.thinking)
+    long = {e.group for part in (bench.fits[1].lesson.train, bench.fits[1].lesson.validation) for e in part
+            if len(e.prompt_ids) + len(e.target_ids) > 200}  # fmt: skip
+    told = [notice for notice in bench.notices if "unpadded" in notice]
+    assert long and told == [f"tiny: {len(long)} pairs with a text of over 200 tokens are aligned unpadded"]
 
 
 def test_a_raw_vote_counts_18_and_18_0_as_two_answers(tiny: ModuleType) -> None:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from feints.curate.choice import Chosen, Pile
-from feints.curate.dual import demonstrations, dual_pairs
+from feints.curate.dual import RELEASED_LENGTH, Alignment, aligned_unpadded, demonstrations, dual_pairs
 from feints.curate.funnel import Funnel
 from feints.curate.patterns import with_patterns
 from feints.curate.piles import Piles
 from feints.generate.prompt import Prompt
 from feints.generate.rationales import Asking
-from feints.records import Dropped, Origin, Pair, Rationale
+from feints.records import Dropped, Example, Origin, Pair, Rationale
 
 if TYPE_CHECKING:
     from feints.bench import Bench
@@ -78,6 +78,14 @@ def label(bench: Bench, prompt: Prompt, pairs: Sequence[Pair], rows: Iterable[Ra
     sampling = bench.sampling.model_copy(update={"n": 1, "adaptive": None, "temperature": 0.0})
     replies = bench.ask("patterns", prompt, askings, sampling=sampling)
     return with_patterns(pairs, {row.parent or "": row.text for row in replies})
+
+
+def tell_unpadded(bench: Bench, alignment: Alignment, examples: Iterable[Example]) -> None:
+    """Leave a notice of pairs that were to be aligned as if padded, and could not be."""
+    if alignment == "padded" and (number := aligned_unpadded(examples)):
+        bench.notices.append(
+            f"{bench.arm}: {number} pairs with a text of over {RELEASED_LENGTH:,} tokens are aligned unpadded"
+        )
 
 
 def _about(bench: Bench, row: Rationale, sample: int = 0, **filled: str) -> Asking:

@@ -34,7 +34,7 @@ class KeyWeights:
     gamma: float = 0.0
     """Of the other tokens of the right text."""
     alignment: Alignment = "one_way"
-    """Each text in its own run, both in one, or both as if padded to RELEASED_LENGTH."""
+    """Each text in its own run, both in one, or both as if padded to RELEASED_LENGTH where they are no longer."""
     drop_disjoint: bool = False
     """Leave out pairs of which more than half the right target is key (EDIT-A8)."""
 
@@ -156,6 +156,11 @@ def key_step_examples(sides: Callable[[Pair], tuple[Built, Built]], pairs: Itera
     return Built(examples=tuple(made), dropped=tuple(dropped))
 
 
+def aligned_unpadded(examples: Iterable[Example]) -> int:
+    """Pairs that cannot be aligned as if padded, because a text of theirs is longer than RELEASED_LENGTH."""
+    return len({one.group for one in examples if len(one.prompt_ids) + len(one.target_ids) > RELEASED_LENGTH})
+
+
 class Whole(Protocol):
     """What tokenises a whole text, prompt and target in one go."""
 
@@ -164,12 +169,17 @@ class Whole(Protocol):
         ...
 
 
-def in_one(renderer: Whole, context: str, row: Rationale, example: Example) -> Example:
+def in_one(renderer: Whole, text: str, example: Example) -> Example:
     """The example as the released code cuts it (EDIT-A6): one tokenisation, the prompt as long as it is alone.
 
     Where a token spans the seam, the cut falls a token beside it. Weights are 1 on the target.
+
+    Args:
+        renderer: makes the ids.
+        text: of prompt and target, as they are tokenised apart.
+        example: the same texts, tokenised apart.
     """
-    ids, start = (*renderer.raw_ids(context + row.text.strip()), example.target_ids[-1]), len(example.prompt_ids)
+    ids, start = (*renderer.raw_ids(text), example.target_ids[-1]), len(example.prompt_ids)
     weights = (0.0,) * start + (1.0,) * (len(ids) - start)
     return replace(example, prompt_ids=ids[:start], target_ids=ids[start:], weights=weights)
 

@@ -81,12 +81,16 @@ class Renderer:
 
     def target_ids(self, text: str, thinking: str = "") -> tuple[int, ...]:
         """Ids of what is learnt; the last one ends the turn and is always there."""
+        ids = self._encode(self.target_text(text, thinking), special=False)
+        return (*ids, self._require_end())
+
+    def target_text(self, text: str, thinking: str = "") -> str:
+        """The exact text that is tokenised as the target."""
         body = text.strip()
         if thinking.strip() or self.opens_thinking:  # what a prompt has opened is closed, also around nothing
             opening, closing = self._thinking_marks
             body = f"{opening}{thinking.strip()}{closing}{body}"
-        ids = self._encode(body, special=False)
-        return (*ids, self._require_end())
+        return body
 
     # ----------------------------------------------------------------------------------------------------- and back
 

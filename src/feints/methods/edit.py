@@ -16,7 +16,8 @@ wrong and corrupted ones that end right are dropped with a reason (EDIT-A9). 3) 
 4) The bound tau reads the distribution that predicts a token (EDIT-A11). 5) Votes count normalised answers
 (EDIT-A12). 6) Prompt and target are tokenised apart (EDIT-A6; with a chat template or an encoder-decoder in either
 profile). 7) Natural pairs, a right and a wrong sample of one problem, are a third source. 8) The epoch kept is the
-best on held-back pairs. `profile: as_released` undoes 2 to 6.
+best on held-back pairs. `profile: as_released` undoes 2 to 6, but cuts no text at 1,024 tokens as the code does: a
+pair with a longer one is aligned unpadded, and counted in a notice.
 
 Control: the same pairs, alpha and steps, nothing pushed away; where nothing is pulled either, the first stage alone.
 """
@@ -119,12 +120,11 @@ def distil(bench: Bench, config: Config) -> Solver:
         config = config.model_copy(update={"keep_all": True, "alignment": "padded"})
     chains = gather(bench, config)
     wrong = (*chains.wrong, *chains.corrupted) if config.first == "marked" else ()
-    marked = frozenset(row.id for row in wrong)
     mended = chains.rectified if config.first in MENDING else ()
     lesson = bench.examples(
         chains.imitated,
         [bench.prompt(STUDENT).hash, bench.prompt(COUNTERFACTUAL).hash if wrong else "", released],
-        lambda student, rows: imitation(bench, student, rows, marked, released),
+        lambda student, rows: imitation(bench, student, rows, {row.id for row in wrong}, released),
         [*chains.right, *chains.repeated, *mended, *wrong],
         name="stage1",
     )
@@ -239,7 +239,7 @@ def pairs_of(bench: Bench, config: Config, chains: Chains) -> list[Pair]:
 # ---------------------------------------------------------------------------------------------------------- training
 
 
-def imitation(bench: Bench, student: Student, rows: Sequence[Rationale], marked: frozenset[str], joint: bool) -> Built:
+def imitation(bench: Bench, student: Student, rows: Sequence[Rationale], marked: set[str], joint: bool) -> Built:
     """Every target token alike; rationales of `marked` behind the counterfactual marker."""
     how = {False: (Role.RIGHT, joint, STUDENT), True: (Role.WRONG, joint, COUNTERFACTUAL)}
     return Built.joined([_example(bench, student, row, *how[row.id in marked]) for row in rows])
@@ -263,6 +263,7 @@ def key_steps_stage(bench: Bench, config: Config, chains: Chains, first: Path, j
     rows = [by_id[name] for pair in pairs for name in (pair.right_id, pair.wrong_id)]
     made_with = [bench.prompt(STUDENT).hash, pairs.address, asdict(how), joint]
     lesson = bench.examples(chains.chosen, made_with, build, rows, name="stage2")
+    dual.tell_unpadded(bench, how.alignment, [*lesson.train, *lesson.validation])
     loss, described = _loss(bench, config, first)
     settings = _second(bench.training, config)
     return bench.fit(lesson, loss, loss_settings=described, settings=settings, start=first, name="stage2")
@@ -293,5 +294,6 @@ def _example(bench: Bench, student: Student, row: Rationale, role: Role, joint: 
     )
     if not joint or renderer.chat or renderer.seq2seq:
         return built
-    context = renderer.prompt_text(prompt.messages(bench.by_id[row.problem_id]))
-    return replace(built, examples=tuple(in_one(renderer, context, row, example) for example in built.examples))
+    text = renderer.prompt_text(prompt.messages(bench.by_id[row.problem_id]))
+    text += renderer.target_text(row.text, row.thinking if curate.thinking == "keep" else "")
+    return replace(built, examples=tuple(in_one(renderer, text, example) for example in built.examples))
