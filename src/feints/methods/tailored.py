@@ -10,20 +10,23 @@ which is judged before use. The student then learns (train/reflection.py)
 with w = `prompt_weight` on the prompt and 1 on the rationale, over all T predicted tokens of the step; a is what is
 learnt, p another right rationale of the same problem, n an own mistake, and M counts the trios of the step.
 
-Departures: 1) prompts of teacher and student, number of rounds and what is carried over are unknown (TAIL-O1 to O3):
-templates are replaceable (recipe key `prompts`), the others are settings. 2) The first round learns from the teacher's
-plain rationales too, so that a student whose texts cannot be read yet has something to start from (`plain: false`:
-where they can). 3) Problems held back by `curate.validation` are answered greedily in each exam and never learnt from;
-the student that does best on them is returned, the untrained one included (TAIL-D6: the code selects on the test set).
-4) p and n are drawn once per rationale, not anew each epoch. 5) Texts are compared whole (the code cuts at 192 tokens);
-a loss that is no number stops the run (the code sets it to 0). 6) NO_ANSWER is no mistake, answers are compared as
-numbers, and the exam stops at the end of a text (TAIL-D4, D7, D8). 7) `as_released` reproduces TAIL-D1 to D3 only; our
-prompts do not end in a space, so the seam is the weights of a rationale's first two tokens. 8) An encoder-decoder
-imitates only and predicts no prompt. 9) `inner` trains each round's student by another method, to which mistakes are
-wrong rationales; one with layers of its own (nat) begins each round from the untrained student. 10) A step may hold two
-rationales of one problem, each with a trio of its own (the code's sampler keeps them apart). 11) `own` adds the
-student's own right texts (rejection sampling, Yuan et al., 2023). 12) `mean_of` averages the weights of the last rounds
-(model soups, Wortsman et al., 2022).
+Departures: 1) prompts of the teacher, number of rounds and what is carried over are unknown (TAIL-O1 to O3): templates
+are replaceable (recipe key `prompts`), the others are settings. The student's prompt is zero-shot, and w acts on that
+shorter text: the code's has lines Question, Reasoning and Answer behind 3 to 5 demonstrations; set such in the file of
+`prompts.student_zero_shot` (template, shots). 2) The first round learns from the teacher's plain rationales too, so
+that a student whose texts cannot be read yet has something to start from (`plain: false`: where they can). 3) Problems
+held back by `curate.validation` are answered greedily in each exam and never learnt from; the student that does best on
+them is returned, the untrained one included (TAIL-D6: the code selects on the test set). 4) p and n are drawn once per
+rationale, not anew each epoch. 5) Texts are compared whole (the code cuts at 192 tokens); a loss that is no number
+stops the run (the code sets it to 0). 6) NO_ANSWER is no mistake, answers are compared as numbers, and the exam stops
+at the end of a text (TAIL-D4, D7, D8). 7) `as_released` reproduces TAIL-D1 to D3 only; our prompts do not end in a
+space, so the seam is the weights of a rationale's first two tokens. 8) An encoder-decoder imitates only and predicts no
+prompt. 9) `inner` trains each round's student by another method, to which mistakes are wrong rationales; one with
+layers of its own (nat) begins each round from the untrained student. 10) A step may hold two rationales of one problem,
+each with a trio of its own (the code's sampler keeps them apart). 11) `own` adds the student's own right texts
+(rejection sampling, Yuan et al., 2023). 12) `mean_of` averages the weights of the last rounds (model soups, Wortsman et
+al., 2022). 13) Near duplicates are left out unless curate.near_duplicate is null (the code: mistakes that are the
+same).
 
 Control: the teacher answers the same kind of mistakes without seeing them (`feedback: untailored`), at equal calls, or
 equal tokens with `round_tokens`. Other baselines: `reflection: 0`; `feedback: star` (Zelikman et al., 2022: the student
@@ -80,11 +83,7 @@ UNTAILORED = replace(
     "\n{cue}",
 )
 """The same request, the mistake unseen."""
-HINT = Prompt(
-    id="tailored_hint",
-    template="{question}\n{choices}\n(The answer is {gold}.)\n{cue}",
-    cue=STUDENT.cue,
-)
+HINT = Prompt(id="tailored_hint", template="{question}\n{choices}\n(The answer is {gold}.)\n{cue}", cue=STUDENT.cue)
 """STaR: the student is given the answer and asked for a rationale."""
 
 
