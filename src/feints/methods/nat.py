@@ -18,7 +18,8 @@ decoder every attention has units. 4) Low-rank additions are those of the recipe
 meaning query and value projections), else the paper's: rank 8, alpha 16, dropout 0.05. 5) Instead of the paper's
 limit of 1,600 characters, curate.max_tokens leaves out what is too long; verdicts are ours, not string equality (TDG
 section 1). 6) The released code trains in 8 bits and cannot generate through NAT (TDG-D10); here precision is the
-recipe's.
+recipe's. 7) Near-identical rationales of a problem count once, in either profile; set curate.near_duplicate to null
+for all.
 
 Control: the same unit beside zeros in place of NEG, at the same examples and steps of NAT. Further controls, which
 the paper lacks, are settings: a second POS (`negative: positive`), a LoRA of shuffled rationales (`shuffled`),
