@@ -73,6 +73,16 @@ def test_settings_are_frozen_and_documented(method: Any) -> None:
         method.Config(no_such_setting=1)
 
 
+def test_it_takes_the_profile_clean_and_says_why_where_there_is_no_other(method: Any) -> None:
+    assert method.Config(profile="clean") == method.Config()
+    if "profile" in method.Config.model_fields:
+        released = method.Config(profile="as_released")
+        assert method.Config(**released.model_dump()) == released != method.Config()
+        return
+    with pytest.raises(ValidationError, match=r"profile 'as_released' does not exist: .+; leave profile out"):
+        method.Config(profile="as_released")
+
+
 @pytest.mark.slow
 def test_every_problem_is_answered_in_order(usual: tuple[Any, Solver], tiny: ModuleType) -> None:
     problems = tiny.exam_problems()

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -24,8 +24,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class UnreleasedSettings(Settings):
-    """Base of the settings of a method whose code was never released, so that there is one profile only."""
+class CleanSettings(Settings):
+    """Base of the settings of a method that has no profile but `clean`; a subclass says why."""
+
+    only_clean: ClassVar[str]
+    """Why there is no other, as half a sentence."""
 
     @model_validator(mode="before")
     @classmethod
@@ -34,10 +37,14 @@ class UnreleasedSettings(Settings):
         if not isinstance(values, dict) or "profile" not in values:
             return values
         if values["profile"] != "clean":
-            raise ValueError(
-                f"profile {values['profile']!r} does not exist: no code of this method was released; leave profile out"
-            )
+            raise ValueError(f"profile {values['profile']!r} does not exist: {cls.only_clean}; leave profile out")
         return {name: value for name, value in values.items() if name != "profile"}
+
+
+class UnreleasedSettings(CleanSettings):
+    """Base of the settings of a method whose code was never released."""
+
+    only_clean = "no code of this method was released"
 
 
 SettingsType = TypeVar("SettingsType", bound=BaseModel)

@@ -24,7 +24,7 @@ from feints.evaluate.solver import OneShot, load_solver
 from feints.generate.prompt import STUDENT
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request
-from feints.methods import etd, kpdd, potd, sci_cot
+from feints.methods import kpdd, potd
 from feints.records import AnswerKind, Example, Finish, Form, Judgement, Problem, Role
 from feints.train.batch import Batcher
 from feints.train.losses import token_nll
@@ -264,13 +264,6 @@ def test_kpdd_p9_single_at_weights_0_0_1_is_stage_3_of_separate(tiny: ModuleType
 
 
 # ------------------------------------------------------------------------------------------------ the rest
-
-
-def test_there_is_one_profile_and_it_is_said_so() -> None:
-    for module in (kpdd, potd, etd, sci_cot):
-        assert module.Config(profile="clean") == module.Config()
-        with pytest.raises(ValidationError, match="as_released"):
-            module.Config(profile="as_released")
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from feints.errors import DataError
@@ -172,8 +171,8 @@ def test_the_control_of_each_pile_is_told_apart_and_that_of_both_keeps_its_name(
     assert [mix.arm(control)[0] for control in controls] == ["right_only", "right_only_as_wrong", "right_only_as_gold"]
     assert controls[0] == mix.Config(learn="right"), "as recorded runs name it"
     assert [mix.control(control) for control in controls] == [None] * 3
-    with pytest.raises(ValidationError, match="of the control"):
-        mix.Config(controls="wrong")
+    released = mix.control(mix.Config(profile="as_released"))
+    assert released is not None and mix.arm(released)[0] == "right_only_released"
 
 
 def test_gold_solutions_are_rationales_of_the_data_set() -> None:

@@ -25,7 +25,7 @@ from feints.evaluate.calibration import RankerCheck
 from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import load_solver
 from feints.generate.weights import load_weights
-from feints.methods import asc, nat, nce, plain_cot
+from feints.methods import asc, mix, nat, nce, plain_cot
 from feints.records import AnswerKind, Example, Origin, Problem, Rationale, Role
 from feints.runs import RunFolder, read_table
 from feints.train.assistants import load_nat
@@ -144,8 +144,13 @@ def test_as_released_prompt_and_padding_are_learnt_and_padding_stops(here: Any) 
         renderer = solver.source.renderer
         assert renderer.tokenizer.pad_token_id in renderer.stop_ids
         assert renderer.tokenizer.eos_token_id in renderer.stop_ids
-        own = nce.distil(bench, nce.Config(profile="as_released")).source.renderer
-        assert {own.tokenizer.pad_token_id, own.tokenizer.eos_token_id} <= own.stop_ids
+        for file in (nce, plain_cot, mix):
+            own = file.distil(bench, file.Config(profile="as_released")).source.renderer
+            assert {own.tokenizer.pad_token_id, own.tokenizer.eos_token_id} <= own.stop_ids
+        for fitted in bench.fits[-2:]:
+            rows = [*fitted.lesson.train, *fitted.lesson.validation]
+            assert len({len(e.prompt_ids) + len(e.target_ids) for e in rows}) == 1
+            assert all(set(e.weights) == {1.0} for e in rows)
         clean = nat.distil(bench, nat.Config())
         assert clean.source.renderer.tokenizer.pad_token_id not in clean.source.renderer.stop_ids
 
@@ -195,6 +200,13 @@ def test_stored_weights_stand_with_the_examples(here: Any) -> None:
         assert all(0.5 <= weight < 1.0 for weights in own for weight in weights), "0.5 + 0.5 beta"
         assert all(not any(e.weights[: len(e.prompt_ids)]) for e in rows)
     assert all(set(e.weights[len(e.prompt_ids) :]) == {1.0} for e in live)
+
+
+def test_a_profile_that_came_later_leaves_recorded_recipes_their_hash() -> None:
+    assert plain_cot.Config().model_dump(mode="json") == {"target": "rationale"}
+    released = plain_cot.Config(profile="as_released", target="answer")
+    assert plain_cot.Config(**released.model_dump()) == released
+    assert plain_cot.arm(released)[0] == "answer_only_released"
 
 
 def test_as_released_changes_what_is_not_given() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,8 @@ from feints.curate.choice import Chosen
 from feints.curate.examples import Built, build_examples
 from feints.curate.released import whole_and_padded
 from feints.curate.split import unit_interval
+from feints.evaluate.pad_stop import PadShot
+from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT
 from feints.generate.weights import hash_files
 from feints.records import Rationale, Role, Verdict
@@ -31,10 +33,20 @@ ASSISTANT_VERSION = 2
 Profile = Literal["clean", "as_released"]
 
 
-class NatSettings(Settings):
+class ProfileSettings(Settings):
+    """Base of the settings of a method of TDG that can learn as its code does."""
+
+    profile: Profile = Field(default="clean", description="clean, or as_released: see the departures.")
+
+    @property
+    def released(self) -> bool:
+        """Whether the profile is as_released."""
+        return self.profile == "as_released"
+
+
+class NatSettings(ProfileSettings):
     """What a NAT is like; its low-rank additions are those of the recipe's student, or the paper's."""
 
-    profile: Profile = Field(default="clean", description="clean, or as_released: TDG-D1 to D3.")
     negative: Literal["wrong", "zeros", "positive", "shuffled"] = Field(
         default="wrong",
         description="What NEG imitates: wrong rationales, or (controls) nothing, right ones, or shuffled wrong ones.",
@@ -43,11 +55,6 @@ class NatSettings(Settings):
     weights: Literal["learnt", "zero"] = Field(
         default="learnt", description="The weight of NEG: found by each unit, or (control) fixed at zero."
     )
-
-    @property
-    def released(self) -> bool:
-        """Whether the profile is as_released."""
-        return self.profile == "as_released"
 
 
 def learn_nat(bench: Bench, settings: NatSettings, said: Stored[Rationale], verdicts: Stored[Verdict]) -> Path:
@@ -136,6 +143,15 @@ def lesson_of(bench: Bench, chosen: Chosen, rows: Sequence[Rationale], role: Rol
         return replace(built, examples=whole_and_padded(built.examples, pad_id(student)))
 
     return bench.examples(chosen, [prompt.hash, role, released], build, rows, name=name)
+
+
+def shot_of(bench: Bench, student: Path, released: bool) -> Solver:
+    """A student asked as the exam wants; as released padding ends its texts too."""
+    prompt = bench.prompt(STUDENT)
+    if not released:
+        return bench.one_shot(student, prompt)
+    how: dict[str, Any] = {"source_settings": bench.local_settings, "device": bench.device}
+    return bench.voting(PadShot(student, prompt, bench.exam.sampling, checker=bench.pool, **how))
 
 
 def pad_id(student: Student) -> int:

@@ -12,7 +12,9 @@ samples and merges two runs so that one is lost; here teacher's and student's ar
 4) Which of the code's four weights is the paper's is not known (TDG-O2), so c0 and c1 are settings; 1 + s by default.
 5) Sampling ends once the vote is decided (`evaluate/adaptive_vote.py`): the answer differs from that of all N with
 probability `error` at most. 6) The schedule is the recipe's, over all epochs at once. 7) Of tied answers the one given
-first wins; the curves of the report share the credit, as the code does.
+first wins; the curves of the report share the credit, as the code does. 8) Near-identical rationales of a problem count
+once; set curate.near_duplicate to null for all. 9) No `as_released`:
+raw votes are a setting, the rest that the code does is a fault (TDG-D9).
 
 Control: plain self-consistency: the same student, samples and stopping rule, every vote 1.
 """
@@ -29,7 +31,7 @@ from pydantic import Field
 from feints import methods
 from feints.bench import Bench, Lesson
 from feints.bench.rounds import Inner, Makes
-from feints.config import Settings
+from feints.config import CleanSettings
 from feints.curate.choice import Chosen
 from feints.curate.examples import STEP, Built, build_examples
 from feints.curate.gold import gold_rows
@@ -46,8 +48,10 @@ from feints.runs import RunFolder
 from feints.train.student import Student
 
 
-class Config(Settings):
+class Config(CleanSettings):
     """Settings of adaptive self-consistency."""
+
+    only_clean = "what its code does otherwise is a setting (raw_keys) or a fault (TDG-D9)"
 
     inner: dict[str, Any] = Field(
         default={"name": "plain_cot"},

@@ -4,26 +4,30 @@ Baselines of Turning Dust into Gold (Li et al., AAAI 2024): MIX shows what negat
 for positive ones, NEG what a student of wrong rationales solves (its overlap with the others is reported beside
 chance), and "Fine-tune" learns the human solutions of the training set instead of a teacher's.
 
-Departures: 1) Only target tokens are learnt, end of sequence included (TDG-D1). 2) A problem without a solution of
-its own is left out of `gold`, and counted.
+Departures: 1) Only target tokens are learnt, end of sequence included; `profile: as_released` learns prompt and padding
+and no end of sequence, as the code does (TDG-D1). 2) A problem without a solution of its own is left out of `gold`, and
+counted. 3) Near-identical rationales of a problem count once, in either profile; set curate.near_duplicate to null for
+all.
 
-Control: right rationales only, each as often as needed for as many examples of the pile it `controls`, hence at equal
-optimiser steps.
+Control: right rationales only, each as often as needed for as many examples of the same pile, hence at equal optimiser
+steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from feints.bench import Bench
-from feints.config import Settings
+from feints.bench.assistants import ProfileSettings, divisor, pad_id, shot_of
+from feints.bench.rounds import Makes
 from feints.curate.choice import Chosen
 from feints.curate.examples import Built, build_examples
 from feints.curate.gold import gold_rows
+from feints.curate.released import whole_and_padded
 from feints.curate.split import as_many
 from feints.errors import DataError
 from feints.evaluate.solver import Solver
@@ -33,23 +37,18 @@ from feints.runs import Stored
 from feints.train.losses import weighted_nll
 from feints.train.student import Student
 
+MATCHED = {"right": "both", "right_as_wrong": "wrong", "right_as_gold": "gold"}
+"""The pile whose number of examples each control has."""
 
-class Config(Settings):
+
+class Config(ProfileSettings):
     """Settings of imitation."""
 
-    learn: Literal["both", "wrong", "gold", "right"] = Field(
+    learn: Literal["both", "wrong", "gold", "right", "right_as_wrong", "right_as_gold"] = Field(
         default="both",
-        description="Right and wrong rationales, wrong ones, the data's solutions, or (control) right ones.",
+        description="Right and wrong rationales, wrong ones, the data's solutions; or (controls) right ones, as many "
+        "as both, as wrong ones, as solutions.",
     )
-    controls: Literal["both", "wrong", "gold"] = Field(
-        default="both", description="With learn: right, the pile whose number of examples is matched."
-    )
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if self.controls != "both" and self.learn != "right":
-            raise ValueError(f"controls: {self.controls} is of the control; set learn: right, or leave it out")
-        return self
 
 
 def distil(bench: Bench, config: Config) -> Solver:
@@ -57,8 +56,8 @@ def distil(bench: Bench, config: Config) -> Solver:
     said = bench.ask("teacher", TEACHER)
     verdicts = bench.judge("teacher", said)
     chosen = bench.choose(said, verdicts, pile="wrong" if config.learn == "wrong" else "right")
-    rows = pile(bench, chosen, config.controls if config.learn == "right" else config.learn)
-    if config.learn == "right":
+    rows = pile(bench, chosen, MATCHED.get(config.learn, config.learn))
+    if config.learn in MATCHED:
         rows = as_many(chosen.piles.right, rows, chosen.validation)
     negative = {row.id for row in chosen.piles.wrong}
     prompt = bench.prompt(STUDENT)
@@ -79,11 +78,14 @@ def distil(bench: Bench, config: Config) -> Solver:
             # A row learnt from twice stands here twice, and ids are unique.
             examples += [replace(example, id=content_hash(example.id, place)) for example in built.examples]
             dropped += built.dropped
-        return Built(examples=tuple(examples), dropped=tuple(dropped))
+        made = whole_and_padded(examples, pad_id(student)) if config.released else tuple(examples)
+        return Built(examples=made, dropped=tuple(dropped))
 
-    lesson = bench.examples(chosen, [prompt.hash, "imitated", config.learn], build, rows)
-    student = bench.fit(lesson, weighted_nll(), loss_settings=["weighted_nll", "target_tokens"])
-    return bench.one_shot(student, prompt)
+    released = ["released"] * config.released  # so that what clean makes keeps its address
+    lesson = bench.examples(chosen, [prompt.hash, "imitated", config.learn, *released], build, rows)
+    over = divisor(config.released)
+    student = bench.fit(lesson, weighted_nll(over), loss_settings=["weighted_nll", over])
+    return shot_of(bench, student, config.released)
 
 
 def pile(bench: Bench, chosen: Chosen, name: str) -> Sequence[Rationale]:
@@ -112,16 +114,25 @@ def solutions(problems: Stored[Problem]) -> list[Rationale]:
 
 
 def control(config: Config) -> Config | None:
-    """Right rationales only, at equal steps; None for the control itself."""
-    return None if config.learn == "right" else config.model_copy(update={"learn": "right", "controls": config.learn})
+    """As many right rationales; None for a control itself."""
+    own = {pile: name for name, pile in MATCHED.items()}.get(config.learn)
+    return None if own is None else config.model_copy(update={"learn": own})
+
+
+def makes(config: Config) -> Makes:
+    """As released padding stops the student, and the prompt is learnt, which an encoder-decoder never predicts."""
+    return Makes(layers=config.released, causal=config.released)
 
 
 def arm(config: Config) -> tuple[str, str]:
     """Name and explanation for tables."""
+    words = "imitates right rationales, repeated to as many examples"
     name, words = {
         "both": ("mix", "imitates right and wrong rationales alike"),
         "wrong": ("neg", "imitates wrong rationales alone"),
         "gold": ("gold", "imitates the data set's own solutions"),
-        "right": ("right_only", "imitates right rationales, repeated to as many examples"),
+        "right": ("right_only", words),
+        "right_as_wrong": ("right_only_as_wrong", f"{words} as wrong ones alone"),
+        "right_as_gold": ("right_only_as_gold", f"{words} as there are solutions"),
     }[config.learn]
-    return (name, words) if config.controls == "both" else (f"{name}_as_{config.controls}", words)
+    return (f"{name}_released", f"{words}, as the code was released") if config.released else (name, words)

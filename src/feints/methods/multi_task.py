@@ -29,7 +29,7 @@ from pydantic import Field
 from feints import methods
 from feints.bench import Bench, dual
 from feints.bench.rounds import Makes
-from feints.config import Settings
+from feints.config import CleanSettings
 from feints.curate.choice import Chosen
 from feints.curate.cutting import cut
 from feints.curate.examples import Built, answer_text, build_examples
@@ -51,8 +51,10 @@ CORRUPT = Prompt(
 )
 
 
-class Config(Settings):
+class Config(CleanSettings):
     """Settings of the multi-task baselines."""
+
+    only_clean = "the means over the tokens of a batch that its code takes are not reproduced"
 
     variant: Literal["mt_cot", "step_by_step", "scott"] = Field(default="mt_cot", description="Which two tasks.")
     share: float = Field(default=0.5, ge=0, le=1, description="Weight of the second task.")

@@ -15,7 +15,8 @@ beta as the figure draws it; as released 0.5 + beta (TDG-D6). 3) No smoothing in
 agree; as released 1e-7 is added to NEG's side alone (TDG-D11) and to the target distribution. 4) The student is what
 the recipe says, not always a LoRA addition. 5) The released code cannot run NCE (TDG-D5), and the paper's equations 6
 and 7 were not at hand (TDG-O2), so this is the code's form. 6) The weight per token (`per: token`) and the other
-direction are ours.
+direction are ours. 7) Near-identical rationales of a problem count once, in either profile; set curate.near_duplicate
+to null for all.
 
 Control: plain self-distillation (`per: one`): the same teacher, examples and steps, every weight 1.
 """
@@ -30,13 +31,12 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from feints.bench import Bench
-from feints.bench.assistants import NatSettings, Profile, learn_nat, pad_id
+from feints.bench.assistants import NatSettings, Profile, learn_nat, pad_id, shot_of
 from feints.bench.rounds import Makes
 from feints.config import Settings
 from feints.curate.examples import Built, build_examples
 from feints.curate.released import whole_and_padded
 from feints.errors import DataError
-from feints.evaluate.pad_stop import PadShot
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER
 from feints.generate.weights import weights_identity
@@ -114,10 +114,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         student=lambda: teacher.beside(bench.fresh_student()),
         name="nce",
     )
-    if not released:
-        return bench.one_shot(student, bench.prompt(STUDENT))
-    how: dict[str, Any] = {"source_settings": bench.local_settings, "device": bench.device}
-    return bench.voting(PadShot(student, bench.prompt(STUDENT), bench.exam.sampling, checker=bench.pool, **how))
+    return shot_of(bench, student, released)
 
 
 def lesson_examples(bench: Bench, student: Student, rows: Sequence[Rationale], released: bool) -> Built:
