@@ -46,7 +46,7 @@ from feints.train.integrate import (
     negative_weight,
     set_mode,
 )
-from feints.train.settings import StudentSettings
+from feints.train.settings import AdapterSettings, StudentSettings
 from feints.train.student import Student
 
 D_IN, D_OUT, WIDTH = 6, 4, 5
@@ -235,6 +235,29 @@ def test_tdg_p4_zero_output_layer_equals_base_and_is_all_that_learns_first(name:
     model(input_ids=torch.tensor(IDS), **labels).loss.backward()
     moved = {n for n, p in model.named_parameters() if p.grad is not None and bool(p.grad.abs().max() > 0)}
     assert moved == {f"{path}.unit.outer.weight" for path, _ in layers(model)}
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "t5"])
+def test_tdg_p3_a_network_whose_weight_of_neg_is_zero_and_whose_value_is_the_addition_is_plain_lora(
+    name: str, folders: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nat = Student.load(StudentSettings(model=str(folders(name)))).model.eval()
+    add_units(nat, plan(nat, weigh=False), seed=0)
+    noisy(nat)
+    how = AdapterSettings(kind="lora", rank=3, alpha=6.0, modules=plan(nat).modules)
+    lora = Student.load(StudentSettings(model=str(folders(name)), adapter=how)).model.eval()
+    for path, layer in layers(nat):
+        added = lora.base_model.model.get_submodule(path)
+        added.lora_A["default"].weight.data.copy_(layer.pos.a)
+        added.lora_B["default"].weight.data.copy_(layer.pos.b)
+
+    def plainly(x: Tensor, u: Tensor, *given: Any, weigh: bool) -> Tensor:
+        return integrate(x, u, *given, weigh=weigh, value=lambda h: h - u)
+
+    units = logits(nat, IDS)
+    monkeypatch.setattr("feints.train.integrate.integrate", plainly)
+    torch.testing.assert_close(logits(nat, IDS), logits(lora, IDS), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(units, logits(lora, IDS), atol=1e-2)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
