@@ -148,12 +148,13 @@ PARTS: tuple[Part, ...] = (
         name="fuzz",
         title="Mutated answers",
         peers=(),
-        steps=(("fuzz.py", "--count", "200000"),),
+        steps=(("fuzz.py", "--count", "200000", "--seed", "15"),),
         covers=("src/feints/verify", "benchmarks/fuzz.py", "benchmarks/mutation.py"),
         minutes=20,
         notes=(
             "Real answers and rationales of the public data, mutated; a crash, a hang (beyond the deadline of the "
             "worker) or a worker of another opinion fails the part; the bar for not_checked is 0.1 %.",
+            "No rule was made on the seed that is shown: what is seen of a seed shapes the rules, so a later one is taken.",
         ),
     ),
     Part(

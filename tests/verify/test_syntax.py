@@ -58,6 +58,12 @@ RATIONALES = Path(__file__).resolve().parents[3] / "shared" / "data" / "rational
         ("2x - ?0", "a question mark stands for a value"),
         (r"50^{\circ", "not closed"),
         (r"107^\.7", "a power or an index is missing"),
+        ("75^\\\tirc", "a power or an index is missing"),
+        (r"180h\circ", "nothing stands after"),
+        (r"\frac{5\\}{4}", "stands inside of a value"),
+        (r"\frac{16}\infty{3}", r"\frac lacks"),
+        ("0↣", "nothing stands after"),
+        (":00", "nothing stands before ':'"),
         ("{" * 900 + "1" + "}" * 900, "too deeply"),
     ],
 )
@@ -77,7 +83,7 @@ def test_a_missing_value_is_named(text: str, why: str) -> None:
         r"\sqrt3 (\approx 1.7)", r"\sqrt[4]{6} a, -\sqrt[4]{6} b, \sqrt[n]{2}", "[f(1), g(2))",
         "(3,)", "5。", "\uff083\uff0c4\uff09", "2 x. So 3", r"30\circ", "5 (%)", r"x \not= 3", "-(-3)", "a.m.", "3:2",
         r"\langle 1, 2 \rangle", r"\lfloor x \rfloor", "n!!", "∛8 → 2", "a ≅ b", r"\text{A} \cup \text{B}", "_5C_2",
-        "50^∘",
+        "50^∘", r"f \circ g",
     ],
 )  # fmt: skip
 def test_signs_in_order_pass_whatever_they_mean(text: str) -> None:

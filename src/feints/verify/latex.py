@@ -152,8 +152,9 @@ def compare(gold: str, answer: str, question: str, *, conclusion: bool) -> Findi
 def readings(gold: str, said: str) -> list[str]:
     """What a cleaned answer may mean: without units, and without the letter of an option before or after it."""
     plain_words = words(said)
-    if is_time(plain_words) and is_time(gold):
-        return [plain_words]
+    times = [one for one in (plain_words, _OPTION.sub("", plain_words)) if is_time(one)]
+    if times and is_time(gold):
+        return times[:1]
     found = [plain_words] if _LETTERS.fullmatch(plain_words) else []
     found.append(without_units(said, gold))
     for pattern in (_OPTION, _OPTION_AFTER):
@@ -261,8 +262,9 @@ def _forms(text: str) -> list[Node]:
 
 
 def _squeezed(text: str) -> str:
+    whole = re.fullmatch(r"\{([^{}]*\{[^{}]*\})\}", text)
     return (
-        re.sub(r"\\(?:text|textbf|mbox)\s*\{([^{}]*)\}", r"\1", text)
+        re.sub(r"\\(?:text|textbf|mbox)\s*\{([^{}]*)\}", r"\1", whole[1] if whole else text)
         .replace(" ", "")
         .replace("\\degree", "")
         .strip(".,")

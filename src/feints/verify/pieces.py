@@ -19,8 +19,9 @@ _BRACKETS = re.compile(r"[(\[](.*)[)\]]", re.DOTALL)
 def differ(gold: Node, said: str) -> bool:
     """Whether a cleaned answer that is unreadable as a whole has a part that the gold answer has otherwise.
 
-    A point, an interval and a matrix are compared place by place, where they have as many places; a list that goes on
-    in dots is no single number, and a decimal that does is compared as far as it goes.
+    A point, an interval and a matrix are compared place by place, where they have as many places, an empty one among
+    them; several lines and a list that goes on in dots are no single number, and a decimal that does is compared as far
+    as it goes.
     """
     if gold.op == "matrix":
         return _matrix_differs([list(row.args) for row in gold.args], said)
@@ -32,9 +33,13 @@ def differ(gold: Node, said: str) -> bool:
         value = real_value(gold)
         return value is not None and abs(value - float(going_on[1])) > 2 * 10.0 ** -len(going_on[2])
     value = exact(gold)
-    parts = _parts(said, ",")
-    listed = value is not None and value.constant is not None and len(parts) > 2 and "\\dots" in parts
-    return listed and all(_differs(gold, part) for part in parts if part != "\\dots")
+    if value is None or value.constant is None:
+        return False
+    parts, lines = _parts(said, ","), _parts(said, "\\\\")
+    listed = len(parts) > 2 and "\\dots" in parts
+    return (listed and all(_differs(gold, part) for part in parts if part != "\\dots")) or (
+        len(lines) > 1 and all(_differs(gold, line) for line in lines)
+    )
 
 
 def _matrix_differs(gold: list[list[Node]], said: str) -> bool:
@@ -52,7 +57,8 @@ def _parts(text: str, sign: str) -> list[str]:
 
 
 def _places_differ(gold: list[Node], said: list[str]) -> bool:
-    return len(gold) == len(said) and any(_differs(one, other) for one, other in zip(gold, said, strict=True))
+    pairs = list(zip(gold, said, strict=False))
+    return len(gold) == len(said) and any(not other.strip() or _differs(one, other) for one, other in pairs)
 
 
 def _differs(gold: Node, said: str) -> bool:

@@ -52,13 +52,14 @@ _MARKS = _SIGNS | _AFTER | {"*", "'", "\\circ"}
 _NO_ARGUMENT = _CLOSE | _NOTHING | _AFTER | {"and", "or"}
 _NO_SCRIPT = _CLOSE | _RELATIONS | (_JOINING - {"*"}) | {"", ",", ";", "^", "_", "&"}
 _LETTERS = re.compile(r"\w+\Z")
+_NO_POWER = re.compile(r"\\[^A-Za-z{}|,!;: ]?")
 _COUNTED = re.compile(r"[A-Z]|\\[A-Za-z]")
 _KNOWN_SIGNS = re.compile(
     "[\u00a1-\u00bf\u00d7\u00f7\u2010-\u205e\u2100-\u214f\u2190-\u22ff\u2308-\u230b\u25a0-\u25ff\u27c0-\u27ef\u3000-\u303f\uff01-\uff65]"
 )
 """Signs beyond ASCII: operators, arrows, shapes, dashes and quotes, points as wide as a letter."""
 _INFIX = re.compile(
-    "[\u2208-\u220d\u2215-\u2217\u2224\u2226-\u222a\u2234-\u22a3\u22b0-\u22bd\u22c0-\u22ed\u22f2-\u22ff\u2a00-\u2aff]"
+    "[\u2208-\u220d\u2215-\u2217\u2224\u2226-\u222a\u2234-\u22a3\u22a6-\u22bd\u22c0-\u22ed\u22f2-\u22ff\u27d0-\u27e5\u2140\u2a00-\u2aff]"
 )
 """Those that stand between two values, or before one."""
 _ARROW = re.compile("[\u2190-\u21ff\u27f0-\u27ff\u2900-\u297f]")
@@ -139,7 +140,7 @@ class _Reader:
                 return token, max(parts + (here is VALUE), int(seen))
             if not token:
                 raise _DisorderError("what is opened in it is not closed")
-            if value and (token in _RELATIONS or (token == "%" and here is NOTHING)):
+            if value and (token in (*_RELATIONS, "\\\\") or (token == "%" and here is NOTHING)):
                 raise _DisorderError(f"{token!r} stands inside of a value")
             if token in (",", ";"):
                 parts += 1
@@ -167,11 +168,17 @@ class _Reader:
             return VALUE if token == "%" and here is NOTHING else self.wanted(token, here, VALUE)
         if token in ("&", "\\\\", ":", ".") or token.lower() in ("and", "or"):
             return self.parted(token, here)
+        if token in _NOTHING or re.fullmatch(r"\\[^A-Za-z{}|]", token):
+            return self.aside(token, here)
+        return self.value(token, here)
+
+    def aside(self, token: str, here: _Here) -> _Here:
+        """Behind what may stand nearly anywhere."""
         if token == "?" and here is SIGN:
             raise _DisorderError("a question mark stands for a value")
-        if token in _NOTHING or re.fullmatch(r"\\[^A-Za-z{}|]", token):
-            return here
-        return self.value(token, here)
+        if token == "\\circ" and here is VALUE and self.tokens[self.at - 2].isalpha():
+            return SIGN  # degrees follow numbers, so one function is put into another
+        return here
 
     def wanted(self, token: str, here: _Here, after: _Here) -> _Here:
         """`after`, where a value stands before `token`."""
@@ -185,7 +192,7 @@ class _Reader:
             raise _DisorderError("& stands outside of a matrix")
         if token == "\\\\" and not self.matrices:
             return NOTHING if here is VALUE else here
-        if here is SIGN or (token == "." and here is NOTHING):
+        if here is SIGN or (token == "." and here is NOTHING) or (token == ":" and self.at == 1):
             raise _DisorderError(f"nothing stands before {token!r}")
         return SIGN if token == "." and self.at - 1 not in self.stops else NOTHING
 
@@ -217,8 +224,10 @@ class _Reader:
         kind = unicodedata.category(token)
         if not _KNOWN_SIGNS.match(token) and kind[0] in "SP" and kind != "Sc":
             raise _DisorderError(f"{ascii(token)} is no sign of mathematics")
-        if kind[0] == "P" or _ARROW.match(token):
+        if kind[0] == "P":
             return here if here is not VALUE else NOTHING
+        if _ARROW.match(token):
+            return here if here is not VALUE else SIGN
         if kind == "Sc" and token not in _MONEY:
             raise _DisorderError(f"{ascii(token)} is no sign of mathematics")
         if _INFIX.match(token):
@@ -258,7 +267,7 @@ class _Reader:
             if _LETTERS.match(following) or following[:1] in (".", "{") or following in _SIGNED:
                 self.step(self.take(), SIGN)
             return VALUE
-        if token in _NO_SCRIPT or token in ("\\%", "\\."):
+        if token in _NO_SCRIPT or _NO_POWER.fullmatch(token):
             raise _DisorderError("a power or an index is missing")
         if token not in _AFTER and token not in ("*", "'"):
             self.step(token, NOTHING)
@@ -290,6 +299,6 @@ class _Reader:
             if len(token) > 1 and token.isalnum() and not missing:
                 self.at -= 1
                 self.tokens[self.at], token = token[1:], token[0]
-            missing = missing or (grouped and self.peek() == "{" and not token.startswith("\\"))
+            missing = missing or (grouped and self.peek() in ("{", ".") and token not in _TAKES)
             if missing or self.step(token, NOTHING) is not VALUE:
                 raise _DisorderError(f"{name} lacks what belongs to it")

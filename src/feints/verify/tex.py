@@ -61,6 +61,8 @@ _FONT = re.compile(
 TEXT_BOX = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|textup|mbox|hbox)\s*(?:\{([^{}]*)\}|\s([A-Za-z]))")
 _BOX_AND_POWER = re.compile(TEXT_BOX.pattern + r"(?:\s*\^\s*\{?\d\}?)?")
 _LAST_WORD = re.compile(r"(?<![\\A-Za-z])(?P<word>[A-Za-z][A-Za-z.'-]*)\s*(?P<power>\^\s*(?:[23]|\{\s*[23]\s*\}))?\s*$")
+_OVER_ROOT = re.compile(r"(\\[dt]?frac\s*\{[^{}]*\})\s*(\\?sqrt\s*\{[^{}]*\})")
+"""A fraction with a root in the place of its second group."""
 _DIGIT = re.compile(r"(?![0-9])\d")
 """A decimal digit of another script, or as wide as a letter of it."""
 _CHOOSE = re.compile(r"\{\s*([^{}]+?)\s*\\choose\s*([^{}]+?)\s*\}")
@@ -107,6 +109,8 @@ def clean(text: str) -> str:
     text = re.sub(r"\\[()\[\]]", " ", text).replace("{,}", ",").replace("\\!", "").replace("\\$", "").replace("$", " ")
     text = re.sub(r"=(?:\s*=)+", "=", text)
     text = _PERIOD.sub(r"\1\\overline{\2}", text)
+    text = re.sub(r"\\inf(?=\s*[)\]])", r"\\infty", text)
+    text = _OVER_ROOT.sub(r"\1{\2}", text)
     text = re.sub(r"\\(?:boxed|fbox)\s*", "", text).replace('\\"', " ")
     text = re.sub(r"\\left\s*\\\{(.*)\\right\s*\.", r"\1", text, flags=re.DOTALL)
     text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)

@@ -41,7 +41,7 @@ _KNOWN = frozenset(_NAMES.split())
 """Commands of LaTeX and amsmath that may stand in an answer."""
 _STRAY = re.compile(
     r"(?<!\.)\.\.(?!\.)|(?<![\\A-Za-z^_])[a-z]\{\d|[\w}]\{\s*\}\s*\Z|\d\.[a-z][a-z\d]|\\(?:inf|sup|in|cup|cap)\s*\d|\\(?:math(?:rm|bf|it|sf|bb|cal)|text(?:bf|it|rm)?)\s*\Z"
-    r"|[A-Za-z\d.]\s*\\infty(?![A-Za-z])|\\infty\s*\d|(?<![A-Za-z])[A-Za-z\d.]\s?∞|∞[A-Za-z\d]|∞\s\d"
+    r"|[A-Za-z\d.]\s*\\infty(?![A-Za-z])|(?<!\^)(?<!\^\s)\\infty\s*(?:\d|!|\\frac|\\sqrt)|\\inf\s*!|\^\s+[-+]|(?<![A-Za-z])[A-Za-z\d.]\s?∞|∞[A-Za-z\d]|∞\s\d"
 )
 """Signs out of place; a multiple of infinity."""
 _FRAGMENT = re.compile(r"(?<![\\A-Za-z])([A-Za-z]{2,})\{")
@@ -50,7 +50,8 @@ _LOST = ("frac", "dfrac", "tfrac", "binom", "boxed", "text", "mathrm", "overline
 """Commands that mean nothing without their backslash."""
 _MATRIX = re.compile(r"\\begin\s*\{[a-zA-Z]?matrix\}((?:(?!\\begin|\\end).)*)\\end", re.DOTALL)
 _CODE = re.compile(
-    r"```|\w`\w|[A-Za-z]{2,}\(\)|\bsolve\(|</?think>|#{2,}|<\||while True:|\bimport \w|\[asy\]", re.IGNORECASE
+    r"```|\w`\w|[A-Za-z]{2,}\(\)|\bsolve\(|</?think>|#{2,}|<\||while True:|\dNone|None\d|Answer:|\bimport \w|\[asy\]",
+    re.IGNORECASE,
 )
 _AGAIN = re.compile(r"\b([A-Za-z]{2,})(?: \1\b){2,}|(?!\d)(.{2,40}?)\2{7,}")
 """Words or signs over and over; the digits of 0.666... are none."""
@@ -68,11 +69,15 @@ _SENSELESS = (
     (_CODE, "code stands in it"),
     (re.compile(r"\d{50}"), "a number of fifty digits stands in it"),
     (_BEGUN, "it is prose"),
+    (re.compile(r"not true", re.IGNORECASE), "it denies itself"),
+    (re.compile(r"\\sqrt\s*\[\s*0\s*\]"), "there is no zeroth root"),
+    (re.compile(r"(?<!\\begin)(?<!\\end)\{[a-zA-Z]?matrix\}"), "a matrix is not begun"),
+    (re.compile(r"\\frac\s*(?:\{[^{}]*\}\s*){3}"), "its fraction has three parts"),
     (re.compile(r"\\text(?:bf|it|rm)?\s*\d"), "\\text lacks what belongs to it"),
 )
 """What no answer holds, and why."""
 _CONJUNCTION = re.compile(r"\b(?:and|or|not|the|is)\b", re.IGNORECASE)
-_ABROAD = re.compile(r"[^\W\d_a-zA-Z\u00aa\u00b5\u00ba\u0370-\u03ff\u1f00-\u1fff\u2100-\u214f\U0001d400-\U0001d7ff]")
+_ABROAD = re.compile(r"[^\W\d_a-zA-Z\u00aa\u00b5\u00ba\u0370-\u03e1\u03f0-\u03ff\u2100-\u214f\U0001d400-\U0001d7ff]")
 """A letter of neither the Latin nor the Greek alphabet of mathematics."""
 _ACCENTS = range(0x300, 0x370)
 """Marks put over letters and digits: means, recurring decimals."""
