@@ -154,7 +154,7 @@ PARTS: tuple[Part, ...] = (
         notes=(
             "Real answers and rationales of the public data, mutated; a crash, a hang (beyond the deadline of the "
             "worker) or a worker of another opinion fails the part; the bar for not_checked is 0.1 %.",
-            "No rule was made on the seed shown: what is seen of a seed shapes the rules, so each time another is taken.",
+            "No rule was made on the seed shown: what is seen of a seed shapes the rules, so it changes each time.",
         ),
     ),
     Part(
