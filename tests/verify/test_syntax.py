@@ -63,6 +63,7 @@ RATIONALES = Path(__file__).resolve().parents[3] / "shared" / "data" / "rational
         (r"\frac{5\\}{4}", "stands inside of a value"),
         (r"\frac{16}\infty{3}", r"\frac lacks"),
         ("0↣", "nothing stands after"),
+        ("3^∖", "a power or an index is missing"),
         (":00", "nothing stands before ':'"),
         ("{" * 900 + "1" + "}" * 900, "too deeply"),
     ],

@@ -165,7 +165,8 @@ class _Reader:
                 raise _DisorderError("an index stands behind an index")
             return after
         if token in _AFTER:
-            return VALUE if token == "%" and here is NOTHING else self.wanted(token, here, VALUE)
+            alone = token == "%" and here is NOTHING and self.peek() in ("", ")")
+            return VALUE if alone else self.wanted(token, here, VALUE)
         if token in ("&", "\\\\", ":", ".") or token.lower() in ("and", "or"):
             return self.parted(token, here)
         if token in _NOTHING or re.fullmatch(r"\\[^A-Za-z{}|]", token):
@@ -270,7 +271,9 @@ class _Reader:
         if token in _NO_SCRIPT or _NO_POWER.fullmatch(token):
             raise _DisorderError("a power or an index is missing")
         if token not in _AFTER and token not in ("*", "'"):
-            self.step(token, NOTHING)
+            after = self.step(token, NOTHING)
+            if after is SIGN and token not in _FUNCTIONS:
+                raise _DisorderError("a power or an index is missing")
         return VALUE
 
     def script_group(self) -> None:

@@ -41,7 +41,7 @@ _KNOWN = frozenset(_NAMES.split())
 """Commands of LaTeX and amsmath that may stand in an answer."""
 _STRAY = re.compile(
     r"(?<!\.)\.\.(?!\.)|(?<![\\A-Za-z^_])[a-z]\{\d|[\w}]\{\s*\}\s*\Z|\d\.[a-z][a-z\d]|\\(?:inf|sup|in|cup|cap)\s*\d|\\(?:math(?:rm|bf|it|sf|bb|cal)|text(?:bf|it|rm)?)\s*\Z"
-    r"|[A-Za-z\d.]\s*\\infty(?![A-Za-z])|(?<!\^)(?<!\^\s)\\infty\s*(?:\d|!|\\frac|\\sqrt)|\\inf\s*!|\^\s+[-+]|(?<![A-Za-z])[A-Za-z\d.]\s?∞|∞[A-Za-z\d]|∞\s\d"
+    r"|[A-Za-z\d.]\s*\\infty(?![A-Za-z])|(?<!\^)(?<!\^\s)\\infty\s*(?:\d|!|\\frac|\\sqrt)|\\inf\s*!|\^\s+[-+]|\.!!|\.!\d|\d\s*\[[^\[\]]*,[^\[\]]*\]|(?<![A-Za-z}])[(\[][^()\[\]]*,(?!\d{3}\D)[^()\[\]]*[)\]]\s*\d|(?<![A-Za-z])[A-Za-z\d.]\s?∞|∞[A-Za-z\d]|∞\s\d"
 )
 """Signs out of place; a multiple of infinity."""
 _FRAGMENT = re.compile(r"(?<![\\A-Za-z])([A-Za-z]{2,})\{")
@@ -79,7 +79,7 @@ _SENSELESS = (
 _CONJUNCTION = re.compile(r"\b(?:and|or|not|the|is)\b", re.IGNORECASE)
 _ABROAD = re.compile(r"[^\W\d_a-zA-Z\u00aa\u00b5\u00ba\u0370-\u03e1\u03f0-\u03ff\u2100-\u214f\U0001d400-\U0001d7ff]")
 """A letter of neither the Latin nor the Greek alphabet of mathematics."""
-_ACCENTS = range(0x300, 0x370)
+_ACCENTS = (*range(0x300, 0x309), 0x30A, 0x30C, 0x331, 0x332, 0x338)
 """Marks put over letters and digits: means, recurring decimals."""
 _NO_SYMBOL = re.compile(r"(?<!\\)(?:\\\\)*\\[^A-Za-z\s,;:!()\[\]{}$%&#_|\\/.'\"<>=+*^~@?`]|(?:\\\\\s*){2}")
 _ODD = ("Cc", "Cs", "Co", "Cn", "Cf")
@@ -123,7 +123,8 @@ def _without_sense(text: str) -> str:
     if fragment:
         return f"{fragment!r} before a brace is no command of LaTeX"
     stray = _STRAY.search(text.rstrip(" .,$"))
-    return disorder(clean(text)) or (f"{stray[0].strip()!r} is out of place" if stray else "")
+    begun = "" if text.count("\\begin{") == text.count("\\end{") else "what is begun in it is not closed"
+    return disorder(clean(text)) or begun or (f"{stray[0].strip()!r} is out of place" if stray else "")
 
 
 def _abroad(letter: str) -> bool:
