@@ -40,8 +40,23 @@ csch sech arctg tg ctg sgn flat natural sharp underbar boldmath unit SI num ohm 
 _KNOWN = frozenset(_NAMES.split())
 """Commands of LaTeX and amsmath that may stand in an answer."""
 _STRAY = re.compile(
-    r"(?<!\.)\.\.(?!\.)|(?<![\\A-Za-z^_])[a-z]\{\d|[\w}]\{\s*\}\s*\Z|\d\.[a-z][a-z\d]|\\(?:inf|sup|in|cup|cap)\s*\d|\\(?:math(?:rm|bf|it|sf|bb|cal)|text(?:bf|it|rm)?)\s*\Z"
-    r"|[A-Za-z\d.]\s*\\infty(?![A-Za-z])|(?<!\^)(?<!\^\s)\\infty\s*(?:\d|!|\\frac|\\sqrt)|\\inf\s*!|\^\s+[-+]|\.!!|\.!\d|\d\s*\[[^\[\]]*,[^\[\]]*\]|(?<![A-Za-z}])[(\[][^()\[\]]*,(?!\d{3}\D)[^()\[\]]*[)\]]\s*\d|(?<![A-Za-z])[A-Za-z\d.]\s?∞|∞[A-Za-z\d]|∞\s\d"
+    "|".join(
+        (
+            r"(?<!\.)\.\.(?!\.)",
+            r"\.!!|\.!\d",
+            r"\d\.[a-z][a-z\d]",
+            r"(?<![\\A-Za-z^_])[a-z]\{\d",  # what is left of a command
+            r"[\w}]\{\s*\}\s*\Z",
+            r"\^\s+[-+]",  # a power is lost
+            r"\\(?:inf|sup|in|cup|cap)\s*\d",
+            r"\\inf\s*!",
+            r"\\(?:math(?:rm|bf|it|sf|bb|cal)|text(?:bf|it|rm)?)\s*\Z",
+            r"[A-Za-z\d.]\s*\\infty(?![A-Za-z])|(?<!\^)(?<!\^\s)\\infty\s*(?:\d|!|\\frac|\\sqrt)",
+            r"(?<![A-Za-z])[A-Za-z\d.]\s?∞|∞[A-Za-z\d]|∞\s\d",
+            r"\d\s*\[[^\[\]]*,[^\[\]]*\]",  # a number right before or behind an interval
+            r"(?<![A-Za-z}])[(\[][^()\[\]]*,(?!\d{3}\D)[^()\[\]]*[)\]]\s*\d",
+        )
+    )
 )
 """Signs out of place; a multiple of infinity."""
 _FRAGMENT = re.compile(r"(?<![\\A-Za-z])([A-Za-z]{2,})\{")
