@@ -103,7 +103,7 @@ def test_words_behind_a_formula_that_state_nothing_are_not_the_answer(text: str,
         ("5, -3", r"5 \\ -3"), ("(3, 7)", r"(3 \text{ cm}, 7\checkmark)"), ("(0, 0)", r"\vec{0}"),
         (r"7:30 \text{ p.m.}", r"7.30 \text{ p.m.}"), (r"\|v\| = 5", "5"), ("5", r"\|v\| = 5"),
         (r"\frac{n(n+1)}{2}", r"1 + 2 + \dots + n"), ("3", r"3, 3, \dots, 3"), (r"\sqrt{2}", r"(100\sqrt{2})\%"),
-        (r"\pi", r"3.14159\ldots"), (r"(\frac{\pi}{2}, 7)", r"(90^\circ, 7\checkmark)"),
+        (r"\pi", r"3.14159\ldots"), ("5", r"10 - 4 \\ - 1"), (r"(\frac{\pi}{2}, 7)", r"(90^\circ, 7\checkmark)"),
     ],
 )  # fmt: skip
 def test_another_notation_of_a_right_answer_is_never_wrong(pool: CheckerPool, gold: str, said: str) -> None:
