@@ -13,7 +13,7 @@ from rich.console import Console
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.rounds import made_by
+from feints.bench.inner import made_by
 from feints.errors import DataError, UnknownNameError
 from feints.evaluate.adaptive_vote import AdaptiveVote
 from feints.evaluate.error_kinds import JUDGE

@@ -11,7 +11,8 @@ import pytest
 import torch
 from tests.methods.rounds_bench import Config, Run, gold, reports, rows
 
-from feints.bench.rounds import Makes, ask_within
+from feints.bench.inner import Makes
+from feints.bench.rounds import ask_within
 from feints.curate.settings import CurateSettings
 from feints.errors import SettingsError
 from feints.evaluate.settings import ExamSettings

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -61,3 +62,10 @@ def test_steps_that_several_rounds_went_through_are_one_row(made_up: ModuleType)
     (row,) = [line for line in lines(twice) if line.strip().startswith(f"{step.name} ")]
     assert f"{2 * step.rows_in:,}" in row and f"{2 * step.kept:,}" in row
     assert len(lines(twice)) == len(lines(once))
+
+
+def test_rounds_of_several_students_say_whose_they_are(made_up: ModuleType) -> None:
+    rounds = made_up.rounds()
+    assert "(seed" not in "".join(lines(made_up.run(rounds=rounds), 120))
+    more = (*rounds, replace(rounds[0], seed=1000))
+    assert "tailored, 1 (seed 1000)" in "".join(lines(made_up.run(rounds=more), 120))

@@ -1,4 +1,4 @@
-"""Rounds as the bench does them: exams of one's own, the best student so far, another method inside a round."""
+"""Rounds as the bench does them: exams of one's own, and the best student so far."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
+from feints.bench.inner import NO_MEAN
 from feints.bench.serving import Learner
 from feints.curate.choice import Chosen
 from feints.curate.split import split_by_problem
 from feints.errors import SettingsError
 from feints.evaluate.rounds import RoundReport, Sitting, teacher_spend
-from feints.evaluate.solver import Majority, OneShot, Solver
-from feints.generate.prompt import STUDENT, Prompt
+from feints.evaluate.solver import Solver
+from feints.generate.prompt import Prompt
 from feints.generate.settings import SamplingSettings
-from feints.records import Dropped, Form, Judgement, Origin, Problem, Rationale, Verdict
+from feints.records import Dropped, Judgement, Origin, Problem, Rationale, Verdict
 from feints.runs import Stored, read_table
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ FINAL = "final_exam"
 """Folder of the exam of the last student."""
 MEAN = "mean_exam"
 """Folder of the exam of the mean of the last students."""
-ANOTHER = "take another method there, such as edit, nat or plain_cot"
-NO_MEAN = "students with layers of their own, which have no mean; set method.mean_of to 1, or take another method there"
 
 
 @dataclass(kw_only=True)
@@ -52,7 +49,7 @@ class Course:
     merit: float = -1.0
     """Share of its answers to these problems that were right."""
     paid: set[str] = field(default_factory=set)
-    """Ledger keys of the teacher's replies so far."""
+    """The teacher's replies so far, by ledger key, or by id where no ledger kept them."""
 
     def __post_init__(self) -> None:
         self.students = [self.untrained]
@@ -130,16 +127,19 @@ class Course:
             self.best, self.merit = self.student, sitting.merit
 
     def spend(self, bench: Bench) -> dict[str, int | float]:
-        """Requests, tokens and money of the teacher in the round of `bench`; what an earlier round paid is left out."""
-        rows = [
-            row
+        """Requests, tokens and money of the teacher in the round of `bench`; what an earlier round paid is left out.
+
+        A table that two students of one run share lies there twice, and counts once.
+        """
+        rows = {
+            key: row
             for path, entry in bench.run.outputs("1_rationales")
             if entry["address"] in bench.sampled
             for row in read_table(path, Rationale)
-            if row.author == bench.teacher.identity and row.ledger_key not in self.paid
-        ]
-        self.paid |= {row.ledger_key for row in rows}
-        return teacher_spend(rows)
+            if row.author == bench.teacher.identity and (key := row.ledger_key or row.id) not in self.paid
+        }
+        self.paid |= rows.keys()
+        return teacher_spend(list(rows.values()))
 
     def end(self, number: int, more: Mapping[str, int | float] | None = None, *, mean_of: int = 1) -> Learner:
         """Examine the last student on the problems held back and return the best of all.
@@ -251,105 +251,3 @@ def ask_within(
         paid = tokens - left  # a refusal costs nothing, and says nothing of what a reply costs
         each = paid / sum(len(stored) for _, stored in told) if paid else most
     return told
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Makes:
-    """What kind of student a method makes; one whose file has no `makes(config)` makes the usual kind."""
-
-    one_text: bool = True
-    """Whether it answers in one text, and not by several students or a vote of its own."""
-    plain: bool = True
-    """Whether it learns from the plain question's rationales and answers in words behind the plain prompt."""
-    layers: bool = False
-    """Whether it answers through layers of its own, which no mean of weights has."""
-    causal: bool = False
-    """Whether an encoder-decoder cannot learn so."""
-
-
-def made_by(method: Any, config: Any) -> Makes:
-    """What kind of student `method` makes with these settings."""
-    said: Callable[[Any], Makes] | None = getattr(method, "makes", None)
-    return Makes() if said is None else said(config)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inner:
-    """Another method that trains the student of a round."""
-
-    name: str
-    """Its name on the shelf."""
-    method: Any
-    """Its file."""
-    config: Any
-    """Its settings."""
-
-    @classmethod
-    def of(
-        cls, settings: Mapping[str, Any], find: Callable[[str], Any], *, mean_of: int = 1, any_prompt: bool = False
-    ) -> Inner:
-        """Read `name` and the settings of a method, before anything is paid.
-
-        Args:
-            settings: its name and its settings.
-            find: the method of a name.
-            mean_of: students whose weights will be averaged.
-            any_prompt: whether its student is asked by its own solver; exams of rounds ask in words, by the plain
-                prompt, and the rationales of a round answer the plain question.
-
-        Raises:
-            SettingsError: there is no such method, its settings cannot be used, or its student cannot be examined.
-        """
-        name = str(settings.get("name"))
-        method = find(name)
-        try:
-            config = method.Config(**{key: value for key, value in settings.items() if key != "name"})
-        except ValidationError as error:
-            raise SettingsError(f"method.inner cannot be used as settings of {name}: {error}") from error
-        made, asks = made_by(method, config), getattr(method, "asks", None)
-        plain = made.plain and (asks is None or asks(config, 0).plain)
-        if not made.one_text:
-            raise SettingsError(
-                f"method.inner: {name} with these settings answers by several texts, and here one student is examined "
-                f"and sampled; {ANOTHER}"
-            )
-        if not (plain or any_prompt):
-            raise SettingsError(
-                f"method.inner: {name} with these settings asks the teacher, or its student, another question than the "
-                f"plain one, and rounds ask and answer that one, in words; {ANOTHER}"
-            )
-        if mean_of > 1 and made.layers:
-            raise SettingsError(f"method.inner: {name} trains {NO_MEAN}")
-        return cls(name=name, method=method, config=config)
-
-    def train(self, bench: Bench, begin: Path, known: Chosen | None) -> Learner:
-        """The student it trains on the bench of a round: its weights, or its solver where it has layers of its own.
-
-        Args:
-            bench: of the round.
-            begin: the student it starts from.
-            known: rationales that stand in for its first question to the teacher; None lets it ask.
-
-        Raises:
-            SettingsError: its solver is more than one student, or asks it otherwise than the exam of a round does.
-        """
-        from feints.generate.weights import weights_identity  # noqa: PLC0415  torch
-
-        student = bench.student.model_copy(update={"model": str(begin)})
-        inside = replace(bench, student=student, student_identity=weights_identity(begin))
-        if known is not None:
-            rows = known.piles.right + known.piles.wrong
-            given = bench.run.table("1_rationales", "round", Rationale, ["round", known.address], lambda: rows)
-            inside = replace(inside, given=given)
-        solver = self.method.distil(inside, self.config)
-        one = solver.inner if isinstance(solver, Majority) else solver
-        if not isinstance(one, OneShot) or not isinstance(one.student, Path):
-            raise SettingsError(
-                f"a round examines one student, but {self.name} answers by {type(one).__name__}; {ANOTHER}"
-            )
-        if one.prompt != bench.prompt(STUDENT) or one.form is not Form.COT:
-            raise SettingsError(
-                f"a round examines in words, behind the prompt {STUDENT.id!r}, but the student of {self.name} answers "
-                f"{one.prompt.id!r} in the form {one.form}; {ANOTHER}"
-            )
-        return one.student if type(one) is OneShot else one

@@ -4,7 +4,7 @@ A method file holds, top to bottom: its citation, the idea and its numbered depa
 docstring), a frozen `Config`, its prompts, losses and extra modules, `distil(bench, config)`, which reads like the
 paper, and `control(config)`. Dropping the file here is the whole installation. Where it asks the teacher more than the
 plain question it says so by `asks(config, sampled)`, and where its student is not the usual kind, by `makes(config)`
-(`bench.rounds.Makes`). This file imports no torch, so that methods can be listed where only the core is installed.
+(`bench.inner.Makes`). This file imports no torch, so that methods can be listed where only the core is installed.
 """
 
 from __future__ import annotations

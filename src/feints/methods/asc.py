@@ -30,17 +30,17 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench, Lesson
-from feints.bench.rounds import Inner, Makes
+from feints.bench.inner import Inner, Makes, one_text
 from feints.config import CleanSettings
 from feints.curate.choice import Chosen
 from feints.curate.examples import STEP, Built, build_examples
 from feints.curate.gold import gold_rows
 from feints.curate.split import unit_interval
-from feints.errors import DataError, SettingsError
+from feints.errors import DataError
 from feints.evaluate.adaptive_vote import AdaptiveVote
 from feints.evaluate.calibration import RankerCheck, check_ranker
 from feints.evaluate.ranker import MOST_TOKENS, Ranker, RankerStudent, body_hashes, ranker_loss
-from feints.evaluate.solver import Majority, OneShot, Solver, load_solver
+from feints.evaluate.solver import OneShot, Solver, load_solver
 from feints.generate.prompt import STUDENT, TEACHER
 from feints.generate.settings import SamplingSettings
 from feints.records import Dropped, Example, Form, Origin, Rationale, Role, content_hash
@@ -125,7 +125,7 @@ def makes(config: Config) -> Makes:
 def learn_student(bench: Bench, config: Config) -> OneShot:
     """The student whose samples vote, trained by `inner`."""
     inner = Inner.of(config.inner, methods.find, any_prompt=True)
-    return _one_text(inner.method.distil(bench, inner.config), f"method.inner {inner.name}")
+    return one_text(inner.method.distil(bench, inner.config), f"method.inner {inner.name}")
 
 
 def student_of_run(path: str, bench: Bench) -> OneShot:
@@ -140,17 +140,7 @@ def student_of_run(path: str, bench: Bench) -> OneShot:
     folder = run.solvers().get((arm, bench.seed))
     if folder is None:
         raise DataError(f"{path} has no solver of {arm} with training seed {bench.seed}; run it with this seed first")
-    return _one_text(load_solver(folder), f"run {path}")
-
-
-def _one_text(solver: Solver, whose: str) -> OneShot:
-    solver = solver.inner if isinstance(solver, Majority) else solver
-    if isinstance(solver, OneShot):
-        return solver
-    raise SettingsError(
-        f"the solver of {whose} is a {type(solver).__name__}, whose texts the ranker cannot score; name one whose "
-        "student answers in one text"
-    )
+    return one_text(load_solver(folder), f"run {path}")
 
 
 # ------------------------------------------------------------------------------------------------------- the ranker

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.rounds import Makes
+from feints.bench.inner import Makes
 from feints.config import UnreleasedSettings
 from feints.curate.choice import Chosen
 from feints.curate.examples import Built, build_examples

@@ -26,7 +26,8 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.rounds import Course, Inner, cut_short, write_report
+from feints.bench.inner import Inner
+from feints.bench.rounds import Course, cut_short, write_report
 from feints.config import UnreleasedSettings
 from feints.curate.choice import Chosen
 from feints.curate.split import unit_interval

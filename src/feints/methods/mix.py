@@ -23,7 +23,7 @@ from pydantic import Field
 
 from feints.bench import Bench
 from feints.bench.assistants import ProfileSettings, divisor, pad_id, shot_of
-from feints.bench.rounds import Makes
+from feints.bench.inner import Makes
 from feints.curate.choice import Chosen
 from feints.curate.examples import Built, build_examples
 from feints.curate.gold import gold_rows

@@ -28,7 +28,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench, dual
-from feints.bench.rounds import Makes
+from feints.bench.inner import Makes
 from feints.config import CleanSettings
 from feints.curate.choice import Chosen
 from feints.curate.cutting import cut

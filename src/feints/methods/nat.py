@@ -35,7 +35,7 @@ import torch
 
 from feints.bench import Bench
 from feints.bench.assistants import NatSettings, learn_nat
-from feints.bench.rounds import Makes
+from feints.bench.inner import Makes
 from feints.evaluate.pad_stop import PadStops
 from feints.evaluate.solver import OneShot, Solver
 from feints.generate.local import LocalSettings, LocalSource

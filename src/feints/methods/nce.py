@@ -32,7 +32,7 @@ from pydantic import Field, model_validator
 
 from feints.bench import Bench
 from feints.bench.assistants import NatSettings, Profile, learn_nat, pad_id, shot_of
-from feints.bench.rounds import Makes
+from feints.bench.inner import Makes
 from feints.config import Settings
 from feints.curate.examples import Built, build_examples
 from feints.curate.released import whole_and_padded

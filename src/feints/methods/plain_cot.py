@@ -22,7 +22,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from feints.bench import Bench
 from feints.bench.assistants import ProfileSettings, divisor, pad_id, shot_of
-from feints.bench.rounds import Makes
+from feints.bench.inner import Makes
 from feints.curate.examples import Built, answer_only_examples, build_examples
 from feints.curate.released import whole_and_padded
 from feints.evaluate.solver import Solver

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.rounds import Makes
+from feints.bench.inner import Makes
 from feints.config import UnreleasedSettings
 from feints.curate.examples import Built, answer_only_examples, build_examples
 from feints.evaluate.solver import Solver

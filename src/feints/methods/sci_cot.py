@@ -20,7 +20,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from feints.bench import Bench
-from feints.bench.rounds import Makes
+from feints.bench.inner import Makes
 from feints.config import UnreleasedSettings
 from feints.curate.cutting import cut
 from feints.curate.examples import Built, answer_text, build_examples

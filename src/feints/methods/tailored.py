@@ -44,7 +44,8 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.rounds import Course, Inner, Makes, ask_within, cut_short, outcome_of, to_be_answered, write_report
+from feints.bench.inner import Inner, Makes
+from feints.bench.rounds import Course, ask_within, cut_short, outcome_of, to_be_answered, write_report
 from feints.bench.serving import Learner
 from feints.config import Settings
 from feints.curate.choice import Chosen

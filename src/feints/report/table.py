@@ -132,10 +132,11 @@ def _rounds(contents: RunContents) -> Table:
     table = _table(
         "Round", ("Exam", "right"), ("Held back", "right"), ("Asked", "right"), ("Learnt", "right"), "Outcome"
     )
+    several = len({own.seed for own in contents.rounds}) > 1  # an ensemble's members have seeds of their own
     for own in contents.rounds:
         row = own.brought
         table.add_row(
-            Text(one_line(f"{own.arm}, {row.round}" + (f" (seed {own.seed})" if len(contents.seeds) > 1 else ""))),
+            Text(one_line(f"{own.arm}, {row.round}" + (f" (seed {own.seed})" if several else ""))),
             f"{row.right:,} of {row.samples - row.not_checked:,}",
             f"{row.held_back_right:,} of {row.held_back_counted:,}",
             f"{row.requests:,}",
