@@ -13,7 +13,8 @@ from feints.evaluate.stats import seed_bootstrap
 from feints.lab.reader import read
 from feints.lab.teacher_diagnosis import error_kind
 from feints.records import Answer, Judgement, Problem
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 
 Exam = tuple[list[Problem], dict[int, list[Answer]]]
 """Problems in order, and for each training seed their answers."""

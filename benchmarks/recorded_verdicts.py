@@ -9,7 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 from feints.records import Judgement, Rationale, Verdict
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 
 
 def main() -> None:

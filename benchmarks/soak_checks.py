@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from feints.curate.funnel import FunnelStep
 from feints.records import Dropped, Example, Judgement, Origin, Rationale, Role, Verdict
-from feints.runs import read_table
+from feints.tables import read_table
 
 
 def digests(folder: Path, pattern: str) -> dict[str, str]:

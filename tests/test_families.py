@@ -25,7 +25,8 @@ from feints.pipeline import run_recipe
 from feints.recipe import load_recipe
 from feints.records import Example, Problem
 from feints.report.gather import gather
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 
 pytestmark = pytest.mark.slow
 

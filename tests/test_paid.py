@@ -25,7 +25,8 @@ from feints.recipe import load_recipe
 from feints.records import Pair, Problem
 from feints.report.expense import expenses
 from feints.report.gather import gather
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 
 pytestmark = pytest.mark.slow
 Do = Callable[..., Path]

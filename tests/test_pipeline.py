@@ -27,7 +27,8 @@ from feints.preparation import load_problems, plan_recipe, sample_recipe
 from feints.recipe import load_recipe
 from feints.records import Answer, Dropped, Example, Problem, Rationale
 from feints.report.gather import gather
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 
 pytestmark = pytest.mark.slow
 Do = Callable[..., Path]

@@ -21,7 +21,8 @@ from feints.records import (
     Verdict,
     content_hash,
 )
-from feints.runs import RunFolder, atomic, current_commit, read_table, storage_errors, write_table
+from feints.runs import RunFolder, atomic, current_commit, storage_errors
+from feints.tables import read_table, write_table
 
 PROBLEM = Problem(
     id="p1",

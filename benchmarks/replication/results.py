@@ -14,7 +14,8 @@ from feints.errors import DataError
 from feints.evaluate.stats import Interval, seed_bootstrap
 from feints.records import Answer, Judgement, Problem
 from feints.report.expense import expenses
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 from replication.jobs import HERE, Job
 
 RECORDED = HERE / "results"

@@ -28,7 +28,8 @@ from feints.methods.kpdd import CORE_ALONE, INFORMATION_ALONE
 from feints.preparation import open_ledger, open_teacher, read_prompts
 from feints.recipe import load_recipe
 from feints.records import Answer, Finish, Form, Judgement, Problem
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 
 LABEL_TOKENS = 64
 """Limit on the reply that names a kind of error."""

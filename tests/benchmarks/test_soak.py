@@ -19,7 +19,7 @@ import pytest
 
 from feints.methods import tailored
 from feints.records import Dropped
-from feints.runs import read_table
+from feints.tables import read_table
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 KEY = "sk-canary-0123456789abcdef"

@@ -18,7 +18,8 @@ from feints.errors import SettingsError
 from feints.preparation import load_problems
 from feints.recipe import load_recipe
 from feints.records import AnswerKind, Choice, Dropped, Problem
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 
 
 def problem(name: str, question: str, *options: str) -> Problem:

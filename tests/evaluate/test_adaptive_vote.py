@@ -30,7 +30,8 @@ from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request, Sampling
 from feints.pipeline import Exams
 from feints.records import AnswerKind, Judgement, Problem
-from feints.runs import Stored, read_table
+from feints.runs import Stored
+from feints.tables import read_table
 from feints.verify.pool import CheckerPool
 
 WARM = Sampling(temperature=0.7, max_tokens=32)

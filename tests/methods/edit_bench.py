@@ -11,7 +11,7 @@ import pytest
 
 from feints.methods import edit
 from feints.records import Example
-from feints.runs import read_table
+from feints.tables import read_table
 
 Edited = Callable[..., Any]
 

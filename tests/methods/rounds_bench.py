@@ -17,7 +17,7 @@ from feints.evaluate.rounds import RoundReport
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request
 from feints.methods import tailored
-from feints.runs import read_table
+from feints.tables import read_table
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "qa"
 Config = tailored.Config

@@ -34,7 +34,7 @@ from feints.records import (
     Verdict,
 )
 from feints.report.gather import _judged
-from feints.runs import read_table
+from feints.tables import read_table
 from feints.verify.pool import CheckerPool
 
 Config = fdd.Config

@@ -19,7 +19,7 @@ from feints.generate.weights import load_weights
 from feints.methods import multi_task
 from feints.methods.multi_task import Config
 from feints.records import Example, Judgement, Origin, Rationale, Role, Verdict
-from feints.runs import read_table
+from feints.tables import read_table
 
 
 def table(bench: Any, stage: str, label: str, record: type[Any]) -> list[Any]:

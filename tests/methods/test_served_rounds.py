@@ -18,7 +18,7 @@ from feints.generate.settings import StudentEndpointSettings
 from feints.generate.source import Message, Sampling
 from feints.methods import tailored
 from feints.records import Origin, Rationale
-from feints.runs import read_table
+from feints.tables import read_table
 
 GREEDY = 1e-4
 """A temperature at which endpoint and weights here write the same, whatever their random streams."""

@@ -33,7 +33,7 @@ from feints.records import (
     Role,
     Verdict,
 )
-from feints.runs import read_table
+from feints.tables import read_table
 from feints.verify.judge import judge
 from feints.verify.options import read_label
 

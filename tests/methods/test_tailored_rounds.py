@@ -30,7 +30,7 @@ from feints.records import (
     Role,
     Verdict,
 )
-from feints.runs import read_table
+from feints.tables import read_table
 
 
 def test_held_back_problems_sit_exams_and_teach_nothing(run: Run) -> None:

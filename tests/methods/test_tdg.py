@@ -27,7 +27,8 @@ from feints.evaluate.solver import load_solver
 from feints.generate.weights import load_weights
 from feints.methods import asc, mix, nat, nce, plain_cot
 from feints.records import AnswerKind, Example, Origin, Problem, Rationale, Role
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 from feints.train.assistants import load_nat
 from feints.train.integrate import layers
 from feints.train.integrate_files import read_plan

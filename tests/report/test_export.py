@@ -22,7 +22,8 @@ from feints.pipeline import run_recipe
 from feints.recipe import load_recipe
 from feints.records import Example, Role
 from feints.report.export import IGNORED, export_run
-from feints.runs import RunFolder, read_table, write_table
+from feints.runs import RunFolder
+from feints.tables import read_table, write_table
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,8 @@ from feints.records import Example, Pair, Rationale
 from feints.report.contents import RunContents
 from feints.report.gather import gather
 from feints.report.page import render_page
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 
 pytestmark = pytest.mark.slow
 Do = Callable[..., tuple[RunFolder, RunContents]]

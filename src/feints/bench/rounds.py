@@ -18,7 +18,8 @@ from feints.evaluate.solver import Solver
 from feints.generate.prompt import Prompt
 from feints.generate.settings import SamplingSettings
 from feints.records import Dropped, Judgement, Origin, Problem, Rationale, Verdict
-from feints.runs import Stored, read_table
+from feints.runs import Stored
+from feints.tables import read_table
 
 if TYPE_CHECKING:
     from feints.bench import Bench

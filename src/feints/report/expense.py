@@ -10,7 +10,8 @@ from typing import Any
 
 from feints.records import Rationale
 from feints.report.contents import Expense
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 
 STAGES = ("1_rationales", "2_verdicts", "3_examples", "4_student", "5_answers")
 

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from feints.errors import DataError, MissingExtraError, UnknownNameError
 from feints.records import Example, Role
 from feints.report.texts import Lessons
-from feints.runs import RunFolder, atomic, make_folder, read_table, storage_errors
+from feints.runs import RunFolder, atomic, make_folder, storage_errors
+from feints.tables import read_table
 
 Form = Literal["jsonl", "hf", "trl", "llamafactory", "axolotl"]
 IGNORED = -100

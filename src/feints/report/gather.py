@@ -19,7 +19,8 @@ from feints.records import Answer, Judgement, Problem, Rationale, Score, Verdict
 from feints.report import texts, training
 from feints.report.contents import Arm, ArmRole, ComparisonRow, GroupScore, Judged, OverlapRow, RunContents, Spend
 from feints.report.expense import expenses
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 
 Exams = dict[tuple[str, str, int], list[Answer]]
 """Answers by arm, problem set and training seed, in the order the exams were taken."""

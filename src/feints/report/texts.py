@@ -13,7 +13,8 @@ from typing import Any
 from feints.records import Example, Judgement, Pair, Problem, Role
 from feints.report.contents import Judged, KeyPair, KeyShare, Sample, WeightedExample
 from feints.report.weights import key_tokens
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 
 SHOWN_PROBLEMS = 6
 SHOWN_OF_EACH = 2

@@ -13,7 +13,8 @@ from feints.evaluate.rounds import RoundReport
 from feints.evaluate.vote_curve import VotePoint
 from feints.records import Answer
 from feints.report.contents import Curve, CurvePoint, FurtherFunnel, RankerRow, Round, VoteLine
-from feints.runs import RunFolder, read_table
+from feints.runs import RunFolder
+from feints.tables import read_table
 
 Exams = Mapping[tuple[str, str, int], Sequence[Answer]]
 """Answers by arm, problem set and training seed."""
