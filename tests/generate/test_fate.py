@@ -187,6 +187,18 @@ def test_silence_names_its_setting(endpoint: Start) -> None:
         complete_all(teacher(server, silence_s=0.2, max_attempts=1), questions(1))
 
 
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+def test_signs_of_life_alone_do_not_hold_a_call_for_ever(endpoint: Start, kind: str) -> None:
+    waiting = (": waiting\n\n" if kind == "text/event-stream" else "\n\n") * 8
+    whole = streamed(piece("four", "stop")).body if kind == "text/event-stream" else json.dumps(reply())
+    server = endpoint(lambda body, number: Said(waiting + whole, kind=kind, gap=0.1))
+    assert complete_all(teacher(server, silence_s=5.0), questions(1))[0].text == "four"
+    with Ledger() as ledger:
+        with pytest.raises(SourceError, match=r"only signs of life for .*teacher\.patience_s"):
+            complete_all(teacher(server, patience_s=0.3, max_attempts=1), questions(1), ledger)
+        assert ledger.count()["unknown_calls"] == 1, "the server may have written, and charged, what was not waited for"
+
+
 # Errors and pages with status 200
 
 

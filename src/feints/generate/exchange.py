@@ -7,7 +7,6 @@ import json
 import os
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,7 +19,6 @@ from feints.generate.fate import (
     AgainError,
     ForGoodError,
     QuestionError,
-    is_stream,
     judge_error,
     judge_piece,
     judge_proxy,
@@ -28,10 +26,11 @@ from feints.generate.fate import (
     whole_choices,
 )
 from feints.generate.pace import Pace, backoff
+from feints.generate.receiving import receive
 from feints.generate.reply import MALFORMED_FIELD, choices_of, share_reply
 from feints.generate.settings import TeacherSettings
 from feints.generate.source import Request
-from feints.generate.stream import PieceError, ends_stream
+from feints.generate.stream import PieceError
 
 _MOST_CHOICES = 128
 """Most samples asked for in one call."""
@@ -39,11 +38,6 @@ _LONGEST_EVIDENCE = 20_000
 """Characters kept of a reply that cannot be read."""
 _TRIES_TO_CONNECT = 4
 """Attempts before an endpoint that never answered is given up."""
-_CHOICES = b'"choices"'
-"""What a streamed piece holds that brings text."""
-_TAIL = 16
-"""Bytes looked at for the mark that ends a stream."""
-_SECONDS_TO_END = 1.0
 _UNREADABLE = 4
 """Requests answered with what cannot be read, and none with an answer, after which an endpoint is given up."""
 _TOLD = len("HTTP 429")
@@ -296,13 +290,17 @@ class Exchange:
         """Status, headers and body of one call.
 
         Raises:
-            AgainError: not connected (nothing was sent), cut, or silent.
+            AgainError: not connected (nothing was sent), cut, silent, or only alive.
             ForGoodError: a proxy does not let it through.
         """
         url, body = self._endpoint.address(requests[0]), self._endpoint.body(requests)
         try:
             async with self._http.post(url, data=body, allow_redirects=False) as response:
-                return response.status, response.headers, await self._receive(response)
+                return (
+                    response.status,
+                    response.headers,
+                    await receive(response, self._settings.patience_s, self._has_text),
+                )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise AgainError(why=f"cannot connect to {url.host}:{url.port} ({error})") from error
         except aiohttp.ClientHttpProxyError as error:
@@ -314,23 +312,8 @@ class Exchange:
         except (aiohttp.ClientError, OSError) as error:
             raise AgainError(why=f"connection cut ({type(error).__name__})", is_charged=True, wait=0.0) from error
 
-    async def _receive(self, response: aiohttp.ClientResponse) -> bytes:
-        if not is_stream(response.headers):
-            return await response.read()
-        pieces: list[bytes] = []
-        tail = b""
-        async for piece in response.content.iter_any():
-            pieces.append(piece)
-            if _CHOICES in piece:
-                self._refused_since = None
-            tail = (tail + piece)[-_TAIL:]
-            if ends_stream(tail):
-                # Some servers keep the connection open after the last event; most end it at once.
-                with suppress(TimeoutError, aiohttp.ClientError):
-                    async with asyncio.timeout(_SECONDS_TO_END):
-                        await response.content.read()
-                break
-        return b"".join(pieces)
+    def _has_text(self) -> None:
+        self._refused_since = None
 
     def _set_aside(self, requests: Sequence[Request], headers: Mapping[str, str], data: bytes, tries: _Tries) -> None:
         """A reply that cannot be read: kept as evidence and asked for again; the last is kept as the answer.

@@ -50,7 +50,10 @@ class TeacherSettings(Settings):
     silence_s: float = Field(default=120, gt=0, description="Seconds without a byte after which a call counts as lost.")
     connect_s: float = Field(default=10, gt=0, description="Seconds to wait for a connection.")
     patience_s: float = Field(
-        default=600, gt=0, description="Seconds of nothing but refusals (429) after which sampling gives up."
+        default=600,
+        gt=0,
+        description="Seconds of nothing but refusals (429) after which sampling gives up, or of nothing but signs of "
+        "life after which a call counts as lost.",
     )
     max_attempts: int = Field(default=8, ge=1, description="Times a call may fail (5xx, cut, silent) before giving up.")
     malformed_attempts: int = Field(
