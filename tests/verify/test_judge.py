@@ -74,6 +74,8 @@ def value(answer: str, text: str, kind: AnswerKind = NUMBER, choices: tuple[Choi
         ("3500000", "The answer is $3.5M."),
         ("5000", "It costs $5k."),
         ("5", "The answer is 5 m."),
+        ("20", "The answer is Rs.20."),
+        ("20", "It comes to approx.20 km."),
     ],
 )
 def test_right_numbers_in_many_dresses(gold: str, text: str) -> None:
@@ -313,7 +315,22 @@ def test_numbers_are_equal_when_they_are(one: int, other: int) -> None:
 @given(
     st.lists(
         st.one_of(
-            st.sampled_from(["2.5 ", "million ", "and ", "five ", "hundred ", "1/2 ", "percent ", "3% ", "$", "1,000"]),
+            st.sampled_from(
+                [
+                    "2.5 ",
+                    "million ",
+                    "and ",
+                    "five ",
+                    "hundred ",
+                    "1/2 ",
+                    "percent ",
+                    "3% ",
+                    "$",
+                    "1,000",
+                    "Rs.",
+                    "no.5 ",
+                ]
+            ),
             st.text(max_size=4),
         ),
         max_size=9,
