@@ -19,9 +19,9 @@ import yaml
 from pydantic import Field
 
 from feints.config import Settings
-from feints.evaluate.stats import Interval, overlap, seed_bootstrap
+from feints.evaluate.stats import Interval, overlap
 from replication.jobs import HERE, seeds_of
-from replication.results import flags_of, load
+from replication.results import flags_of, interval, load
 
 Verdict = Literal["reproduced", "contradicted", "inconclusive", "not run", "by construction"]
 
@@ -117,10 +117,10 @@ def _compared(claim: Claim, regime: str, better: str, worse: str, on: str) -> Fi
         return None
     first, second = (np.array([side[seed] for seed in common]) for side in sides)
     if claim.metric == "overlap":
-        interval = overlap_interval(first, second)
+        apart = overlap_interval(first, second)
     else:
         fewer_is_better = claim.metric == "misread"
-        interval = seed_bootstrap(*((second, first) if fewer_is_better else (first, second)), 0)
+        apart = interval(second, first) if fewer_is_better else interval(first, second)
     return Finding(
         better=better,
         worse=worse,
@@ -128,9 +128,9 @@ def _compared(claim: Claim, regime: str, better: str, worse: str, on: str) -> Fi
         seeds=len(common),
         first=float(first.mean()),
         second=float(second.mean()),
-        difference=interval.difference,
-        low=interval.low,
-        high=interval.high,
+        difference=apart.difference,
+        low=apart.low,
+        high=apart.high,
     )
 
 
