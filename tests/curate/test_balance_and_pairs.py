@@ -38,32 +38,24 @@ LIMIT = st.none() | st.integers(0, 4)
 
 
 @settings(deadline=None)
-@given(PILES, LIMIT, LIMIT, st.none() | st.integers(0, 8), st.integers(0, 3))
-def test_limits_hold_rows_add_up_and_twice_is_once(piles, right, wrong, level, seed):
-    limits = {"right_per_problem": right, "wrong_per_problem": wrong, "per_level": level, "seed": seed}
-    done = balance(piles, PROBLEMS, **limits)
+@given(PILES, LIMIT, LIMIT, st.integers(0, 3))
+def test_limits_hold_rows_add_up_and_twice_is_once(piles, right, wrong, seed):
+    limits = {"right_per_problem": right, "wrong_per_problem": wrong, "seed": seed}
+    done = balance(piles, **limits)
     for before, after, gone, limit in [
         (piles.right, done.piles.right, done.dropped_right, right),
         (piles.wrong, done.piles.wrong, done.dropped_wrong, wrong),
     ]:
         assert sorted([r.id for r in after] + [d.item_id for d in gone]) == sorted(r.id for r in before)
         assert limit is None or all(n <= limit for n in Counter(r.problem_id for r in after).values())
-        by_level = Counter(PROBLEMS[r.problem_id].level for r in after)
-        assert level is None or all(n <= level for n in by_level.values())
-    assert balance(done.piles, PROBLEMS, **limits).piles == done.piles
+    assert balance(done.piles, **limits).piles == done.piles
     turned = Piles(right=piles.right[::-1], wrong=piles.wrong[::-1], rejected=())
-    assert balance(turned, PROBLEMS, **limits).piles.right[::-1] == done.piles.right
-
-
-def test_a_level_serves_every_problem_before_any_twice():
-    piles = piles_of(["p0"] * 5 + ["p2"] * 5 + ["p4"], [])
-    done = balance(piles, PROBLEMS, per_level=3, seed=0)
-    assert {r.problem_id for r in done.piles.right} == {"p0", "p2", "p4"}
+    assert balance(turned, **limits).piles.right[::-1] == done.piles.right
 
 
 def test_another_seed_draws_others():
     piles = piles_of(["p0"] * 20, [])
-    drawn = {balance(piles, PROBLEMS, right_per_problem=1, seed=seed).piles.right for seed in range(10)}
+    drawn = {balance(piles, right_per_problem=1, seed=seed).piles.right for seed in range(10)}
     assert len(drawn) > 3
 
 
@@ -91,6 +83,6 @@ def test_rationales_are_not_repeated_while_others_are_unused():
 
 def test_impossible_limits_are_refused():
     with pytest.raises(SettingsError, match="right_per_problem is -1"):
-        balance(piles_of([], []), PROBLEMS, right_per_problem=-1, seed=0)
+        balance(piles_of([], []), right_per_problem=-1, seed=0)
     with pytest.raises(SettingsError, match="at least 1"):
         sampled_pairs(piles_of([], []), 0, seed=0)

@@ -41,18 +41,14 @@ def jaccard(one: set[tuple[str, ...]], other: set[tuple[str, ...]]) -> float:
 
 
 @settings(deadline=None, max_examples=150)
-@given(ROWS, st.sampled_from([0.3, 0.5, 0.75, 0.9, 1.0]), st.booleans(), st.randoms(use_true_random=False))
-def test_order_changes_nothing_a_second_pass_changes_nothing_and_every_row_is_accounted_for(
-    rows, threshold, across, random
-):
-    result = remove_duplicates(rows, PROBLEMS, threshold=threshold, across=across)
+@given(ROWS, st.sampled_from([0.3, 0.5, 0.75, 0.9, 1.0]), st.randoms(use_true_random=False))
+def test_order_changes_nothing_a_second_pass_changes_nothing_and_every_row_is_accounted_for(rows, threshold, random):
+    result = remove_duplicates(rows, PROBLEMS, threshold=threshold)
     assert sorted([r.id for r in result.kept] + [d.item_id for d in result.dropped]) == sorted(r.id for r in rows)
-    again = remove_duplicates(result.kept, PROBLEMS, threshold=threshold, across=across)
+    again = remove_duplicates(result.kept, PROBLEMS, threshold=threshold)
     assert again.kept == result.kept
     random.shuffle(rows)
-    assert {r.id for r in remove_duplicates(rows, PROBLEMS, threshold=threshold, across=across).kept} == {
-        r.id for r in result.kept
-    }
+    assert {r.id for r in remove_duplicates(rows, PROBLEMS, threshold=threshold).kept} == {r.id for r in result.kept}
 
 
 @settings(deadline=None, max_examples=150)
@@ -94,7 +90,6 @@ def test_the_same_short_text_stays_for_another_question_only():
     result = remove_duplicates(rows, PROBLEMS)
     assert [r.id for r in result.kept] == ["a", "c"]
     assert [d.reason for d in result.dropped] == ["same question and text"]
-    assert len(remove_duplicates(rows, PROBLEMS, across=False).kept) == 3
 
 
 def test_bad_input_is_refused():

@@ -11,7 +11,6 @@ import pytest
 
 from feints.errors import DataError
 from feints.evaluate.exam import (
-    accuracy_by_samples,
     by_level,
     by_topic,
     compare,
@@ -23,6 +22,7 @@ from feints.evaluate.exam import (
 )
 from feints.evaluate.stats import mcnemar_exact, wilson
 from feints.evaluate.vote import credit, vote
+from feints.evaluate.vote_curve import vote_curve
 from feints.records import Answer, AnswerKind, Judgement, Problem
 
 PROBLEMS = [
@@ -180,24 +180,28 @@ def sampled(problem: Problem, said: Sequence[int]) -> Answer:
     texts = tuple(f"The answer is {number}." for number in said)
     judged = tuple(Judgement.CORRECT if str(n) == problem.answer else Judgement.WRONG for n in said)
     extracted = tuple(map(str, said))
-    return replace(answer(problem, "R"), samples=texts, sample_judgements=judged, sample_extracted=extracted)
+    return replace(
+        answer(problem, "R"),
+        samples=texts,
+        sample_judgements=judged,
+        sample_extracted=extracted,
+        sample_tokens=(1,) * len(said),
+    )
 
 
-def test_accuracy_by_samples_is_the_mean_over_all_choices() -> None:
+def test_curves_of_votes_are_means_over_all_choices_of_samples() -> None:
     rng = random.Random(1)
     problems = PROBLEMS[:6]
     said = [[rng.choice([index, index, 77, 78]) for _ in range(5)] for index in range(6)]
     given = [sampled(problem, own) for problem, own in zip(problems, said, strict=True)]
-    curve = accuracy_by_samples(problems, given, [1, 2, 3, 5], seed=0)
-    for point in curve:
+    curve = {(point.vote, point.k): point.accuracy for point in vote_curve(problems, given, [1, 2, 3, 5])}
+    for k in (1, 2, 3, 5):
         passed, voted = [], []
         for index, own in enumerate(said):
-            for chosen in itertools.combinations(own, point.k):
+            for chosen in itertools.combinations(own, k):
                 passed.append(index in chosen)
                 voted.append(credit(vote([str(n) for n in chosen]), [n == index for n in chosen]))
-        assert point.pass_at_k == pytest.approx(np.mean(passed))
-        assert point.majority == pytest.approx(np.mean(voted), abs=1e-9 if point.k == 5 else 0.03)
-    assert curve[0].pass_at_k == pytest.approx(curve[0].majority, abs=0.03)
-    assert accuracy_by_samples(problems, given, [1, 2, 3, 5], seed=0) == curve
+        assert curve["pass@k", k] == pytest.approx(np.mean(passed))
+        assert curve["majority", k] == pytest.approx(np.mean(voted), abs=1e-9 if k == 5 else 0.04)
     with pytest.raises(DataError, match="fewer than 9"):
-        accuracy_by_samples(problems, given, [9], seed=0)
+        vote_curve(problems, given, [9])

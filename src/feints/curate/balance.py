@@ -1,15 +1,14 @@
-"""Balance: at most so many right and wrong rationales per problem, and per level."""
+"""Balance: at most so many right and wrong rationales per problem."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import defaultdict
 from dataclasses import dataclass
 
 from feints.curate.piles import Piles
 from feints.curate.split import unit_interval
 from feints.errors import SettingsError
-from feints.records import Dropped, Problem, Rationale
+from feints.records import Dropped, Rationale
 
 STEP = "balance"
 
@@ -28,64 +27,40 @@ class Balanced:
 
 def balance(
     piles: Piles,
-    problems_by_id: Mapping[str, Problem],
     *,
     right_per_problem: int | None = None,
     wrong_per_problem: int | None = None,
-    per_level: int | None = None,
     seed: int,
 ) -> Balanced:
     """Keep at most so many rationales, chosen by a hash of seed and id: order changes nothing, twice is once.
 
     Args:
         piles: right and wrong are balanced apart.
-        problems_by_id: where the level of each problem stands.
         right_per_problem: most right rationales of one problem; None keeps all.
         wrong_per_problem: most wrong rationales of one problem; None keeps all.
-        per_level: most rationales of one level in each pile; every problem of the level is served once before any
-            is served twice. Problems without a level form a level of their own.
         seed: of the choice.
 
     Raises:
         SettingsError: a limit is below 0.
     """
-    limits = {
-        "right_per_problem": right_per_problem,
-        "wrong_per_problem": wrong_per_problem,
-        "per_level": per_level,
-    }
+    limits = {"right_per_problem": right_per_problem, "wrong_per_problem": wrong_per_problem}
     for name, limit in limits.items():
         if limit is not None and limit < 0:
             raise SettingsError(f"{name} is {limit}; give a number from 0 up, or leave it out to keep all")
-    right, dropped_right = _thin(piles.right, problems_by_id, right_per_problem, per_level, seed)
-    wrong, dropped_wrong = _thin(piles.wrong, problems_by_id, wrong_per_problem, per_level, seed)
+    right, dropped_right = _thin(piles.right, right_per_problem, seed)
+    wrong, dropped_wrong = _thin(piles.wrong, wrong_per_problem, seed)
     left = Piles(right=right, wrong=wrong, rejected=piles.rejected)
     return Balanced(piles=left, dropped_right=dropped_right, dropped_wrong=dropped_wrong)
 
 
 def _thin(
-    rows: tuple[Rationale, ...],
-    problems_by_id: Mapping[str, Problem],
-    per_problem: int | None,
-    per_level: int | None,
-    seed: int,
+    rows: tuple[Rationale, ...], per_problem: int | None, seed: int
 ) -> tuple[tuple[Rationale, ...], tuple[Dropped, ...]]:
     turn = _turns(rows, seed)
-    reasons: dict[str, str] = {}
-    for row in rows:
-        if per_problem is not None and turn[row.id] >= per_problem:
-            reasons[row.id] = f"more than {per_problem} of one problem"
-    if per_level is not None:
-        served: Counter[int | None] = Counter()
-        left = [row for row in rows if row.id not in reasons]
-        for row in sorted(left, key=lambda row: (turn[row.id], unit_interval("level", seed, row.id))):
-            level = problems_by_id[row.problem_id].level
-            served[level] += 1
-            if served[level] > per_level:
-                reasons[row.id] = f"more than {per_level} of one level"
-    kept = tuple(row for row in rows if row.id not in reasons)
-    dropped = tuple(Dropped(item_id=row.id, step=STEP, reason=reasons[row.id]) for row in rows if row.id in reasons)
-    return kept, dropped
+    kept = tuple(row for row in rows if per_problem is None or turn[row.id] < per_problem)
+    left = {row.id for row in kept}
+    reason = f"more than {per_problem} of one problem"
+    return kept, tuple(Dropped(item_id=row.id, step=STEP, reason=reason) for row in rows if row.id not in left)
 
 
 def _turns(rows: tuple[Rationale, ...], seed: int) -> dict[str, int]:

@@ -96,7 +96,6 @@ def choose(
         dropped += [*removed["right"], *removed["wrong"]]
     balanced = balance(
         piles,
-        problems,
         right_per_problem=settings.right_per_problem,
         wrong_per_problem=settings.wrong_per_problem,
         seed=settings.seed,

@@ -42,7 +42,6 @@ def remove_duplicates(
     problems_by_id: Mapping[str, Problem],
     *,
     threshold: float = 0.9,
-    across: bool = True,
 ) -> Distinct:
     """Keep one of each group of rationales that say the same. Call it on one pile at a time.
 
@@ -53,9 +52,8 @@ def remove_duplicates(
 
     Args:
         rationales: one pile.
-        problems_by_id: their problems; read only when comparing across.
+        problems_by_id: their problems.
         threshold: likeness from which two texts count as the same, in (0, 1]; 1 leaves out equal shingle sets only.
-        across: whether different problems are compared too.
 
     Raises:
         SettingsError: the threshold is not in (0, 1].
@@ -70,9 +68,7 @@ def remove_duplicates(
     if len({row.id for row in rows}) < len(rows):
         raise DataError("two rationales of this pile have one id; sort the rationales into piles first")
     reasons = _within(visited, threshold)
-    if across:
-        left = [row for row in visited if row.id not in reasons]
-        reasons |= _across(left, problems_by_id, threshold)
+    reasons |= _across([row for row in visited if row.id not in reasons], problems_by_id, threshold)
     return Distinct(
         kept=tuple(row for row in rows if row.id not in reasons),
         dropped=tuple(Dropped(item_id=row.id, step=STEP, reason=reasons[row.id]) for row in rows if row.id in reasons),

@@ -10,10 +10,8 @@ import numpy as np
 from feints.errors import DataError
 from feints.evaluate import stats
 from feints.evaluate.solver import Solver
-from feints.evaluate.vote import answer_key, credit, vote
 from feints.records import Answer, Judgement, Problem, Score
 
-_SUBSETS = 200
 """Random choices of k samples a vote's accuracy is averaged over."""
 
 
@@ -65,18 +63,6 @@ class SeedComparison:
     """Upper end."""
     confidence: float
     """Of the interval."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleAccuracy:
-    """What k samples are worth, averaged over which k of the samples are taken."""
-
-    k: int
-    """Samples taken."""
-    pass_at_k: float
-    """Share of problems with at least one right among k (unbiased estimate)."""
-    majority: float
-    """Accuracy of the majority vote of k; tied answers share the credit."""
 
 
 def examine(
@@ -209,52 +195,6 @@ def right_overlap(answers_a: Sequence[Answer], answers_b: Sequence[Answer]) -> s
     """
     (a, b), _ = _credits([answers_a, answers_b])
     return stats.overlap((a > 0).tolist(), (b > 0).tolist())
-
-
-def accuracy_by_samples(
-    problems: Sequence[Problem],
-    answers: Sequence[Answer],
-    ks: Sequence[int],
-    seed: int,
-) -> list[SampleAccuracy]:
-    """Accuracy against the number of samples, out of answers that kept theirs (`Majority`).
-
-    pass@k by the unbiased estimator over all samples; the vote averaged over random choices of k samples.
-    A problem of which a sample could not be checked is left out.
-
-    Raises:
-        DataError: the answers keep fewer than max(ks) samples, or are not those to `problems`.
-    """
-    _require_aligned([problem.id for problem in problems], answers, "the solver")
-    short = [answer.problem_id for answer in answers if len(answer.samples) < max(ks)]
-    if short:
-        raise DataError(f"{len(short)} answers keep fewer than {max(ks)} samples, {short[0]!r} first; draw more")
-    kept = [
-        (problem, answer)
-        for problem, answer in zip(problems, answers, strict=True)
-        if Judgement.NOT_CHECKED not in answer.sample_judgements
-    ]
-    if not kept:
-        raise DataError("no problem has all its samples judged; look at the checker's reasons")
-    keys = [[answer_key(problem, said) for said in answer.sample_extracted] for problem, answer in kept]
-    right = [[judgement is Judgement.CORRECT for judgement in answer.sample_judgements] for _, answer in kept]
-    rng = np.random.default_rng(seed)
-    found = []
-    for k in ks:
-        passed = [stats.pass_at_k(len(flags), sum(flags), k) for flags in right]
-        voted = [_vote_accuracy(own, flags, k, rng) for own, flags in zip(keys, right, strict=True)]
-        found.append(SampleAccuracy(k=k, pass_at_k=float(np.mean(passed)), majority=float(np.mean(voted))))
-    return found
-
-
-def _vote_accuracy(keys: Sequence[str | None], right: Sequence[bool], k: int, rng: np.random.Generator) -> float:
-    """Mean credit of the vote over random choices of k samples; all of them are one choice."""
-    times = 1 if k == len(keys) else _SUBSETS
-    total = 0.0
-    for _ in range(times):
-        chosen = rng.permutation(len(keys))[:k]
-        total += credit(vote([keys[index] for index in chosen]), [right[index] for index in chosen])
-    return total / times
 
 
 def _credits(runs: Sequence[Sequence[Answer]]) -> tuple[stats.Floats, int]:
