@@ -14,7 +14,8 @@ from feints.records import read_json
 
 def opened(path: Path) -> IO[str]:
     """The lines of a file that may be packed (.gz)."""
-    return gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
+    packed = path.suffix.lower() == ".gz"
+    return gzip.open(path, "rt", encoding="utf-8-sig") if packed else path.open(encoding="utf-8-sig")
 
 
 def json_lines(path: Path, what: str) -> Iterator[tuple[int, Any]]:

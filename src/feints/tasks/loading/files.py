@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ import pyarrow
 from pyarrow import parquet
 
 from feints.errors import DataError
+from feints.generate.json_lines import opened
 from feints.records import read_json
 
 Row = Mapping[str, Any]
@@ -47,9 +47,8 @@ def _parquet(path: Path) -> list[Row]:
 
 
 def _json(path: Path, *, lines: bool) -> list[Row]:
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
     try:
-        with opened(path, "rt", encoding="utf-8-sig") as stream:
+        with opened(path) as stream:
             text = stream.read()
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
