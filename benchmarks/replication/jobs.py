@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -13,7 +14,6 @@ from rich.console import Console
 from feints.pipeline import run_recipe
 from feints.preparation import arms_of
 from feints.recipe import Recipe, load_recipe
-from feints.records import content_hash
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -68,10 +68,9 @@ class Job:
         # Of the general class: that of the file knows how many baselines it names, and which.
         return Recipe.model_construct(**{**dict(whole), "baselines": tuple(kept)})
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of everything the results of a group depend on but for seed, arms and further test sets."""
-        return _facts(self.group, self.regime)[1]
+    def settings(self, *, chosen: bool = False) -> dict[str, Any]:
+        """What the results of a group depend on, but for seed, arms and further test sets; `chosen`: no defaults."""
+        return _facts(self.group, self.regime)[1 + chosen]
 
     def run(self, arms: Sequence[str] | None) -> None:
         """Do it, or what is left of it."""
@@ -79,13 +78,13 @@ class Job:
 
 
 @cache
-def _facts(group: str, regime: str) -> tuple[frozenset[str], str]:
-    """Test sets and fingerprint of the jobs of a group, which no seed changes."""
+def _facts(group: str, regime: str) -> tuple[frozenset[str], dict[str, Any], dict[str, Any]]:
+    """Test sets and settings, all and chosen ones, of the jobs of a group, which no seed changes."""
     whole = Job(group, regime, 0).recipe()
     sets = frozenset(name for name in map(set_of, SETS) if getattr(whole.task, name))
-    said = whole.model_dump(mode="json", exclude={"seeds", "baselines", "ledger"})
-    said["task"] = {name: value for name, value in said["task"].items() if name not in ("longer", "unseen")}
-    return sets, content_hash("replication", said)
+    without: Any = {"seeds": True, "baselines": True, "ledger": True, "task": {"longer", "unseen"}}
+    every, chosen = (whole.model_dump(mode="json", exclude=without, exclude_defaults=less) for less in (False, True))
+    return sets, every, chosen
 
 
 def set_of(override: str) -> str:

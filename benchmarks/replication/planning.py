@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from replication.jobs import Job, arms_in, seeds_of
-from replication.results import load
+from replication.results import by_this_recipe, load
 
 GUESS = 130.0
 """Core-seconds of one arm and seed nobody has run yet: a minute of training, a minute of exams."""
@@ -89,6 +89,6 @@ def cost_of(group: str, arm: str) -> float:
 def _recorded(job: Job, arm: str, sets: set[str]) -> bool:
     """Whether this seed of the arm sat the exams on these of the job's sets, by the recipe as it is now."""
     found = load(job.group, job.regime, arm)
-    if found is None or found["recipe"] != job.fingerprint or str(job.seed) not in found["seeds"]:
+    if found is None or not by_this_recipe(job) or str(job.seed) not in found["seeds"]:
         return False
     return sets & job.sets() <= found["seeds"][str(job.seed)]["exams"]["end"].keys()

@@ -28,6 +28,33 @@ def arm_file(group: str, regime: str, arm: str) -> Path:
     return RECORDED / regime / group / f"{arm}.json"
 
 
+def recipe_file(group: str, regime: str) -> Path:
+    """Where the settings are recorded that all arms of a group were run with."""
+    return RECORDED / regime / f"{group}.json"
+
+
+def by_this_recipe(job: Job) -> bool:
+    """Whether nothing is recorded of the job's group, or it was run with the settings of today."""
+    path = recipe_file(job.group, job.regime)
+    if not path.is_file():
+        return True
+    return unchanged(json.loads(path.read_text(encoding="utf-8")), job.settings(), job.settings(chosen=True))
+
+
+def unchanged(recorded: Any, today: Any, chosen: Any) -> bool:
+    """Whether every recorded setting stands as it did, and one that did not exist then at its default (not `chosen`).
+
+    A default that has been changed is a change, a setting that has been added is none.
+    """
+    if not isinstance(recorded, dict) or not isinstance(today, dict):
+        return bool(recorded == today)
+    picked = chosen if isinstance(chosen, dict) else {}
+    return recorded.keys() <= today.keys() and all(
+        unchanged(recorded[name], value, picked.get(name)) if name in recorded else name not in picked
+        for name, value in today.items()
+    )
+
+
 def collect(job: Job, misread: Flag) -> list[str]:
     """Record every arm of a job that has sat all its exams; returns the names of those newly recorded.
 
@@ -64,14 +91,19 @@ def record(job: Job, arm: str, row: dict[str, Any]) -> bool:
     """Merge the row of one seed into the file of its arm; False where it says the same already."""
     path = arm_file(job.group, job.regime, arm)
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if known and known["recipe"] != job.fingerprint:
-        raise DataError(f"{path} holds results of another recipe ({known['recipe'][:8]}); move it away and run again")
+    recipe = recipe_file(job.group, job.regime)
+    if not by_this_recipe(job):
+        raise DataError(
+            f"results of {job.group} ({job.regime}) are of another recipe, {recipe}; move both away, run again"
+        )
     seeds = {**known.get("seeds", {}), str(job.seed): row}
-    whole = {"arm": arm, "group": job.group, "regime": job.regime, "recipe": job.fingerprint}
+    whole = {"arm": arm, "group": job.group, "regime": job.regime}
     whole["seeds"] = dict(sorted(seeds.items()))
     if whole == known:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not recipe.is_file():
+        recipe.write_text(json.dumps(job.settings(), indent=1) + "\n", encoding="utf-8")
     path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     return True
 

@@ -23,7 +23,7 @@ def claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     from replication import claims, jobs, results
 
     monkeypatch.setattr(results, "RECORDED", tmp_path)
-    monkeypatch.setattr(jobs.Job, "fingerprint", "of this recipe")
+    monkeypatch.setattr(jobs.Job, "settings", lambda job, chosen=False: {"rate": 1})
     monkeypatch.setattr(jobs.Job, "sets", lambda job: {"test"})
     return claims
 
@@ -130,9 +130,26 @@ def test_results_of_another_recipe_are_refused(claims: ModuleType, monkeypatch: 
     from replication import jobs
 
     recorded("a", [right(0.5, 0)])
-    monkeypatch.setattr(jobs.Job, "fingerprint", "of another")
+    monkeypatch.setattr(jobs.Job, "settings", lambda job, chosen=False: {"rate": 2})
     with pytest.raises(DataError, match="another recipe"):
         recorded("a", [right(0.5, 0)])
+
+
+@pytest.mark.parametrize(
+    ("today", "chosen", "same"),
+    [
+        ({"a": 1, "b": {"c": 2}}, {}, True),
+        ({"a": 1, "b": {"c": 2, "new": 0}, "newer": None}, {"b": {"c": 2}}, True),
+        ({"a": 1, "b": {"c": 2, "new": 5}}, {"b": {"new": 5}}, False),
+        ({"a": 1, "b": {"c": 3}}, {}, False),
+        ({"a": 1, "b": {}}, {}, False),
+        ({"a": 1, "b": None}, {}, False),
+    ],
+)
+def test_only_a_new_setting_at_its_default_leaves_a_recipe_the_same(today: dict, chosen: dict, same: bool) -> None:
+    from replication.results import unchanged
+
+    assert unchanged({"a": 1, "b": {"c": 2}}, today, chosen) is same
 
 
 def test_a_plan_drops_arms_never_seeds_and_says_which(claims: ModuleType) -> None:
@@ -206,6 +223,19 @@ def test_every_claim_names_arms_that_its_group_has() -> None:
     for name, own in known.items():
         for group, arm in needed_arms(own):
             assert arm in arms_in(group), name
+
+
+def test_what_is_recorded_was_run_by_the_recipes_as_they_stand() -> None:
+    from replication.jobs import REGIMES, Job, groups
+    from replication.results import by_this_recipe, recipe_file
+
+    jobs = [Job(group, regime, 0) for group in groups() for regime in REGIMES]
+    assert [job.name for job in jobs if not by_this_recipe(job)] == []
+    assert all(path.is_dir() == recipe_file(path.name, path.parent.name).is_file() for path in recorded_folders())
+
+
+def recorded_folders() -> list[Path]:
+    return [path for path in (BENCHMARKS / "replication" / "results").glob("*/*") if path.is_dir()]
 
 
 def test_the_tables_are_those_of_the_recorded_results() -> None:

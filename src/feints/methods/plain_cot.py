@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from feints.bench import Bench
 from feints.bench.assistants import ProfileSettings, divisor, pad_id, shot_of
@@ -38,12 +38,6 @@ class Config(ProfileSettings):
     target: Literal["rationale", "answer"] = Field(
         default="rationale", description="What is learnt: the whole rationale, or (the control) the gold answer alone."
     )
-
-    @model_serializer(mode="wrap")
-    def _as_recorded(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `profile: clean`, so that recipes from before there was another keep their hashes."""
-        said: dict[str, Any] = whole(self)
-        return {name: value for name, value in said.items() if (name, value) != ("profile", "clean")}
 
 
 def distil(bench: Bench, config: Config) -> Solver:
