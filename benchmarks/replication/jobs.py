@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.console import Console
@@ -68,9 +67,10 @@ class Job:
         # Of the general class: that of the file knows how many baselines it names, and which.
         return Recipe.model_construct(**{**dict(whole), "baselines": tuple(kept)})
 
-    def settings(self, *, chosen: bool = False) -> dict[str, Any]:
-        """What the results of a group depend on, but for seed, arms and further test sets; `chosen`: no defaults."""
-        return _facts(self.group, self.regime)[1 + chosen]
+    @property
+    def group_recipe(self) -> Recipe:
+        """The recipe with all its arms, of whichever seed."""
+        return _facts(self.group, self.regime)[1]
 
     def run(self, arms: Sequence[str] | None) -> None:
         """Do it, or what is left of it."""
@@ -78,13 +78,10 @@ class Job:
 
 
 @cache
-def _facts(group: str, regime: str) -> tuple[frozenset[str], dict[str, Any], dict[str, Any]]:
-    """Test sets and settings, all and chosen ones, of the jobs of a group, which no seed changes."""
+def _facts(group: str, regime: str) -> tuple[frozenset[str], Recipe]:
+    """Test sets and recipe of a group; of the recipe the seed is that of no job in particular."""
     whole = Job(group, regime, 0).recipe()
-    sets = frozenset(name for name in map(set_of, SETS) if getattr(whole.task, name))
-    without: Any = {"seeds": True, "baselines": True, "ledger": True, "task": {"longer", "unseen"}}
-    every, chosen = (whole.model_dump(mode="json", exclude=without, exclude_defaults=less) for less in (False, True))
-    return sets, every, chosen
+    return frozenset(name for name in map(set_of, SETS) if getattr(whole.task, name)), whole
 
 
 def set_of(override: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, TypeAdapter
 
 from feints.errors import DataError
 from feints.evaluate.stats import Interval, seed_bootstrap
@@ -20,6 +21,8 @@ from feints.tables import read_table
 from replication.jobs import HERE, Job
 
 RECORDED = HERE / "results"
+NOT_RECORDED = {"seeds": True, "baselines": True, "ledger": True, "task": {"longer": True, "unseen": True}}
+"""Left out of a group's recorded recipe: arms and further sets may grow, each with a file or an entry of its own."""
 Flag = Callable[[Problem, Answer], bool]
 
 
@@ -37,21 +40,24 @@ def by_this_recipe(job: Job) -> bool:
     """Whether nothing is recorded of the job's group, or it was run with the settings of today."""
     path = recipe_file(job.group, job.regime)
     if not path.is_file():
-        return True
-    return unchanged(json.loads(path.read_text(encoding="utf-8")), job.settings(), job.settings(chosen=True))
+        return not arm_file(job.group, job.regime, "any").parent.is_dir()
+    return unchanged(json.loads(path.read_text(encoding="utf-8")), job.group_recipe, NOT_RECORDED)
 
 
-def unchanged(recorded: Any, today: Any, chosen: Any) -> bool:
-    """Whether every recorded setting stands as it did, and one that did not exist then at its default (not `chosen`).
+def unchanged(recorded: Any, today: Any, without: Mapping[str, Any] | None = None) -> bool:
+    """Whether every recorded setting stands as it did, and one that did not exist then at its default.
 
-    A default that has been changed is a change, a setting that has been added is none.
+    A default that has been changed is a change, a setting that has been added is none. `without`: as in `NOT_RECORDED`.
     """
-    if not isinstance(recorded, dict) or not isinstance(today, dict):
-        return bool(recorded == today)
-    picked = chosen if isinstance(chosen, dict) else {}
-    return recorded.keys() <= today.keys() and all(
-        unchanged(recorded[name], value, picked.get(name)) if name in recorded else name not in picked
-        for name, value in today.items()
+    if not isinstance(today, BaseModel) or not isinstance(recorded, dict):
+        return bool(recorded == TypeAdapter(Any).dump_python(today, mode="json"))
+    left_out = without or {}
+    fields = {name: field for name, field in type(today).model_fields.items() if left_out.get(name) is not True}
+    return recorded.keys() <= fields.keys() and all(
+        unchanged(recorded[name], getattr(today, name), left_out.get(name))
+        if name in recorded
+        else getattr(today, name) == field.get_default(call_default_factory=True)
+        for name, field in fields.items()
     )
 
 
@@ -93,9 +99,7 @@ def record(job: Job, arm: str, row: dict[str, Any]) -> bool:
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     recipe = recipe_file(job.group, job.regime)
     if not by_this_recipe(job):
-        raise DataError(
-            f"results of {job.group} ({job.regime}) are of another recipe, {recipe}; move both away, run again"
-        )
+        raise DataError(f"{path.parent} holds results of another recipe ({recipe}); move both away and run again")
     seeds = {**known.get("seeds", {}), str(job.seed): row}
     whole = {"arm": arm, "group": job.group, "regime": job.regime}
     whole["seeds"] = dict(sorted(seeds.items()))
@@ -103,7 +107,10 @@ def record(job: Job, arm: str, row: dict[str, Any]) -> bool:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     if not recipe.is_file():
-        recipe.write_text(json.dumps(job.settings(), indent=1) + "\n", encoding="utf-8")
+        recipe.write_text(
+            json.dumps(job.group_recipe.model_dump(mode="json", exclude=NOT_RECORDED), indent=1) + "\n",
+            encoding="utf-8",
+        )
     path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     return True
 

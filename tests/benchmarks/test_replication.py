@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -23,7 +24,6 @@ def claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     from replication import claims, jobs, results
 
     monkeypatch.setattr(results, "RECORDED", tmp_path)
-    monkeypatch.setattr(jobs.Job, "settings", lambda job, chosen=False: {"rate": 1})
     monkeypatch.setattr(jobs.Job, "sets", lambda job: {"test"})
     return claims
 
@@ -125,31 +125,51 @@ def test_overlap_is_held_against_chance(claims: ModuleType) -> None:
     assert claims.find(apart, "systematic", "test")[0].difference > -0.35
 
 
-def test_results_of_another_recipe_are_refused(claims: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_of_another_recipe_are_refused(claims: ModuleType) -> None:
     from feints.errors import DataError
-    from replication import jobs
+    from replication.planning import make_plan
+    from replication.results import recipe_file
 
     recorded("a", [right(0.5, 0)])
-    monkeypatch.setattr(jobs.Job, "settings", lambda job, chosen=False: {"rate": 2})
+    recipe = recipe_file("tdg", "systematic")
+    said = recipe.read_text(encoding="utf-8")
+    recipe.write_text(said.replace('"learning_rate": 0.003', '"learning_rate": 0.004'), encoding="utf-8")
+    with pytest.raises(DataError, match="another recipe"):
+        recorded("a", [right(0.5, 0)])
+    assert make_plan({"tdg": {"a": {"test"}}}, ["systematic"], [0], 100.0, 1).jobs
+    recipe.unlink()
     with pytest.raises(DataError, match="another recipe"):
         recorded("a", [right(0.5, 0)])
 
 
+class Inner(BaseModel):
+    rate: float = 1.0
+    new: int = 0
+
+
+class Outer(BaseModel):
+    inner: Inner = Inner()
+    free: dict = {"name": "plain_cot"}
+    seed: int = 0
+
+
 @pytest.mark.parametrize(
-    ("today", "chosen", "same"),
+    ("recorded", "today", "same"),
     [
-        ({"a": 1, "b": {"c": 2}}, {}, True),
-        ({"a": 1, "b": {"c": 2, "new": 0}, "newer": None}, {"b": {"c": 2}}, True),
-        ({"a": 1, "b": {"c": 2, "new": 5}}, {"b": {"new": 5}}, False),
-        ({"a": 1, "b": {"c": 3}}, {}, False),
-        ({"a": 1, "b": {}}, {}, False),
-        ({"a": 1, "b": None}, {}, False),
+        ({"inner": {"rate": 1.0}, "free": {"name": "plain_cot"}}, Outer(), True),
+        ({"inner": {"rate": 1.0}, "free": {"name": "plain_cot"}}, Outer(seed=7), True),
+        ({"inner": {"rate": 1.0}, "free": {"name": "plain_cot"}}, Outer(inner=Inner(new=5)), False),
+        ({"inner": {"rate": 2.0}, "free": {"name": "plain_cot"}}, Outer(), False),
+        ({"inner": {"rate": 1.0, "gone": 0}, "free": {"name": "plain_cot"}}, Outer(), False),
+        ({"inner": None, "free": {"name": "plain_cot"}}, Outer(), False),
+        ({"inner": {"rate": 1.0}, "free": {"name": "plain_cot", "more": 1}}, Outer(), False),
+        ({"inner": {"rate": 1.0}, "free": {}}, Outer(), False),
     ],
 )
-def test_only_a_new_setting_at_its_default_leaves_a_recipe_the_same(today: dict, chosen: dict, same: bool) -> None:
+def test_only_a_new_setting_at_its_default_leaves_a_recipe_the_same(recorded: dict, today: Outer, same: bool) -> None:
     from replication.results import unchanged
 
-    assert unchanged({"a": 1, "b": {"c": 2}}, today, chosen) is same
+    assert unchanged(recorded, today, {"seed": True}) is same
 
 
 def test_a_plan_drops_arms_never_seeds_and_says_which(claims: ModuleType) -> None:
@@ -227,15 +247,12 @@ def test_every_claim_names_arms_that_its_group_has() -> None:
 
 def test_what_is_recorded_was_run_by_the_recipes_as_they_stand() -> None:
     from replication.jobs import REGIMES, Job, groups
-    from replication.results import by_this_recipe, recipe_file
+    from replication.results import RECORDED, by_this_recipe
 
     jobs = [Job(group, regime, 0) for group in groups() for regime in REGIMES]
     assert [job.name for job in jobs if not by_this_recipe(job)] == []
-    assert all(path.is_dir() == recipe_file(path.name, path.parent.name).is_file() for path in recorded_folders())
-
-
-def recorded_folders() -> list[Path]:
-    return [path for path in (BENCHMARKS / "replication" / "results").glob("*/*") if path.is_dir()]
+    found = list(RECORDED.glob("*/*"))
+    assert {path.with_suffix("") for path in found if path.is_file()} == {path for path in found if path.is_dir()}
 
 
 def test_the_tables_are_those_of_the_recorded_results() -> None:

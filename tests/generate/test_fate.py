@@ -16,6 +16,7 @@ from feints.generate.fate import ForGoodError, judge_proxy
 from feints.generate.ledger import Ledger
 from feints.generate.openai import OpenAISource
 from feints.generate.plan import plan
+from feints.generate.receiving import is_sign_of_life
 from feints.generate.sample import complete_all, sample_all
 from feints.generate.settings import TeacherSettings
 from feints.generate.source import Completion, Message, Request, Usage
@@ -187,16 +188,21 @@ def test_silence_names_its_setting(endpoint: Start) -> None:
         complete_all(teacher(server, silence_s=0.2, max_attempts=1), questions(1))
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
-def test_signs_of_life_alone_do_not_hold_a_call_for_ever(endpoint: Start, kind: str) -> None:
-    waiting = (": waiting\n\n" if kind == "text/event-stream" else "\n\n") * 8
-    whole = streamed(piece("four", "stop")).body if kind == "text/event-stream" else json.dumps(reply())
-    server = endpoint(lambda body, number: Said(waiting + whole, kind=kind, gap=0.1))
+@pytest.mark.parametrize("sign", [": waiting", "data:", ""])
+def test_signs_of_life_alone_do_not_hold_a_call_for_ever(endpoint: Start, sign: str) -> None:
+    kind, whole = ("text/event-stream", streamed(piece("four", "stop")).body) if sign else ("application/json", reply())
+    text = whole if isinstance(whole, str) else json.dumps(whole)
+    server = endpoint(lambda body, number: Said(f"{sign}\n\n" * 8 + text, kind=kind, gap=0.1))
     assert complete_all(teacher(server, silence_s=5.0), questions(1))[0].text == "four"
     with Ledger() as ledger:
         with pytest.raises(SourceError, match=r"only signs of life for .*teacher\.patience_s"):
             complete_all(teacher(server, patience_s=0.3, max_attempts=1), questions(1), ledger)
         assert ledger.count()["unknown_calls"] == 1, "the server may have written, and charged, what was not waited for"
+
+
+def test_part_of_a_long_event_is_no_sign_of_life() -> None:
+    assert all(map(is_sign_of_life, [b": waiting\n\n", b"data:\n\n", b"\r\n", b": a\n\n: b\n\n"]))
+    assert not any(map(is_sign_of_life, [b"data: {", b"the middle of it", b'"}\n\n', b": a\n\ndata: [DONE]\n\n"]))
 
 
 # Errors and pages with status 200

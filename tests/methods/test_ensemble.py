@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from tests.methods.rounds_bench import reports
 
 from feints import methods
-from feints.bench.inner import made_by
+from feints.bench.inner import Makes, made_by
 from feints.errors import SettingsError
 from feints.evaluate.ensemble import Ensemble
+from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import Majority, OneShot
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request
-from feints.methods import asc, ensemble, plain_cot, tailored
-from feints.methods.ensemble import SEEDS_APART, Config
+from feints.methods import asc, ensemble, fdd, plain_cot, potd, tailored
+from feints.methods.ensemble import Config, seed_of
+from feints.records import Form
+from feints.verify import programs
 
 ROUNDS: dict[str, Any] = {"name": "tailored", "rounds": 1, "reflection": 0, "plain": False, "round_tokens": 900}
 
@@ -39,7 +44,7 @@ def test_each_member_is_what_its_method_trains_alone_with_its_seed(
         files = len(list(bench.run.path.rglob("*.safetensors")))
         first = plain_cot.distil(bench, plain_cot.Config())
         assert len(list(bench.run.path.rglob("*.safetensors"))) == files, "the first member is the method's own student"
-    with tiny.tiny_bench(tmp_path / "alone", talker, seed=3 + SEEDS_APART) as bench:
+    with tiny.tiny_bench(tmp_path / "alone", talker, seed=seed_of(3, 1)) as bench:
         second = plain_cot.distil(bench, plain_cot.Config())
     drawn = bench.exam.drawn
     for one, alone in zip(together, (first, second), strict=True):
@@ -75,7 +80,7 @@ def test_what_a_round_asked_counts_once_though_another_member_shares_it(
         first, second = [one for one in reports(bench) if one.round == 1 and one.requests]
     assert first.requests == second.requests
     rounds = [e for _, e in bench.run.outputs("6_report") if e.get("round") == 1]
-    assert {entry["seed"] for entry in rounds} == {3, 3 + SEEDS_APART}
+    assert {entry["seed"] for entry in rounds} == {3, seed_of(3, 1)}
 
 
 @pytest.mark.slow
@@ -90,6 +95,65 @@ def test_the_mean_is_one_student_with_the_mean_of_their_weights(tiny: ModuleType
     weights = [load_file(Path(str(shot.student)) / "model.safetensors") for shot in (*each, one)]
     for name, mean in weights.pop().items():
         torch.testing.assert_close(mean, torch.stack([own[name] for own in weights]).mean(0))
+
+
+@pytest.mark.slow
+def test_the_mean_is_asked_as_its_members_are(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
+    with tiny.tiny_bench(tmp_path, talker) as bench:
+        one = ensemble.distil(bench, Config(inner={"name": "potd"}, members=2, combine="mean"))
+        alone = potd.distil(bench, potd.Config())
+    assert isinstance(one, OneShot)
+    assert isinstance(alone, OneShot)
+    assert (one.form, one.prompt) == (alone.form, alone.prompt) == (Form.POT, programs.STUDENT)
+
+
+@pytest.mark.slow
+def test_a_mean_of_what_is_more_than_weights_is_refused(
+    tiny: ModuleType, talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain_cot, "makes", lambda config: Makes())
+    with (
+        tiny.tiny_bench(tmp_path, talker) as bench,
+        pytest.raises(SettingsError, match=r"PadShot has layers of its own, .* method\.combine"),
+    ):
+        ensemble.distil(bench, Config(inner={"name": "plain_cot", "profile": "as_released"}, combine="mean"))
+
+
+def test_seeds_of_members_are_those_of_no_other_member() -> None:
+    drawn = [seed_of(seed, number) for seed in (*range(50), 1000, 2000) for number in range(8)]
+    assert len(set(drawn)) == len(drawn)
+    assert [seed_of(seed, 0) for seed in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("votes", "samples"), [(1, 2), (2, 48)])
+def test_a_vote_in_which_some_have_no_voice_is_refused_before_anything_is_paid(
+    tiny: ModuleType,
+    talker: Path,
+    tmp_path: Path,
+    teacher: tuple[ScriptedSource, list[Request]],
+    votes: int,
+    samples: int,
+) -> None:
+    source, asked = teacher
+    exam = ExamSettings(max_tokens=24, votes=votes, temperature=1.0)
+    with (
+        tiny.tiny_bench(tmp_path, talker, teacher=source, exam=exam) as bench,
+        pytest.raises(SettingsError, match="2 samples of 3 students"),
+    ):
+        ensemble.distil(bench, Config(samples=samples))
+    assert asked == []
+
+
+def test_the_control_is_one_student_with_as_many_samples() -> None:
+    control = ensemble.control(Config(members=5, samples=40))
+    assert control is not None
+    assert (control.members, control.samples) == (1, 40)
+
+
+def test_a_method_inside_has_a_name() -> None:
+    for kind in (Config, asc.Config, fdd.Config, tailored.Config):
+        with pytest.raises(ValidationError, match="names no method; write it like"):
+            kind(inner={"slope": 0})
 
 
 def test_what_it_asks_is_what_each_member_asks_but_the_plain_question_once() -> None:
@@ -109,5 +173,16 @@ def test_what_has_no_mean_and_what_answers_by_several_texts_is_refused_before_an
     assert methods.asked(ensemble, Config(inner={"name": "nat"}), 10).plain
     with pytest.raises(SettingsError, match="several texts"):
         methods.asked(ensemble, Config(inner={"name": "asc"}), 0)
-    assert not made_by(ensemble, Config()).one_text
-    assert made_by(ensemble, Config(combine="mean")).one_text
+    for inner in (
+        {"name": "tailored", "start": "restart", "inner": {"name": "nat"}},
+        {"name": "fdd", "inner": {"name": "nat"}},
+    ):
+        with pytest.raises(SettingsError, match="no mean"):
+            methods.asked(ensemble, Config(inner=inner, combine="mean"), 0)
+    for combine in ("vote", "mean"):
+        released = Config(inner={"name": "tailored"}, combine=combine)
+        assert made_by(ensemble, released) == Makes(one_text=combine == "mean", causal=True)
+    layered = Config(inner={"name": "plain_cot", "profile": "as_released"})
+    assert made_by(ensemble, layered) == replace(
+        made_by(plain_cot, plain_cot.Config(profile="as_released")), one_text=False
+    )

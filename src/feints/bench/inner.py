@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from feints.bench.serving import Learner
 from feints.curate.choice import Chosen
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
 ANOTHER = "take another method there, such as edit, nat or plain_cot"
 NO_MEAN = "students with layers of their own, which have no mean; set method.mean_of to 1, or take another method there"
+
+
+def _named(settings: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(settings.get("name"), str):
+        raise ValueError("names no method; write it like {name: plain_cot}")
+    return settings
+
+
+InnerSettings = Annotated[dict[str, Any], AfterValidator(_named)]
+"""A method by name, with its settings, as a setting of another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +101,11 @@ class Inner:
         if mean_of > 1 and made.layers:
             raise SettingsError(f"method.inner: {name} trains {NO_MEAN}")
         return cls(name=name, method=method, config=config)
+
+    @property
+    def makes(self) -> Makes:
+        """What kind of student it makes."""
+        return made_by(self.method, self.config)
 
     def train(self, bench: Bench, begin: Path, known: Chosen | None) -> Learner:
         """The student it trains on the bench of a round: its weights, or its solver where it has layers of its own.

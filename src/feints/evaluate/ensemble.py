@@ -15,7 +15,7 @@ from feints.records import Answer, Problem, content_hash
 class Ensemble:
     """Students who draw in turn: sample i is drawn by member i mod M, M their number, with a random stream of its own.
 
-    Members are asked alike; the first one's sampling stands for all.
+    Members are asked alike; the first one's sampling stands for all. Whoever has been asked keeps its weights loaded.
     """
 
     def __init__(self, members: Sequence[Sampler]) -> None:

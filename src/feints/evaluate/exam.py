@@ -12,8 +12,6 @@ from feints.evaluate import stats
 from feints.evaluate.solver import Solver
 from feints.records import Answer, Judgement, Problem, Score
 
-"""Random choices of k samples a vote's accuracy is averaged over."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:

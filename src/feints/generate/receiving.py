@@ -13,8 +13,6 @@ from feints.generate.stream import ends_stream
 
 _CHOICES = b'"choices"'
 """What a streamed piece holds that brings text."""
-_DATA = b"data:"
-"""What begins an event; comments that keep a connection open hold none."""
 _TAIL = 16
 """Bytes looked at for the mark that ends a stream."""
 _SECONDS_TO_END = 1.0
@@ -25,7 +23,7 @@ async def receive(response: aiohttp.ClientResponse, patience_s: float, has_text:
 
     Args:
         response: whose headers have come.
-        patience_s: seconds of comments and empty lines, which some servers send while a call waits its turn.
+        patience_s: seconds of comments, empty lines and empty events, which some servers send while a call waits.
         has_text: called whenever text arrives.
 
     Raises:
@@ -36,7 +34,7 @@ async def receive(response: aiohttp.ClientResponse, patience_s: float, has_text:
     tail, heard = b"", clock.time()
     async for piece in response.content.iter_any():
         pieces.append(piece)
-        if _DATA in piece if streamed else piece.strip():
+        if not is_sign_of_life(piece):
             heard = clock.time()
         elif clock.time() - heard > patience_s:
             raise AgainError(
@@ -54,3 +52,8 @@ async def receive(response: aiohttp.ClientResponse, patience_s: float, has_text:
                     await response.content.read()
             break
     return b"".join(pieces)
+
+
+def is_sign_of_life(piece: bytes) -> bool:
+    """Whether all that came is comments, empty events and empty lines."""
+    return all(not line or line == b"data:" or line.startswith(b":") for line in map(bytes.strip, piece.splitlines()))

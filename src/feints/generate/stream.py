@@ -87,15 +87,15 @@ def _unstreamed(choice: dict[str, Any]) -> dict[str, Any]:
 
 
 def _events(data: bytes) -> list[str]:
-    """The data of each whole event; comments, other fields and a last event cut short are left out."""
+    """The data of each whole event; comments, empty events, other fields and a last event cut short are left out."""
     events: list[str] = []
     lines: list[bytes] = []
     for line in data.splitlines():
         if line.startswith(b"data:"):
             lines.append(line[5:].removeprefix(b" "))
         elif not line and lines:
-            events.append(b"\n".join(lines).decode("utf-8", "replace"))
-            lines = []
+            event, lines = b"\n".join(lines), []
+            events += [event.decode("utf-8", "replace")] if event else []
     last = b"\n".join(lines)
     return [*events, "[DONE]"] if last == b"[DONE]" else events
 

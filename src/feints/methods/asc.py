@@ -24,13 +24,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench, Lesson
-from feints.bench.inner import Inner, Makes, one_text
+from feints.bench.inner import Inner, InnerSettings, Makes, one_text
 from feints.config import CleanSettings
 from feints.curate.choice import Chosen
 from feints.curate.examples import STEP, Built, build_examples
@@ -53,7 +53,7 @@ class Config(CleanSettings):
 
     only_clean = "what its code does otherwise is a setting (raw_keys) or a fault (TDG-D9)"
 
-    inner: dict[str, Any] = Field(
+    inner: InnerSettings = Field(
         default={"name": "plain_cot"},
         description="Method by name with its settings that trains the student who votes.",
         examples=[{"name": "mix"}],

@@ -6,7 +6,7 @@ ensembles, Lakshminarayanan et al., NeurIPS 2017), and students that went out fr
 asks about the mistakes of its own student (`tailored`), each member has its own mistakes answered, and M members with a
 share of the tokens each take as many as one that has them all.
 
-Member 1 is what `inner` alone trains with this seed; member m trains with the seed plus 1000 (m - 1). `combine: vote`
+Member 1 is what `inner` alone trains with this seed; the others' seeds are hashes of it. `combine: vote`
 draws `samples` texts in turn from all of them and takes the answer most give (Wang et al., ICLR 2023). `combine: mean`
 is one student with the mean of their weights, which costs no more to ask than any of them.
 
@@ -22,20 +22,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.inner import Inner, Makes, made_by, one_text
+from feints.bench.inner import Inner, InnerSettings, Makes, one_text
 from feints.config import CleanSettings
 from feints.errors import SettingsError
 from feints.evaluate.ensemble import Ensemble
 from feints.evaluate.solver import Majority, OneShot, Solver
+from feints.records import content_hash
 
-SEEDS_APART = 1000
-"""Between the training seeds of two members, so that those of two seeds of a recipe are never the same."""
+_NO_MEAN = "has layers of its own, which have no mean; set method.combine to vote, or take another method for inner"
 
 
 class Config(CleanSettings):
@@ -43,12 +43,12 @@ class Config(CleanSettings):
 
     only_clean = "an ensemble of distilled students was released by nobody"
 
-    inner: dict[str, Any] = Field(
+    inner: InnerSettings = Field(
         default={"name": "plain_cot"},
         description="Method by name with its settings that trains each member.",
         examples=[{"name": "mix"}],
     )
-    members: int = Field(default=3, ge=1, le=SEEDS_APART, description="M, students trained.")
+    members: int = Field(default=3, ge=1, description="M, students trained.")
     combine: Literal["vote", "mean"] = Field(
         default="vote", description="vote: their samples vote; mean: one student with the mean of their weights."
     )
@@ -58,28 +58,49 @@ class Config(CleanSettings):
 
 
 def distil(bench: Bench, config: Config) -> Solver:
-    """Train the members one after the other; let them vote, or average them."""
+    """Train the members one after the other; let them vote, or average them.
+
+    Raises:
+        SettingsError: a vote of fewer samples than members, or students that have no mean.
+    """
     inner = _inner(config)
+    samples = bench.exam.votes if bench.exam.votes > 1 else config.samples
+    if config.combine == "vote" and samples < config.members:
+        raise SettingsError(
+            f"{samples} samples of {config.members} students leave some without a voice; raise exam.votes or "
+            "method.samples, or lower method.members"
+        )
     members = [_member(bench, inner, number) for number in range(config.members)]
     if config.combine == "mean":
         first = members[0]
-        return bench.one_shot(bench.mean([_folder(one) for one in members]), first.prompt, form=first.form)
+        return bench.one_shot(bench.mean([_weights(one) for one in members]), first.prompt, form=first.form)
     for one in members:
         one.sampling = bench.exam.drawn
-    return Majority(Ensemble(members), bench.exam.votes if bench.exam.votes > 1 else config.samples)
+    return Majority(Ensemble(members), samples)
 
 
 def _member(bench: Bench, inner: Inner, number: int) -> OneShot:
     """A student of `inner`; the first lies where that method alone would put it, and is shared with it."""
     if number:
         run = bench.run.within(f"member_{number + 1}")
-        bench = replace(bench, run=run, seed=bench.seed + SEEDS_APART * number)
+        bench = replace(bench, run=run, seed=seed_of(bench.seed, number))
     return one_text(inner.method.distil(bench, inner.config), f"method.inner {inner.name}")
 
 
-def _folder(member: OneShot) -> Path:
-    assert isinstance(member.student, Path)  # `_inner` has refused what has layers of its own
-    return member.student
+def seed_of(seed: int, number: int) -> int:
+    """Training seed of a member, unlike those of the members of any other seed."""
+    return int(content_hash("member", seed, number)[:6], 16) if number else seed
+
+
+def _weights(member: OneShot) -> Path:
+    """The folder of a member that is nothing but weights.
+
+    Raises:
+        SettingsError: it is more, which `_inner` could not tell of a method by another package.
+    """
+    if type(member) is OneShot and isinstance(member.student, Path):
+        return member.student
+    raise SettingsError(f"{type(member).__name__} {_NO_MEAN}")
 
 
 def _inner(config: Config) -> Inner:
@@ -89,16 +110,13 @@ def _inner(config: Config) -> Inner:
         SettingsError: there is none, or its students have no mean where one is wanted.
     """
     inner = Inner.of(config.inner, methods.find, any_prompt=True)
-    if config.combine == "mean" and made_by(inner.method, inner.config).layers:
-        raise SettingsError(
-            f"method.inner: {inner.name} trains students with layers of their own, which have no mean; set "
-            "method.combine to vote, or take another method there"
-        )
+    if config.combine == "mean" and inner.makes.layers:
+        raise SettingsError(f"method.inner: {inner.name} {_NO_MEAN}")
     return inner
 
 
 def asks(config: Config, sampled: int) -> methods.Asks:
-    """What `inner` asks besides the plain question, once for each member; the plain replies are shared."""
+    """What `inner` asks at most besides the plain question, for each member; what they ask alike is paid once."""
     inner = _inner(config)
     asked = methods.asked(inner.method, inner.config, sampled)
     tokens = None if asked.tokens is None else config.members * asked.tokens
@@ -108,7 +126,7 @@ def asks(config: Config, sampled: int) -> methods.Asks:
 def makes(config: Config) -> Makes:
     """What `inner` makes, unless they vote."""
     inner = _inner(config)
-    return replace(made_by(inner.method, inner.config), one_text=config.combine == "mean")
+    return replace(inner.makes, one_text=config.combine == "mean")
 
 
 def control(config: Config) -> Config | None:
@@ -122,4 +140,7 @@ def arm(config: Config) -> tuple[str, str]:
     many = f"{config.members} students" if config.members > 1 else "one student"
     if config.combine == "mean":
         return f"mean_{config.members}-{by}", f"mean weights of {many} of {by}"
-    return f"ensemble_{config.members}-{by}", f"samples of {many} of {by} vote, {config.samples} or exam.votes"
+    return (
+        f"ensemble_{config.members}-{by}",
+        f"samples of {many} of {by} vote, exam.votes of them, or {config.samples} where that is 1",
+    )

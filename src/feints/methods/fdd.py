@@ -20,13 +20,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.inner import Inner
+from feints.bench.inner import Inner, InnerSettings, Makes
 from feints.bench.rounds import Course, cut_short, write_report
 from feints.config import UnreleasedSettings
 from feints.curate.choice import Chosen
@@ -78,7 +78,7 @@ class Config(UnreleasedSettings):
         description="Most teacher calls of one round, rationales of new problems included; null: a variant each.",
         examples=[40],
     )
-    inner: dict[str, Any] = Field(
+    inner: InnerSettings = Field(
         default={"name": "plain_cot"},
         description="Method by name with its settings that trains the student of each round.",
         examples=[{"name": "plain_cot", "target": "answer"}],
@@ -126,8 +126,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         write_report(here, report)
         if not growth.added and (config.grow or not growth.paid):
             break
-    last = course.end(number + 1, {"problems": len(grown.problems), **course.spend(here)})
-    return course.solver(bench, last)
+    return course.solver(bench, course.end(number + 1, {"problems": len(grown.problems), **course.spend(here)}))
 
 
 def _solved(said: Sequence[Rationale], verdicts: Sequence[Verdict], easy_from: float) -> set[str]:
@@ -137,9 +136,6 @@ def _solved(said: Sequence[Rationale], verdicts: Sequence[Verdict], easy_from: f
         right[row.problem_id] += verdict.value is Judgement.CORRECT
         judged[row.problem_id] += verdict.value is not Judgement.NOT_CHECKED
     return {name for name, count in right.items() if count and count >= easy_from * judged[name]}
-
-
-# ------------------------------------------------------------------------------------------------------- growing
 
 
 def _grow(bench: Bench, config: Config, course: Course, number: int, solved: set[str]) -> _Growth:
@@ -286,6 +282,11 @@ def asks(config: Config, sampled: int) -> methods.Asks:
     inside = (config.rounds + 1) * methods.asked(inner.method, inner.config, largest).further
     unbound = (2 + config.attempts) * (largest - sampled)
     return methods.Asks(inside + (config.rounds * config.round_calls if config.round_calls else unbound))
+
+
+def makes(config: Config) -> Makes:
+    """What `inner` makes."""
+    return Inner.of(config.inner, methods.find).makes
 
 
 def arm(config: Config) -> tuple[str, str]:

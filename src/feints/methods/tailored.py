@@ -44,7 +44,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.inner import Inner, Makes
+from feints.bench.inner import Inner, InnerSettings, Makes
 from feints.bench.rounds import Course, ask_within, cut_short, outcome_of, to_be_answered, write_report
 from feints.bench.serving import Learner
 from feints.config import Settings
@@ -126,7 +126,7 @@ class Config(Settings):
         description="Most teacher tokens (sent and received) of one round's feedback; null: every mistake is answered.",
         examples=[900],
     )
-    inner: dict[str, Any] | None = Field(
+    inner: InnerSettings | None = Field(
         default=None,
         description="Method by name with its settings that trains each round's student instead of the loss above.",
         examples=[{"name": "plain_cot"}],
@@ -281,7 +281,7 @@ def asks(config: Config, sampled: int) -> methods.Asks:
 
 def makes(config: Config) -> Makes:
     """Self-reflection compares states of a decoder; without it (`method.reflection: 0`) any student learns."""
-    return Makes(causal=config.reflection > 0 and config.inner is None)
+    return Inner.of(config.inner, methods.find).makes if config.inner else Makes(causal=config.reflection > 0)
 
 
 def arm(config: Config) -> tuple[str, str]:

@@ -118,7 +118,7 @@ def _title(arm: str, entry: dict[str, Any], label: str) -> str:
 
 def _parts(*names: str | None) -> list[str]:
     """Names as words, each once."""
-    return list(dict.fromkeys(name.replace("_", " ") for name in names if name))
+    return list(dict.fromkeys(part.replace("_", " ") for name in names if name for part in name.split("/")))
 
 
 def _point(line: dict[str, Any]) -> CurvePoint:

@@ -15,7 +15,7 @@ MAX_EXPONENT = 400
 _INT = r"(?:\d{1,3}(?:,\d{3})+(?![\d,]\d)|\d+)"
 _DEC = rf"(?:{_INT}(?:\.\d+)?|\.\d+)"
 _NUMBER = re.compile(
-    r"(?:(?<![\w.\\])|(?<=[A-Za-z]{2}\.))(?P<sign>(?:(?<![\d)\]}%])|(?<=[=:]))\s*[-+]\s?)?(?P<currency>[$€£¥₹]\s?)?(?P<inner>-)?(?:"
+    r"(?:(?<![\w.\\])|(?<=\bRs\.)|(?<=\bapprox\.))(?P<sign>(?:(?<![\d)\]}%])|(?<=[=:]))\s*[-+]\s?)?(?P<currency>[$€£¥₹]\s?)?(?P<inner>-)?(?:"
     rf"(?P<whole>{_INT})(?:\s+and\s+|\s+|-)(?P<num>\d+)\s*/\s*(?P<den>\d+)"
     rf"|(?P<top>{_DEC})\s*/\s*(?P<bottom>{_DEC})(?!\s*/)"
     rf"|(?P<plain>{_DEC})(?:[eE](?P<exp>[-+]?\d+)|\s*(?:[x×*·])\s*10\s*(?:\^|\*\*)\s*[({{]?(?P<power>[-+]?\d+)[)}}]?)?"
