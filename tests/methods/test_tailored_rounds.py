@@ -159,7 +159,7 @@ def test_another_method_trains_inside_a_round_on_its_rationales(run: Run, teache
 
 def test_a_method_that_cannot_train_inside_is_refused_before_anything_is_paid(run: Run, teacher: Any) -> None:
     source, asked = teacher
-    for inner in ({"name": "plane_cot"}, {"name": "plain_cot", "targit": 1}, {}):
+    for inner in ({"name": "plane_cot"}, {"name": "plain_cot", "targit": 1}):
         with pytest.raises(SettingsError):
             run(Config(inner=inner), teacher=source)
     assert asked == []

@@ -203,13 +203,6 @@ def test_stored_weights_stand_with_the_examples(here: Any) -> None:
     assert all(set(e.weights[len(e.prompt_ids) :]) == {1.0} for e in live)
 
 
-def test_a_profile_that_came_later_leaves_recorded_recipes_their_hash() -> None:
-    assert plain_cot.Config().model_dump(mode="json") == {"target": "rationale"}
-    released = plain_cot.Config(profile="as_released", target="answer")
-    assert plain_cot.Config(**released.model_dump()) == released
-    assert plain_cot.arm(released)[0] == "answer_only_released"
-
-
 def test_as_released_changes_what_is_not_given() -> None:
     released = nce.Config(profile="as_released")
     assert (released.offset, released.smoothing) == (0.5, "one_sided")
