@@ -55,7 +55,7 @@ def made_by(method: Any, config: Any) -> Makes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inner:
-    """Another method that trains the student of a round."""
+    """Another method that trains a student of this one: of a round, a member, the one that votes."""
 
     name: str
     """Its name on the shelf."""
@@ -106,6 +106,10 @@ class Inner:
     def makes(self) -> Makes:
         """What kind of student it makes."""
         return made_by(self.method, self.config)
+
+    def distil(self, bench: Bench) -> OneShot:
+        """All that this method does, for a solver that writes one text an answer; see `one_text`."""
+        return one_text(self.method.distil(bench, self.config), f"method.inner {self.name}")
 
     def train(self, bench: Bench, begin: Path, known: Chosen | None) -> Learner:
         """The student it trains on the bench of a round: its weights, or its solver where it has layers of its own.

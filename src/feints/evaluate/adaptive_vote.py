@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from feints.errors import DataError, SettingsError
-from feints.evaluate.solver import Judged, Sampler, answer_with, load_solver, write_solver
+from feints.errors import SettingsError
+from feints.evaluate.solver import Judged, Sampler, answer_with, load_sampler, write_solver
 from feints.evaluate.vote import Key, affine_weights, by_answer, by_letter, vote
 from feints.generate.source import Sampling
 from feints.records import Answer, Problem, content_hash
@@ -241,11 +241,7 @@ class AdaptiveVote:
     @classmethod
     def load(cls, folder: Path, settings: Mapping[str, Any]) -> Self:
         """The solver `save` wrote; see `load_solver`."""
-        inner = load_solver(folder / _INNER)
-        if not isinstance(inner, Sampler):
-            raise DataError(
-                f"{folder / _INNER} holds a {type(inner).__name__}, which draws no samples; save the solver again"
-            )
+        inner = load_sampler(folder / _INNER)
         if settings["slope"] == 0:
             return cls(inner, None, **settings)
         from feints.evaluate.ranker import Ranker  # noqa: PLC0415  torch

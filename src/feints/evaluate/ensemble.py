@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from feints.errors import DataError
-from feints.evaluate.solver import Judged, Sampler, answer_with, load_solver, write_solver
+from feints.evaluate.solver import Judged, Sampler, answer_with, load_sampler, write_solver
 from feints.generate.source import Sampling
 from feints.records import Answer, Problem, content_hash
 
@@ -45,27 +45,24 @@ class Ensemble:
 
     def sample(self, problems: Sequence[Problem], samples: int, seed: int, *, first: int = 0) -> list[list[Judged]]:
         """See `Sampler.sample`."""
-        shared: list[list[Judged]] = [[] for _ in problems]
-        turns = [range(first, first + samples)[(at - first) % self._many :: self._many] for at in range(self._many)]
-        for at, (member, turn) in enumerate(zip(self.members, turns, strict=True)):
-            if not turn:
-                continue
+        many, places = len(self.members), range(first, first + samples)
+        drawn: list[list[list[Judged]]] = []
+        for at, member in enumerate(self.members):
+            turns = places[(at - first) % many :: many]
             # Another seed each: two members that are equal would write the same texts, and vote twice for one.
-            drawn = member.sample(problems, len(turn), seed + at, first=turn[0] // self._many)
-            for own, more in zip(shared, drawn, strict=True):
-                own += more
-        order = sorted(range(samples), key=[place for turn in turns for place in turn].__getitem__)
-        return [[own[place] for place in order] for own in shared]
-
-    @property
-    def _many(self) -> int:
-        return len(self.members)
+            told = member.sample(problems, len(turns), seed + at, first=turns[0] // many) if turns else []
+            drawn.append(told or [[] for _ in problems])
+        mixed = []
+        for told_by in zip(*drawn, strict=True):
+            nexts = [iter(own) for own in told_by]
+            mixed.append([next(nexts[place % many]) for place in places])
+        return mixed
 
     def save(self, folder: Path) -> None:
         """See `Solver.save`: a folder for each member."""
         for at, member in enumerate(self.members):
             member.save(folder / _member(at))
-        write_solver(folder, self, {"members": self._many})
+        write_solver(folder, self, {"members": len(self.members)})
 
     @classmethod
     def load(cls, folder: Path, settings: Mapping[str, Any]) -> Self:
@@ -74,16 +71,7 @@ class Ensemble:
         Raises:
             DataError: a member draws no samples.
         """
-        members = []
-        for at in range(int(settings["members"])):
-            member = load_solver(folder / _member(at))
-            if not isinstance(member, Sampler):
-                raise DataError(
-                    f"{folder / _member(at)} holds a {type(member).__name__}, which draws no samples; save the solver "
-                    "again"
-                )
-            members.append(member)
-        return cls(members)
+        return cls([load_sampler(folder / _member(at)) for at in range(int(settings["members"]))])
 
 
 def _member(at: int) -> str:

@@ -110,6 +110,17 @@ def load_solver(folder: str | Path) -> Solver:
     return solver
 
 
+def load_sampler(folder: Path) -> Sampler:
+    """The solver saved in `folder`, for a vote over its samples.
+
+    Raises:
+        DataError: it draws none; and as `load_solver` does.
+    """
+    if isinstance(solver := load_solver(folder), Sampler):
+        return solver
+    raise DataError(f"{folder} holds a {type(solver).__name__}, which draws no samples; save the solver again")
+
+
 def _name_of(kind: type) -> str:
     if kind.__module__.partition(".")[0] == "feints" and "." not in kind.__qualname__:
         return f"{kind.__module__}:{kind.__name__}"
@@ -359,12 +370,7 @@ class Majority:
     @classmethod
     def load(cls, folder: Path, settings: Mapping[str, Any]) -> Self:
         """The solver `save` wrote; see `load_solver`."""
-        inner = load_solver(folder / _INNER)
-        if not isinstance(inner, Sampler):
-            raise DataError(
-                f"{folder / _INNER} holds a {type(inner).__name__}, which draws no samples; save the solver again"
-            )
-        return cls(inner, int(settings["samples"]))
+        return cls(load_sampler(folder / _INNER), int(settings["samples"]))
 
 
 def answer_with(problem: Problem, judged: Sequence[Judged], chosen: int) -> Answer:
@@ -388,7 +394,6 @@ def answer_with(problem: Problem, judged: Sequence[Judged], chosen: int) -> Answ
 
 def _voted(problem: Problem, judged: Sequence[Judged]) -> Answer:
     winner = vote([by_answer(problem, said.text, verdict.extracted) for said, verdict in judged]).winner
-    if winner is not None:
-        return answer_with(problem, judged, winner)
+    answer = answer_with(problem, judged, winner or 0)
     # No sample gave an answer: say what the first one said.
-    return replace(answer_with(problem, judged, 0), extracted=None)
+    return answer if winner is not None else replace(answer, extracted=None)

@@ -296,11 +296,8 @@ class Exchange:
         url, body = self._endpoint.address(requests[0]), self._endpoint.body(requests)
         try:
             async with self._http.post(url, data=body, allow_redirects=False) as response:
-                return (
-                    response.status,
-                    response.headers,
-                    await receive(response, self._settings.patience_s, self._has_text),
-                )
+                data = await receive(response, self._settings.patience_s, self._has_text)
+                return response.status, response.headers, data
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise AgainError(why=f"cannot connect to {url.host}:{url.port} ({error})") from error
         except aiohttp.ClientHttpProxyError as error:

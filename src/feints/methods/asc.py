@@ -124,8 +124,7 @@ def makes(config: Config) -> Makes:
 
 def learn_student(bench: Bench, config: Config) -> OneShot:
     """The student whose samples vote, trained by `inner`."""
-    inner = Inner.of(config.inner, methods.find, any_prompt=True)
-    return one_text(inner.method.distil(bench, inner.config), f"method.inner {inner.name}")
+    return Inner.of(config.inner, methods.find, any_prompt=True).distil(bench)
 
 
 def student_of_run(path: str, bench: Bench) -> OneShot:

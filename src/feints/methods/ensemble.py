@@ -28,7 +28,7 @@ from pydantic import Field
 
 from feints import methods
 from feints.bench import Bench
-from feints.bench.inner import Inner, InnerSettings, Makes, one_text
+from feints.bench.inner import Inner, InnerSettings, Makes
 from feints.config import CleanSettings
 from feints.errors import SettingsError
 from feints.evaluate.ensemble import Ensemble
@@ -84,7 +84,7 @@ def _member(bench: Bench, inner: Inner, number: int) -> OneShot:
     if number:
         run = bench.run.within(f"member_{number + 1}")
         bench = replace(bench, run=run, seed=seed_of(bench.seed, number))
-    return one_text(inner.method.distil(bench, inner.config), f"method.inner {inner.name}")
+    return inner.distil(bench)
 
 
 def seed_of(seed: int, number: int) -> int:
