@@ -27,6 +27,7 @@ from board import environments, page
 from board.figures import MISSED, OURS, SKIPPED
 from board.machine import ROOT, commit, machine, versions
 from board.parts import Part, Step, chosen
+from feints.runs import atomic
 
 
 def fingerprint(part: Part) -> str:
@@ -77,7 +78,8 @@ def measure(part: Part, again: bool) -> None:
     }
     page.RESULTS.mkdir(exist_ok=True)
     path = page.RESULTS / f"{part.name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    with atomic(path) as partial:
+        partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     for kept in (environments.PLACE / "steps").glob(f"{part.name}-*.json"):
         kept.unlink()
     print(f"{part.name}: recorded in {path.relative_to(ROOT)}", flush=True)

@@ -73,8 +73,7 @@ def marked(ids: Sequence[int], mask: Mask, decode: Callable[[list[int]], str], a
     return "".join(parts)
 
 
-def main() -> int:
-    """Print the figures and write pairs to read."""
+def _arguments() -> argparse.Namespace:
     default = Path(__file__).resolve().parents[2] / "shared/data/rationales/math_train_gpt35_8samples.jsonl.gz"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=default)
@@ -83,7 +82,12 @@ def main() -> int:
     parser.add_argument("--most", type=int, default=10**9, help="most pairs")
     parser.add_argument("--read", type=int, default=10, help="pairs written out to read")
     parser.add_argument("--out", type=Path, default=Path("runs/real_pairs.txt"))
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Print the figures and write pairs to read."""
+    arguments = _arguments()
     if not arguments.data.is_file():
         print(f"no such file: {arguments.data}; give --data", file=sys.stderr)
         return 1
@@ -119,11 +123,11 @@ def main() -> int:
     with arguments.out.open("w", encoding="utf-8") as file:
         for number in shown:
             pair, (one, other) = pairs[number], masks[number]
+            right_text = marked(ids[pair.right_id], one, tokenizer.decode, "[]")
+            wrong_text = marked(ids[pair.wrong_id], other, tokenizer.decode, "{}")
             file.write(f"=== {pair.problem_id}\n{questions[pair.problem_id]}\n")
-            file.write(f"--- right, {one.mean():.0%} key\n{marked(ids[pair.right_id], one, tokenizer.decode, '[]')}\n")
-            file.write(
-                f"--- wrong, {other.mean():.0%} key\n{marked(ids[pair.wrong_id], other, tokenizer.decode, '{}')}\n\n"
-            )
+            file.write(f"--- right, {one.mean():.0%} key\n{right_text}\n")
+            file.write(f"--- wrong, {other.mean():.0%} key\n{wrong_text}\n\n")
     print(f"{len(shown)} pairs to read: {arguments.out}")
     return 0
 

@@ -85,8 +85,21 @@ def _parts(names: list[str]) -> Wanted:
 
 
 def run(plan: Plan, workers: int, commit: bool) -> list[str]:
-    """Run the jobs of the plan, `workers` at a time, and record arms as they end; the names of those that failed."""
-    waiting, running, failed = list(plan.jobs), {}, []
+    """Run the jobs of the plan, `workers` at a time, and record arms as they end; the names of those that failed.
+
+    Whatever ends this early ends the jobs too.
+    """
+    running: dict[Job, subprocess.Popen[bytes]] = {}
+    try:
+        return _run(plan, running, workers, commit)
+    finally:
+        for process in running.values():
+            process.terminate()
+            process.wait()
+
+
+def _run(plan: Plan, running: dict[Job, subprocess.Popen[bytes]], workers: int, commit: bool) -> list[str]:
+    waiting, failed = list(plan.jobs), []
     started, done = time.monotonic(), 0
     while waiting or running:
         while waiting and len(running) < workers:
@@ -119,13 +132,15 @@ def _start(job: Job, arms: list[str]) -> subprocess.Popen[bytes]:
 
 
 def _keep(job: Job, commit: bool) -> None:
-    """Record what the job has finished; a manifest that is just being written is read next time."""
+    """Record what the job has finished, and commit it where that is wanted; what git refuses is left for a person."""
     new = collect(job, misread)
     if new and commit:
         place = str(RECORDED.relative_to(ROOT))
-        subprocess.run(["git", "add", place], cwd=ROOT, check=True)
         message = f"Results of {job.name}: {', '.join(new)}"
-        subprocess.run(["git", "commit", "--quiet", "-m", message, "--", place], cwd=ROOT, check=True)
+        for command in (["add", place], ["commit", "--quiet", "-m", message, "--", place]):
+            if subprocess.run(["git", *command], cwd=ROOT, check=False).returncode:
+                print(f"{job.name}: recorded in {place}, but git {command[0]} failed; commit it by hand", flush=True)
+                return
 
 
 if __name__ == "__main__":

@@ -160,8 +160,7 @@ def compare(
     return found
 
 
-def main() -> None:
-    """Print every case."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--student", help="folder of a student; the exam of a round instead of made-up cases")
     parser.add_argument("--prompts", type=int, default=250)
@@ -172,7 +171,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 192])
     parser.add_argument("--json", help="where to write the figures")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print every case."""
+    arguments = _arguments()
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
     given = (arguments.width, arguments.batches, arguments.rounds)

@@ -11,21 +11,23 @@ import pytest
 from pydantic import Field
 from rich.console import Console
 
-from feints import methods
+from feints import methods, pipeline
 from feints.bench import Bench, judging
 from feints.config import Settings
 from feints.errors import BudgetError, DataError, EmptyPileError, SettingsError, UnknownNameError
-from feints.evaluate.solver import Solver
+from feints.evaluate.solver import Majority, OneShot, Solver
 from feints.generate.adaptive import AdaptiveSettings
 from feints.generate.budget import Budget
 from feints.generate.prompt import TEACHER
+from feints.generate.scripted import ScriptedSource
 from feints.generate.settings import SamplingSettings
+from feints.generate.source import Sampling
 from feints.lab.teacher import LabTeacher
 from feints.methods import plain_cot
 from feints.pipeline import run_recipe, solve_one
 from feints.preparation import load_problems, plan_recipe, sample_recipe
 from feints.recipe import load_recipe
-from feints.records import Answer, Dropped, Example, Problem, Rationale
+from feints.records import Answer, AnswerKind, Dropped, Example, Problem, Rationale
 from feints.report.gather import gather
 from feints.runs import RunFolder
 from feints.tables import read_table
@@ -297,6 +299,42 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> type[Settings]:
     )
     monkeypatch.setattr(methods, "_added", lambda: {"toy": SimpleNamespace(load=lambda: method)})
     return Config
+
+
+def test_tail_p13_a_run_asks_nothing_about_a_test_problem_among_its_training_problems(do: Do, tmp_path: Path) -> None:
+    lab = {
+        path.name.partition("-")[0]: read_table(path, Problem) for path, _ in RunFolder.open(do()).outputs("0_problems")
+    }
+    train, tests = lab["train"][:12], lab["test"][:4]
+    for name, problems in (("train", [*train, tests[0]]), ("test", tests)):
+        lines = [json.dumps({"question": p.question, "answer": p.answer, "answer_type": "number"}) for p in problems]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    paths = {name: str(tmp_path / f"{name}.jsonl") for name in ("train", "test")}
+    folder = do(f"task={json.dumps({'name': 'file', 'path': paths})}", out="leaky")
+    by_id = {problem.id: problem.question for problem in rows(folder, "0_problems", Problem)}
+    asked = {by_id[rationale.problem_id] for rationale in rows(folder, "1_rationales", Rationale)}
+    assert asked == {problem.question for problem in train}
+    dropped = RunFolder.open(folder).path.glob("3_dropped/problems-*")
+    assert "equal to a test problem" in {drop.reason for path in dropped for drop in read_table(path, Dropped)}
+
+
+def test_solve_counts_the_kind_of_answer_the_run_was_examined_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of C, A, A, A with options a vote takes A; were a number asked for, no text would have a voice."""
+    run = RunFolder(tmp_path / "run")
+    kinds = [(AnswerKind.CHOICE, "A"), (AnswerKind.CHOICE, "B"), (AnswerKind.NUMBER, "7")]
+    problems = [
+        Problem(id=f"{at}", question="Which?", answer=answer, answer_kind=kind, task="t", split="test")
+        for at, (kind, answer) in enumerate(kinds)
+    ]
+    run.table("0_problems", "test", Problem, ["test"], lambda: problems, set="test")
+    run.describe(arms=[{"name": "toy"}], sets=["test"], recipe={"exam": {"seed": 0}})
+    run.folder("4_student", "toy-solver-seed0", ["x"], Path.mkdir, arm="toy", seed=0, solver=True)
+    texts = ["It is cold. The answer is (C).", *["The answer is (A)."] * 3]
+    voice = OneShot(ScriptedSource(lambda request: texts[request.sample_index]), sampling=Sampling(temperature=1.0))
+    monkeypatch.setattr(pipeline, "load_solver", lambda folder: Majority(voice, 4))
+    assert solve_one(run.path, "Which? (A) x (B) y (C) z", None, None) == "The answer is (A)."
 
 
 def test_baselines_stand_beside_the_method_and_its_control(do: Do, toy: type[Settings], small_recipe: Path) -> None:

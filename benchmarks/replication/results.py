@@ -16,7 +16,7 @@ from feints.errors import DataError
 from feints.evaluate.stats import Interval, seed_bootstrap
 from feints.records import Answer, Judgement, Problem
 from feints.report.expense import expenses
-from feints.runs import RunFolder
+from feints.runs import RunFolder, atomic
 from feints.tables import read_table
 from replication.jobs import HERE, Job
 
@@ -105,14 +105,16 @@ def record(job: Job, arm: str, row: dict[str, Any]) -> bool:
     whole["seeds"] = dict(sorted(seeds.items()))
     if whole == known:
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not recipe.is_file():
-        recipe.write_text(
-            json.dumps(job.group_recipe.model_dump(mode="json", exclude=NOT_RECORDED), indent=1) + "\n",
-            encoding="utf-8",
-        )
-    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+        _write(recipe, job.group_recipe.model_dump(mode="json", exclude=NOT_RECORDED))
+    _write(path, whole)
     return True
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Write a file of results whole: whoever kills this may run it again."""
+    with atomic(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _bits(problems: dict[str, list[Problem]], paths: dict[str, Path], misread: Flag) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,9 @@ from replication.results import accuracy, mean_expense
 Scale = Callable[[float], float]
 WIDTH, HEIGHT, MARGIN = 860, 460, 56
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#999999", "#000000", "#7a5195")
-"""Okabe and Ito's, told apart by most eyes, and one more."""
+"""Okabe and Ito's, told apart by most eyes, and one more; groups beyond as many are squares."""
+COLUMN, ROW = 124, 16
+"""Of the legend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,10 @@ def figure(all_points: Sequence[Point]) -> str:
         return HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * 100 * share / top
 
     shown = [group for group in groups() if any(p.group == group for p in all_points)]
-    colour = {group: COLOURS[place % len(COLOURS)] for place, group in enumerate(shown)}
-    parts = [*_axes(x, y, low, high, top), *_legend(colour)]
+    parts = [*_axes(x, y, low, high, top), *_legend(shown)]
     for point in all_points:
-        parts.append(_drawn(point, x(point.tokens), (y(point.accuracy), y(point.low), y(point.high)), colour))
+        heights = (y(point.accuracy), y(point.low), y(point.high))
+        parts.append(_drawn(point, x(point.tokens), heights, shown.index(point.group)))
     for point in frontier(all_points):
         name = escape(point.arm)
         parts.append(f'<text x="{x(point.tokens) + 7:.1f}" y="{y(point.accuracy) - 6:.1f}">{name}</text>')
@@ -84,15 +86,23 @@ def figure(all_points: Sequence[Point]) -> str:
     )
 
 
-def _drawn(point: Point, x: float, heights: tuple[float, float, float], colour: dict[str, str]) -> str:
+def _mark(x: float, y: float, place: int, *, hollow: bool = False) -> str:
+    """The mark of a group by its place in the legend: a colour, and a shape where colours begin again."""
+    turn, at = divmod(place, len(COLOURS))
+    paint = f'fill="{"white" if hollow else COLOURS[at]}" stroke="{COLOURS[at]}" stroke-width="2"'
+    if turn:
+        return f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8" {paint}/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" {paint}/>'
+
+
+def _drawn(point: Point, x: float, heights: tuple[float, float, float], place: int) -> str:
     middle, low, high = heights
     said = f"{point.group}, {point.arm}: {point.accuracy:.1%} at {point.tokens:,.0f} tokens, {point.seeds} seeds"
-    fill = "white" if point.elsewhere else colour[point.group]
+    paint = COLOURS[place % len(COLOURS)]
     return (
         f"<g><title>{escape(said)}</title>"
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="{colour[point.group]}" opacity="0.4"/>'
-        f'<circle cx="{x:.1f}" cy="{middle:.1f}" r="4" fill="{fill}" stroke="{colour[point.group]}" stroke-width="2"/>'
-        "</g>"
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="{paint}" opacity="0.4"/>'
+        f"{_mark(x, middle, place, hollow=point.elsewhere)}</g>"
     )
 
 
@@ -114,11 +124,10 @@ def _axes(x: Scale, y: Scale, low: float, high: float, top: float) -> list[str]:
     return parts
 
 
-def _legend(colour: dict[str, str]) -> list[str]:
-    parts = []
-    for place, (group, paint) in enumerate(colour.items()):
-        at = MARGIN + place * 92
-        parts.append(
-            f'<circle cx="{at}" cy="20" r="5" fill="{paint}"/><text x="{at + 9}" y="24">{escape(group)}</text>'
-        )
+def _legend(shown: Sequence[str]) -> list[str]:
+    parts, columns = [], (WIDTH - 2 * MARGIN) // COLUMN
+    for place, group in enumerate(shown):
+        row, column = divmod(place, columns)
+        x, y = MARGIN + column * COLUMN, 12 + row * ROW
+        parts.append(f'{_mark(x, y, place)}<text x="{x + 9}" y="{y + 4}">{escape(group)}</text>')
     return parts

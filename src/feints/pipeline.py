@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -35,11 +36,12 @@ from feints.preparation import (
     open_run,
 )
 from feints.recipe import Recipe
-from feints.records import Answer, AnswerKind, Problem
+from feints.records import Answer, Problem
 from feints.report.card import model_card
 from feints.report.gather import gather
 from feints.report.page import render_page
 from feints.runs import RunFolder, Stored, atomic, storage_errors
+from feints.tables import read_table
 from feints.train.admission import check_student
 from feints.train.integrate_files import UNIT_FILE
 from feints.verify.fingerprint import code_hash
@@ -234,8 +236,16 @@ def solve_one(folder: Path, question: str, arm: str | None, seed: int | None) ->
     if seed is not None and seed not in seeds:
         raise DataError(f"{folder} has {wanted} of the training seeds {seeds}, not {seed}; choose one of them")
     solver = load_solver(solvers[wanted, seeds[0] if seed is None else seed])
-    # The gold answer is unknown here; any will do, since only the text is shown.
-    problem = Problem(
-        id="asked", question=question, answer="0", answer_kind=AnswerKind.NUMBER, task="asked", split="asked"
-    )
-    return solver.solve([problem], run.manifest["recipe"]["exam"]["seed"])[0].text
+    return solver.solve([_asked(run, question)], run.manifest["recipe"]["exam"]["seed"])[0].text
+
+
+def _asked(run: RunFolder, question: str) -> Problem:
+    """A question of whoever asks, of the kind most problems of the run's main set have.
+
+    Its gold answer is unknown, and any will do; the kind tells what counts as an answer where several texts vote.
+    """
+    main = next(path for path, entry in run.outputs("0_problems") if entry.get("set") == run.manifest["sets"][0])
+    problems = read_table(main, Problem)
+    kind = Counter(problem.answer_kind for problem in problems).most_common(1)[0][0]
+    like = next(problem for problem in problems if problem.answer_kind is kind)
+    return replace(like, id="asked", question=question, choices=())

@@ -198,7 +198,7 @@ class Rationale:
     finish: Finish = Finish.UNKNOWN
     """Why the author stopped."""
     prompt_tokens: int = 0
-    """Tokens paid for the prompt (shared prompts are charged to sample 0)."""
+    """Tokens paid for the prompt; of samples asked for in one call the first one bears them."""
     completion_tokens: int = 0
     """Tokens paid for the completion, thinking included."""
     cost: float = 0.0

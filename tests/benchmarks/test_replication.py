@@ -264,11 +264,13 @@ def test_the_tables_are_those_of_the_recorded_results() -> None:
 def test_the_figure_shows_every_arm_and_names_the_best_for_its_tokens() -> None:
     from xml.etree import ElementTree
 
+    from replication.jobs import groups
     from replication.tokens import Point, figure, frontier
 
+    names = list(groups())
     rng = np.random.default_rng(0)
     drawn = [
-        Point("tdg", f"arm_{place}", tokens, share, share - 0.02, share + 0.02, 3, place % 2 == 0)
+        Point(names[place % len(names)], f"arm_{place}", tokens, share, share - 0.02, share + 0.02, 3, place % 2 == 0)
         for place, (tokens, share) in enumerate(zip(rng.integers(10**4, 10**6, 30), rng.random(30), strict=True))
     ]
     named = {point.arm for point in frontier(drawn)}
@@ -281,4 +283,6 @@ def test_the_figure_shows_every_arm_and_names_the_best_for_its_tokens() -> None:
     root = ElementTree.fromstring(figure(drawn))
     titles = [each.text or "" for each in root.iter() if each.tag.endswith("title")]
     texts = {each.text for each in root.iter() if each.tag.endswith("text")}
+    placed = [float(each.get("x", 0)) for each in root.iter() if each.tag.endswith("text")]
+    assert max(placed) < 860, "the legend stays in the picture"
     assert len(titles) == len(drawn) and named <= texts and not ({p.arm for p in drawn} - named) & texts

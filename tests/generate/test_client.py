@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from feints.errors import SettingsError, SourceError
+from feints.errors import SettingsError, SourceError, StorageError
 from feints.generate.body import call_seed
 from feints.generate.budget import Price
 from feints.generate.ledger import Ledger
@@ -136,6 +136,24 @@ def test_calls_that_wait_for_a_slot_are_not_sent_after_a_fault_for_good(serve: S
         complete_all(teacher(server.address, **two_slots), questions(12))
     outcomes = server.stats()["outcomes"]
     assert outcomes["503"] == 12 and outcomes["401"] <= 2, "the call that failed, and one that was in flight"
+
+
+def test_a_disk_that_fills_ends_sampling_while_calls_wait_for_a_slot(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve("--fail", "429=1", "--latency", "0.1")
+    claim, claimed = Ledger.claim, []
+
+    def filling(ledger: Ledger, claims: Any) -> Any:
+        claimed.append(claims)
+        if len(claimed) == 5:
+            raise StorageError("the disk is full")
+        return claim(ledger, claims)
+
+    monkeypatch.setattr(Ledger, "claim", filling)
+    with pytest.raises(StorageError, match="the disk is full"):
+        complete_all(teacher(server.address, concurrency_start=1), questions(20))
+    assert len(claimed) == 5, "nobody who waited for the slot asked again"
 
 
 def test_garbage_is_asked_again_then_kept_and_marked(serve: Serve) -> None:

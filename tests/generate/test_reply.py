@@ -282,4 +282,6 @@ def test_a_stream_cut_short_is_not_a_reply() -> None:
 
 def test_the_end_mark_is_seen_with_and_without_a_line_end() -> None:
     assert ends_stream(b"data: [DONE]\n\n") and ends_stream(b"data: [DONE]")
+    assert ends_stream(b"\r\n\r\ndata:[DONE]\r\n\r\n") and ends_stream(b"}\n\n[DONE]\n")
     assert not ends_stream(b'data: {"choices": []}\n\n')
+    assert not ends_stream(b'data: {"choices": [{"delta": {"content": "print [DONE]'), "a text cut by a packet"

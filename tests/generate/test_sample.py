@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,6 +18,7 @@ import pytest
 from feints.errors import BudgetError, SourceError, StorageError
 from feints.generate.budget import Budget, Price
 from feints.generate.ledger import Ledger
+from feints.generate.replay import ReplaySource
 from feints.generate.sample import complete_all, sample, sample_all
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Completion, Message, Request, Sampling, Usage
@@ -175,6 +177,30 @@ def test_one_budget_over_several_rounds_counts_each_request_once(tmp_path: Path)
         assert budget.in_flight == 0
 
 
+def test_two_samplings_of_one_request_reserve_it_twice_and_free_both() -> None:
+    budget, source = Budget(requests=2), ScriptedSource(lambda _: "said", latency=0.2)
+
+    async def both() -> None:
+        async def one() -> int:
+            return len([1 async for _ in sample(source, [ask("a")], ledger, budget)])
+
+        assert await asyncio.gather(one(), one()) == [1, 1]
+
+    with Ledger() as ledger:
+        asyncio.run(both())
+        assert (budget.spent.requests, budget.in_flight) == (1, 0)
+        assert len(sample_all(source, [ask("b")], ledger, budget).answered) == 1
+
+
+def test_what_is_not_recorded_is_no_matter_of_the_budget() -> None:
+    recorded = ReplaySource({"What is 1+1?": ["2"]}, missing="skip")
+    report = sample_all(recorded, [ask("What is 1+1?"), ask("other")]).report
+    assert (report.unsent, report.returned, report.out_of_budget) == (1, 0, False)
+    with pytest.raises(SourceError, match="no recorded completion") as raised:
+        complete_all(recorded, [ask("other")])
+    assert not isinstance(raised.value, BudgetError) and "budget" not in str(raised.value)
+
+
 # Sources that take lists
 
 
@@ -307,6 +333,14 @@ def test_ctrl_c_once_finishes_what_is_in_flight_and_goes_on(tmp_path: Path) -> N
         counts = ledger.count()
     assert counts["complete"] == int(answered) == len((tmp_path / "log").read_text().split())
     assert counts["unknown_calls"] == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_where_every_answer_is_needed_is_an_interruption() -> None:
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt, match="requests were not sent: stopped by Ctrl"):
+        complete_all(ScriptedSource(lambda _: "said", latency=0.2, in_flight=4), questions(100))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -72,6 +73,7 @@ def test_kpdd_p1_every_accepted_record_passes_its_filter_again(bench: Bench, for
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["cot", "pot"])
 def test_kpdd_p2_one_corrupted_answer_keeps_one_less(bench: Bench, form: str) -> None:
+    assert bench.curate.near_duplicate is None, "else another of equal replies takes its place"
     said, kept = bench.ask("probe", kpdd.IN_ONE, _askings(bench, form), form=_labelled(form)), {}
     for corrupted in (False, True):
         rows = list(said)
@@ -135,6 +137,20 @@ def test_kpdd_p4_one_pass_is_the_sum_of_the_three_conditionals(make_student: Any
         before = (*before, *part)
     assert _summed_nll(student, stages) == pytest.approx(whole, rel=1e-5)
     assert _summed_nll(student, stages[:2]) < whole
+
+
+def test_kpdd_p4_the_one_pass_example_is_all_fields_in_their_order(bench: Bench) -> None:
+    (stage,) = kpdd.stages_of(bench, kpdd.Config(stages=1))
+    student, row = bench.fresh_student(), next(iter(bench.ask("probe", STUDENT)))
+    row, by_id = replace(row, id="r", problem_id="p", text=FIELDS["solution"]), {"p": PROBLEM}
+    built = stage_examples(student.renderer, [stage], by_id, [row], {"r": FIELDS}, {"r": points()}, None)
+    (whole,) = built.examples
+    ids = student.renderer.target_ids(f"Core question: {FIELDS['core']}\nUseful information:\n{FIELDS['information']}\n"
+                                      f"Solution:\n{FIELDS['solution']}")  # fmt: skip
+    assert whole.target_ids == tuple(ids)
+    cuts = [0, 5, len(ids) // 2, len(ids)]
+    parts = [_example(student, (*whole.prompt_ids, *ids[:a]), ids[a:b]) for a, b in pairwise(cuts)]
+    assert _summed_nll(student, [replace(whole, id="w")]) == pytest.approx(_summed_nll(student, parts), rel=1e-5)
 
 
 def _example(student: Any, prompt: tuple[int, ...], target: tuple[int, ...]) -> Example:

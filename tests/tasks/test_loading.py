@@ -20,7 +20,7 @@ from feints.records import AnswerKind, Choice, Problem
 from feints.tasks import bbh
 from feints.tasks import file as own
 from feints.tasks.loading.assemble import shuffled
-from feints.tasks.loading.layouts import clean_solution, level_of, number_text, options_of
+from feints.tasks.loading.layouts import Place, clean_solution, level_of, number_text, options_of
 
 
 def row(number: int, **fields):
@@ -267,6 +267,15 @@ def test_bbh_files_given_by_role_keep_it_and_further_sets_come_from_anywhere(tmp
     other = written("other.jsonl", "elsewhere", 3)
     found = bbh.load(bbh.Config(path={"train": train, "test": test, "other": other}))
     assert len(found.train) == 10 and {name: len(rows) for name, rows in found.tests.items()} == {"test": 5, "other": 3}
+
+
+def test_a_bbh_row_whose_target_names_no_option_keeps_its_options_in_sight():
+    listed = "Find a movie similar to Up:\nOptions:\n(A) Alien\n(B) Monsters, Inc"
+    place = Place(task="bbh", split="test", topic="movie_recommendation", index=0)
+    spoilt = bbh.problem_of({"input": listed, "target": "Monsters, Inc"}, place)
+    assert (spoilt.question, spoilt.answer, spoilt.choices) == (listed, "Monsters, Inc", ())
+    whole = bbh.problem_of({"input": listed, "target": "(B)"}, place)
+    assert whole.question == "Find a movie similar to Up:" and [c.label for c in whole.choices] == ["A", "B"]
 
 
 def test_none_is_an_answer_where_it_is_written(tmp_path):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from feints.curate.released import whole_and_padded
 from feints.records import Example
+from feints.train import disagreement
 from feints.train.assistants import NatStudent, load_nat, neg_student
 from feints.train.batch import Batcher
 from feints.train.disagreement import (
@@ -208,7 +209,12 @@ def test_stored_and_live_are_the_equation(
 
 
 def test_tdg_p7_weight_one_is_plain_self_distillation_and_alpha_zero_plain_fine_tuning(
-    nat_folder: Any, learner: Any, make_examples: Any, step_gradients: Any, assert_same: Any
+    nat_folder: Any,
+    learner: Any,
+    make_examples: Any,
+    step_gradients: Any,
+    assert_same: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     student, teacher = learner("llama"), Teacher(nat_folder("llama"))
     teacher.beside(student)
@@ -219,11 +225,13 @@ def test_tdg_p7_weight_one_is_plain_self_distillation_and_alpha_zero_plain_fine_
     weighed = self_distillation(teacher, Disagreement(), stored=True)
     alike = self_distillation(teacher, Disagreement(per="one"), stored=False)
     assert_same(step_gradients(student, one, weighed), step_gradients(student, plain, alike))
-    # The code's form: 0.5 + beta = 1 on every token.
+    # The code's form: where beta is 0.5, 0.5 + beta is 1 on every token.
     half = Disagreement(offset=0.5, share=0.7)
     alike = Disagreement(per="one", share=0.7)
     expected = gradients(student, twin(student, load_nat(nat_folder("llama")), plain, alike))
-    assert_same(step_gradients(student, one, self_distillation(teacher, half, stored=True)), expected)
+    with monkeypatch.context() as patched:
+        patched.setattr(disagreement, "beta", lambda nats: torch.full_like(nats, 0.5))
+        assert_same(step_gradients(student, plain, self_distillation(teacher, half, stored=False)), expected)
     for stored in (True, False):
         off = self_distillation(teacher, Disagreement(share=0.0), stored=stored)
         assert_same(step_gradients(student, plain, off), step_gradients(student, plain, weighted_nll()))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from tests.train.conftest import make_tokenizer
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -106,10 +107,18 @@ def test_tdg_golden_a_unit_worked_out_by_hand() -> None:
     assert integrate(x, u, h_pos, h_neg, unit).item() == pytest.approx(10.474619, abs=1e-5)
 
 
-def test_tdg_p1_weights_sum_to_one_and_neg_stays_inside_a_half(unit: IntegrateUnit, given: tuple[Tensor, ...]) -> None:
-    x, _, h_pos, h_neg = given
+def test_tdg_p1_weights_sum_to_one_and_neg_stays_inside_a_half(
+    unit: IntegrateUnit, given: tuple[Tensor, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, u, h_pos, h_neg = given
     a = negative_weight(x, h_pos, h_neg, unit).double()
-    assert torch.equal((1 - a) + a, torch.ones_like(a))
+    # Where V is 1 everywhere, what is added is the sum of the weights; so it is where all inner states are 1.
+    one = torch.ones_like(u)
+    torch.testing.assert_close(integrate(x, u, h_pos, h_neg, unit, value=torch.ones_like) - u, one, rtol=0, atol=1e-5)
+    with monkeypatch.context() as patched:
+        patched.setattr(functional, "gelu", torch.ones_like)
+        added = integrate(x, u, h_pos, h_neg, unit) - u
+    torch.testing.assert_close(added, unit.outer.weight.sum(1).expand_as(u), rtol=1e-4, atol=1e-4)
     assert bool((a > -0.5).all() and (a < 0.5).all())
     assert a.min() < -0.49 and a.max() > 0.49, "the ends are reached as far as float32 goes"
 

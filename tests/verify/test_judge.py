@@ -76,6 +76,16 @@ def value(answer: str, text: str, kind: AnswerKind = NUMBER, choices: tuple[Choi
         ("5", "The answer is 5 m."),
         ("20", "The answer is Rs.20."),
         ("20", "It comes to approx.20 km."),
+        ("42", "<answer>42</answer>"),
+        ("42", "<think>6 * 7</think>\n<answer> 6 * 7 = 42 </answer>\nas asked"),
+        ("42", "Put it into <answer> tags.\n\n<answer>\n42\n</answer>"),
+        ("42", "First \\boxed{41}, then corrected: <answer>42</answer>"),
+        ("42", "<answer>So it is \\boxed{42}</answer>"),
+        ("42", "Final answer: <answer>42</answer>"),
+        ("42", "The answer is <b>42</b>."),
+        ("42", "So we get 6*7.\nAnswer - 42"),
+        ("42", "**Answer** – 42"),
+        ("-42", "Answer -42"),
     ],
 )
 def test_right_numbers_in_many_dresses(gold: str, text: str) -> None:
@@ -115,6 +125,15 @@ def test_wrong_numbers(gold: str, text: str) -> None:
         (CHOICE, "B", "The answer is (A) and (B).", "wrong"),
         (CHOICE, "B", "The answer is A or B.", "wrong"),
         (CHOICE, "A", "The answer is A, I think.", "correct"),
+        (CHOICE, "A", "The answer is A by elimination.", "correct"),
+        (CHOICE, "A", "The answer is A rather than D.", "correct"),
+        (CHOICE, "A", "The answer is A and not D.", "correct"),
+        (CHOICE, "A", "The answer is A as the speed is constant.", "correct"),
+        (CHOICE, "A", "The answer is A by-product of that.", "no_answer"),
+        (CHOICE, "A", "<answer>A</answer>", "correct"),
+        (CHOICE, "B", "Answer - (B)", "correct"),
+        (BOOLEAN, "yes", "<answer>Yes</answer>", "correct"),
+        (BOOLEAN, "no", "Answer - No", "correct"),
         (CHOICE, "B", "The answer is not known.", "no_answer"),
         (BOOLEAN, "yes", "So the answer is yes.", "correct"),
         (BOOLEAN, "no", "Therefore, the answer (Yes or No) is: No, it does not.", "correct"),
@@ -148,7 +167,10 @@ def test_a_cut_text_counts_when_its_answer_is_marked_before_the_cut() -> None:
 
 
 def test_an_answer_that_is_itself_cut_is_no_answer() -> None:
-    assert check(problem("1234"), "The answer is 12", finish=Finish.LENGTH).value is Judgement.NO_ANSWER
+    for text in ("The answer is 12", "<answer>12"):
+        assert check(problem("1234"), text, finish=Finish.LENGTH).value is Judgement.NO_ANSWER
+    assert check(problem("1234"), "<answer>12</answer> That", finish=Finish.LENGTH).value is Judgement.WRONG
+    assert value("12", "<answer>12") == "correct", "where the closing tag is a stop string"
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n", "I cannot help with that.", "Let x be the price of"])

@@ -18,6 +18,7 @@ from feints.records import AnswerKind, Finish, Judgement, Problem, Verdict
 from feints.verify import pool as pool_module
 from feints.verify.judge import Item, Open, judge
 from feints.verify.pool import CheckerPool
+from feints.verify.process import WorkerProcess
 from feints.verify.wire import case_from, item_from, item_message, reply
 
 HARD = Problem(id="hard", question="", answer=r"\sqrt{2}+\pi", answer_kind=AnswerKind.LATEX, task="t", split="test")
@@ -30,9 +31,9 @@ def test_easy_work_starts_no_process() -> None:
         verdicts = pool.check_all([(EASY, f"The answer is {n}.", "", Finish.STOP) for n in range(50)])
         assert [v.value for v in verdicts].count(Judgement.CORRECT) == 1
         assert pool._threads is None
-        assert all(pool._idle.get_nowait() is None for _ in range(pool.workers))
+        assert all(pool._checkers._idle.get_nowait() is None for _ in range(pool.workers))
         for _ in range(pool.workers):
-            pool._idle.put(None)
+            pool._checkers._idle.put(None)
 
 
 @pytest.mark.slow
@@ -72,10 +73,8 @@ def test_shares_of_easy_work_over_workers_change_nothing(monkeypatch: pytest.Mon
 def test_a_case_that_hangs_is_not_checked_and_the_next_one_is() -> None:
     with CheckerPool(workers=1, deadline=30) as pool:
         pool.warm_up()
-        worker = pool._idle.get()
-        assert worker is not None
-        os.kill(worker.pid, signal.SIGSTOP)  # a process that answers nothing, as one deep in an endless loop
-        pool._idle.put(worker)
+        with pool._checkers.borrow() as worker:
+            os.kill(worker.pid, signal.SIGSTOP)  # a process that answers nothing, as one deep in an endless loop
         pool.deadline = 0.5
         started = time.monotonic()
         first = pool.check(HARD, WRONG)
@@ -92,10 +91,8 @@ def test_a_case_that_hangs_is_not_checked_and_the_next_one_is() -> None:
 def test_a_worker_kept_from_working_is_waited_for() -> None:
     with CheckerPool(workers=1, deadline=30) as pool:
         assert pool.check(HARD, WRONG).value is Judgement.WRONG
-        worker = pool._idle.get()
-        assert worker is not None
-        os.kill(worker.pid, signal.SIGSTOP)
-        pool._idle.put(worker)
+        with pool._checkers.borrow() as worker:
+            os.kill(worker.pid, signal.SIGSTOP)
         pool.deadline = 2.0
         threading.Timer(3.0, os.kill, (worker.pid, signal.SIGCONT)).start()
         assert pool.check(HARD, WRONG).value is Judgement.WRONG
@@ -105,13 +102,24 @@ def test_a_worker_kept_from_working_is_waited_for() -> None:
 def test_a_crash_is_not_checked_and_the_worker_replaced() -> None:
     with CheckerPool(workers=1, deadline=30) as pool:
         pool.warm_up()
-        worker = pool._idle.get()
-        assert worker is not None
-        os.kill(worker.pid, signal.SIGKILL)
-        pool._idle.put(worker)
+        with pool._checkers.borrow() as worker:
+            os.kill(worker.pid, signal.SIGKILL)
         verdicts = pool.check_all([(HARD, WRONG, "", Finish.STOP)] * 3)
     assert [v.value for v in verdicts].count(Judgement.WRONG) >= 2
     assert all(v.value is not Judgement.CORRECT for v in verdicts)
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_comparison_leaves_the_pool_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with CheckerPool(workers=1, deadline=30) as pool:
+        with monkeypatch.context() as patched:
+            patched.setattr(WorkerProcess, "await_work", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                pool.check(HARD, WRONG)
+        assert pool.check(HARD, WRONG).value is Judgement.WRONG
 
 
 def test_a_bad_problem_raises_and_leaves_the_pool_usable() -> None:

@@ -48,6 +48,19 @@ def test_rows_keep_their_fields_and_gain_a_verdict(tmp_path: Path, source: str) 
     assert "empty" in judged[5]["reason"]
 
 
+def test_a_file_judged_again_and_again_keeps_every_column(tmp_path: Path) -> None:
+    row = {"gold": "5", "text": "The answer is 5.", "input_verdict": "older", "verdict": "human", "reason": "mine"}
+    source = write(tmp_path / "0.jsonl", [row])
+    for turn in (1, 2):
+        judge_rows(source, tmp_path / f"{turn}.jsonl")
+        source = tmp_path / f"{turn}.jsonl"
+    (judged,) = [json.loads(line) for line in source.read_text().splitlines()]
+    assert sorted(value for name, value in judged.items() if name.endswith("verdict")) == [
+        "correct", "correct", "human", "older",
+    ]  # fmt: skip
+    assert "mine" in judged.values() and judged["verdict"] == "correct"
+
+
 def test_parquet_and_lines_hold_the_same(tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", ROWS)
     judge_rows(source, tmp_path / "out.parquet")

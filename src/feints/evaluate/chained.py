@@ -30,8 +30,8 @@ class Link:
 class Chain:
     """Key points first, one stage after the other, then the solution that reads them (KPDD, Sci-CoT).
 
-    Key points are written once per problem, solutions as often as asked for. Where written key points make the prompt
-    longer than the student's context, the problem is answered without them.
+    Key points are written once for all solutions asked for at once (greedily, so the same each time). Where written key
+    points make the prompt longer than the student's context, the problem is answered without them.
     """
 
     def __init__(self, links: Sequence[Link], final: OneShot) -> None:

@@ -41,9 +41,11 @@ class SamplingReport:
     returned: int = 0
     """Attempts the server refused without charging (429, 5xx)."""
     unsent: int = 0
-    """Not answered, because of the budget or of Ctrl+C."""
+    """Not answered: the budget, Ctrl+C or a full disk stopped sampling, or the source has no answer."""
     why_unsent: str = ""
-    """What stopped sampling, in words."""
+    """Which of them it was, in words."""
+    out_of_budget: bool = False
+    """Whether it was the budget."""
     tokens: int = 0
     """Tokens of the replies that arrived."""
     cost: float = 0.0

@@ -82,7 +82,7 @@ class Budget:
     ) -> None:
         self.requests, self.tokens, self.money, self.currency = requests, tokens, money, currency
         self._lock = threading.Lock()
-        self._reserved: dict[str, Amount] = {}
+        self._reserved: dict[str, list[Amount]] = {}  # two samplings may ask the same at once, until one gives way
         self._counted: set[str] = set()
         self._spent = Amount()
         self._held = Amount()
@@ -95,7 +95,7 @@ class Budget:
     @property
     def in_flight(self) -> int:
         """Calls that hold a reservation."""
-        return len(self._reserved)
+        return sum(map(len, self._reserved.values()))
 
     def _allows(self, amount: Amount) -> bool:
         total = self._spent + self._held + amount
@@ -111,22 +111,30 @@ class Budget:
         with self._lock:
             if not self._allows(amount):
                 return False
-            self._reserved[key] = amount
+            self._reserved.setdefault(key, []).append(amount)
             self._held += amount
             return True
 
     def release(self, key: str) -> None:
         """The call cost nothing."""
         with self._lock:
-            self._held -= self._reserved.pop(key, Amount())
+            self._unreserve(key)
 
     def settle(self, key: str, amount: Amount | None = None) -> None:
         """The call cost `amount`; None charges what was reserved, since nobody knows."""
         with self._lock:
-            reserved = self._reserved.pop(key, Amount())
-            self._held -= reserved
+            reserved = self._unreserve(key)
             self._spent += reserved if amount is None else amount
             self._counted.add(key)
+
+    def _unreserve(self, key: str) -> Amount:
+        """End one reservation of a call; what it was, nothing where there is none."""
+        held = self._reserved.get(key)
+        amount = held.pop() if held else Amount()
+        if not held:
+            self._reserved.pop(key, None)
+        self._held -= amount
+        return amount
 
     def count_stored(self, keys: set[str], amount: Amount) -> None:
         """Charge what an earlier run paid for `keys`, which must be new to this budget (see `uncounted`)."""

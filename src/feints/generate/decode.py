@@ -107,7 +107,7 @@ def samples_a_prompt(rows: Sequence[Row]) -> int:
     return max(1, round(len(rows) / len({row.prompt for row in rows})))
 
 
-class _Desk:
+class _Seats:
     """What has been written in each seat so far."""
 
     def __init__(self, rows: Sequence[Row], seats: int, manner: Manner) -> None:
@@ -188,7 +188,7 @@ def decode(lanes: Lanes, rows: Sequence[Row], manner: Manner) -> Iterator[list[t
     there are lanes.
     """
     share = lanes.share
-    desk = _Desk(rows, lanes.rows * share, manner)
+    desk = _Seats(rows, lanes.rows * share, manner)
     pending = deque(_bundles(rows, share))
     tokens = torch.zeros(lanes.rows * share, dtype=torch.long)
     while True:
@@ -226,7 +226,7 @@ def _bundles(rows: Sequence[Row], share: int) -> list[list[int]]:
 
 
 def _seat(
-    lanes: Lanes, desk: _Desk, free: npt.NDArray[np.int64], bundles: Sequence[Sequence[int]]
+    lanes: Lanes, desk: _Seats, free: npt.NDArray[np.int64], bundles: Sequence[Sequence[int]]
 ) -> tuple[npt.NDArray[np.int64], torch.Tensor]:
     """Begin one bundle in each of the lanes `free`; the seats taken and the logits of their first token."""
     seats = []
@@ -240,7 +240,7 @@ def _seat(
 
 
 def _advance(
-    desk: _Desk, tokens: torch.Tensor, seats: npt.NDArray[np.int64], logits: torch.Tensor
+    desk: _Seats, tokens: torch.Tensor, seats: npt.NDArray[np.int64], logits: torch.Tensor
 ) -> tuple[torch.Tensor, list[tuple[int, Decoded]]]:
     """Choose the next token of `seats` from logits [len(seats), V] and write it down."""
     greedy = desk.manner.temperature == 0.0

@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -112,13 +113,24 @@ class Exchange:
         try:
             while await self._desk.more():
                 sent_at = await self._pace.acquire()
-                taken = await self._desk.take(_MOST_CHOICES if self._n_works else 1)
-                if taken:
+                # Whoever sees them through gives this slot back.
+                if taken := await self._take_in_slot():
                     self._spawn(taken, sent_at)
-                else:
-                    self._pace.release()
         except Exception as error:
             self._fail(error)
+
+    async def _take_in_slot(self) -> Sequence[Request]:
+        """What is to be sent next; the slot is free again where there is nothing, or the desk cannot say."""
+        taken: Sequence[Request] = ()
+        try:
+            taken = await self._desk.take(_MOST_CHOICES if self._n_works else 1)
+        except Exception as error:
+            self._fail(error)  # before the slot is free, as in `_slot`
+            raise
+        finally:
+            if not taken:
+                self._pace.release()
+        return taken
 
     def _spawn(self, requests: Sequence[Request], sent_at: float | None) -> None:
         task = asyncio.create_task(self._see_through(tuple(requests), sent_at))
@@ -138,6 +150,19 @@ class Exchange:
         for task in self._resting:
             task.cancel()
 
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """A slot that has been given, and is given back in the end; after a fault for good, nobody uses it."""
+        try:
+            if self._failure:
+                raise asyncio.CancelledError
+            yield
+        except Exception as error:
+            self._fail(error)  # before the slot is free: who waits for it finds the fault
+            raise
+        finally:
+            self._pace.release()
+
     # One call
 
     async def _see_through(self, requests: tuple[Request, ...], sent_at: float | None) -> None:
@@ -148,19 +173,12 @@ class Exchange:
         """
         tries = _Tries()
         while requests:
-            if sent_at is None:
-                sent_at = await self._pace.acquire()
-                if self._failure:  # for good, while this call waited for a slot
-                    self._pace.release()
-                    raise asyncio.CancelledError
-                requests = await self._desk.retake(requests)
-            try:
-                refused = await self._send_in_slot(requests, tries, sent_at)
-            except Exception as error:
-                self._fail(error)  # before the slot is free: nobody who waits for it may send
-                raise
-            finally:
-                self._pace.release()
+            has_waited = sent_at is None
+            given_at = await self._pace.acquire() if sent_at is None else sent_at
+            with self._slot():
+                if has_waited:
+                    requests = await self._desk.retake(requests)
+                refused = await self._send_in_slot(requests, tries, given_at)
             if refused is None:
                 return
             requests, delay, why = refused

@@ -13,8 +13,8 @@ from feints.generate.stream import ends_stream
 
 _CHOICES = b'"choices"'
 """What a streamed piece holds that brings text."""
-_TAIL = 16
-"""Bytes looked at for the mark that ends a stream."""
+_TAIL = 32
+"""Bytes looked at for the mark that ends a stream, which has a line of its own: a text may hold its letters."""
 _SECONDS_TO_END = 1.0
 
 
@@ -49,7 +49,7 @@ async def receive(response: aiohttp.ClientResponse, patience_s: float, has_text:
             # Some servers keep the connection open after the last event; most end it at once.
             with suppress(TimeoutError, aiohttp.ClientError):
                 async with asyncio.timeout(_SECONDS_TO_END):
-                    await response.content.read()
+                    pieces.append(await response.content.read())
             break
     return b"".join(pieces)
 

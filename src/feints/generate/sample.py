@@ -165,15 +165,20 @@ def complete_all(
 
     Raises:
         BudgetError: the budget ended before all were answered; what arrived is in the ledger.
-        SourceError: as `sample_all`, and when Ctrl+C left requests unanswered.
+        SourceError: as `sample_all`, and when the source has no answer to some.
+        KeyboardInterrupt: Ctrl+C was pressed, once or twice: some are unanswered.
     """
     sampled = sample_all(source, requests, ledger, budget, observer)
     if sampled.unsent:
-        kind = SourceError if sampled.report.why_unsent == INTERRUPTED else BudgetError
         kept = (
             "what arrived is kept in the ledger" if ledger and ledger.path else "no ledger was given to keep the rest"
         )
-        raise kind(f"{_left(sampled)}; {kept}; run again with a larger budget to go on")
+        what = f"{_left(sampled)}; {kept}"
+        if sampled.report.why_unsent == INTERRUPTED:
+            raise KeyboardInterrupt(what)
+        if sampled.report.out_of_budget:
+            raise BudgetError(f"{what}; run again with a larger budget to go on")
+        raise SourceError(f"{what}; mend that and run again to go on")
     return [completion for _, completion in sampled.answered]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Protocol
@@ -13,6 +14,7 @@ from typing import Protocol
 import yarl
 
 from feints.errors import SettingsError, SourceError
+from feints.generate.desk import Desk
 from feints.generate.openai import OpenAISource
 from feints.generate.settings import StudentEndpointSettings, TeacherSettings
 from feints.generate.source import Message, Request
@@ -34,6 +36,15 @@ class Rendering(Protocol):
     def prompt_text(self, messages: Sequence[Message], /) -> str:
         """The exact text that is tokenised as the prompt."""
         ...
+
+
+@contextmanager
+def _own_names() -> Iterator[None]:
+    """Errors that name the settings this endpoint has, and not the teacher's they are passed on as."""
+    try:
+        yield
+    except (SettingsError, SourceError) as error:
+        raise type(error)(str(error).replace("teacher.", "student_endpoint.")) from error
 
 
 class ServedStudent(OpenAISource):
@@ -73,11 +84,11 @@ class ServedStudent(OpenAISource):
             omit=settings.omit,
             concurrency_start=settings.concurrency,
             concurrency_ceiling=settings.concurrency,
+            silence_s=settings.silence_s,
+            patience_s=settings.patience_s,
         )
-        try:
+        with _own_names():
             super().__init__(asked)
-        except SettingsError as error:
-            raise SettingsError(str(error).replace("teacher.", "student_endpoint.")) from error
 
     def open(self) -> None:
         """Have the endpoint load the adapter; one that is loaded already is taken as it is.
@@ -118,6 +129,11 @@ class ServedStudent(OpenAISource):
                 f"the student's endpoint {self._base} cannot be reached ({error}); start it, or take student_endpoint "
                 "out of the recipe to sample here"
             ) from error
+
+    async def work(self, desk: Desk) -> None:
+        """See `DeskSource.work`."""
+        with _own_names():
+            await super().work(desk)
 
     # What an exchange needs to know
 

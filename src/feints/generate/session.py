@@ -64,6 +64,7 @@ class Session:
         self._closed = False
         self._why_stopped = ""
         self._why_absent = ""
+        self._out_of_budget = False
         self._stopped = asyncio.Event()
         self._prompt_estimated = self._prompt_stated = 0
         self._worker: asyncio.Task[None] | None = None
@@ -252,6 +253,7 @@ class Session:
             if not wait:
                 return False
             if not self._budget.in_flight:
+                self._out_of_budget = not self._why_stopped
                 self.stop(f"the budget is used up ({self._budget})")
                 break
             await self._bell.wait(timeout=_POLL_SECONDS)
@@ -299,16 +301,20 @@ class Session:
 
     def returned(self, request: Request) -> None:
         """See `Desk.returned`."""
+        self._free_claim(request)
+        self._count(returned=1)
+
+    def _free_claim(self, request: Request) -> None:
+        """Nothing was charged for this call."""
         key = self._keys[request]
         self._in_flight.discard(key)
         self._budget.release(key)
         self._ledger.release(key)
-        self._count(returned=1)
         self._bell.ring()
 
     def absent(self, request: Request, why: str) -> None:
         """See `Desk.absent`."""
-        self.returned(request)
+        self._free_claim(request)
         self._why_absent = why
         self._give_up([request])
 
@@ -388,4 +394,5 @@ class Session:
     @property
     def report(self) -> SamplingReport:
         """The account so far."""
-        return SamplingReport(**self._counts, why_unsent=self._why_stopped or self._why_absent)  # type: ignore[arg-type]
+        why = self._why_stopped or self._why_absent
+        return SamplingReport(**self._counts, why_unsent=why, out_of_budget=self._out_of_budget)  # type: ignore[arg-type]

@@ -79,6 +79,10 @@ class StudentEndpointSettings(Settings):
     )
     max_rank: int = Field(default=64, ge=1, description="Highest rank of an adapter the endpoint takes.")
     concurrency: int = Field(default=64, ge=1, description="Calls in flight.")
+    silence_s: float = Field(default=120, gt=0, description="Seconds without a byte after which a call counts as lost.")
+    patience_s: float = Field(
+        default=600, gt=0, description="Seconds of nothing but refusals or signs of life after which to give up."
+    )
     extra_body: dict[str, Any] = Field(default_factory=dict, description="Further parameters, passed through as given.")
     omit: tuple[str, ...] = Field(default=(), description="Parameters the endpoint does not know, left out.")
 

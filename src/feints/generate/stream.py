@@ -29,7 +29,8 @@ class PieceError(Exception):
 
 def ends_stream(tail: bytes) -> bool:
     """Whether `tail`, the last bytes received, holds the mark that ends a stream."""
-    return tail.rstrip().endswith(b"[DONE]")
+    last_line = tail.rstrip().rpartition(b"\n")[2]
+    return last_line.removeprefix(b"data:").strip() == b"[DONE]"
 
 
 def assemble(data: bytes) -> dict[str, Any]:

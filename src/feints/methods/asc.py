@@ -77,7 +77,7 @@ class Config(CleanSettings):
     raw_keys: bool = Field(
         default=False, description="Count answers letter by letter, a missing one too, as released (TDG-D8)."
     )
-    own: int = Field(default=8, ge=1, description="The student's own rationales of each training problem.")
+    own: int = Field(default=16, ge=1, description="The student's own rationales of each training problem.")
     teacher: bool = Field(
         default=True,
         description="The ranker learns the teacher's rationales too; false: the student's alone, which cost nothing.",

@@ -10,14 +10,14 @@ wrong text: L = 1/|y+| sum alpha nll(key of y+) - 1/|y-| sum beta nll(key of y-)
 none), Std-CoT with dual chains (marked, none), DPO (dpo), and repeated sampling: at as many calls as the dual chains
 take (repeated, none), or with the wrong chains of both draws mended, at as many chains (repeated+rectified, none).
 
-Departures: 1) the teacher is asked without human demonstrations (set teacher_prompt for the paper's three) and may be
-sampled several times a problem; every wrong rationale is mended, every right one corrupted. 2) Mended chains that end
-wrong and corrupted ones that end right are dropped with a reason (EDIT-A9). 3) Texts are aligned unpadded (EDIT-A5).
-4) The bound tau reads the distribution that predicts a token (EDIT-A11). 5) Votes count normalised answers
-(EDIT-A12). 6) Prompt and target are tokenised apart (EDIT-A6; with a chat template or an encoder-decoder in either
-profile). 7) Natural pairs, a right and a wrong sample of one problem, are a third source. 8) The epoch kept is the
-best on held-back pairs. `profile: as_released` undoes 2 to 6, but cuts no text at 1,024 tokens as the code does: a
-pair with a longer one is aligned unpadded, and counted in a notice.
+Departures: 1) the teacher gets no human demonstrations (teacher_prompt sets the paper's three) and may be sampled
+several times a problem; every wrong rationale is mended, every right one corrupted. 2) Mended chains that end wrong and
+corrupted ones that end right are dropped with a reason (EDIT-A9). 3) Texts are aligned unpadded (EDIT-A5). 4) The bound
+tau reads the distribution that predicts a token (EDIT-A11). 5) Votes count normalised answers (EDIT-A12). 6) Prompt and
+target are tokenised apart (EDIT-A6; with a chat template or an encoder-decoder in either profile). 7) Natural pairs, a
+right and a wrong sample of one problem, are a third source. 8) The epoch kept is the best on held-back pairs. 9)
+Unreadable replies are not mended, near-identical ones count once (curate.near_duplicate: null for all). `profile:
+as_released` undoes 2 to 6, but cuts no text at 1,024 tokens: a longer one is counted in a notice.
 
 Control: the same pairs, alpha and steps, nothing pushed away; where nothing is pulled either, the first stage alone.
 """
@@ -103,7 +103,7 @@ class Config(Settings):
     pattern: Literal["any", "logical", "knowledge", "calculation", "other"] = Field(
         default="any", description="Learn from pairs of one mistake pattern, at equal counts; the teacher labels them."
     )
-    second_rate: float = Field(default=0.025, gt=0, description="Learning rate of stage 2 / stage 1: 5e-6 / 2e-4.")
+    second_rate: float = Field(default=0.025, gt=0, description="Rate of stage 2 / stage 1, 5e-6 / 2e-4 (DPO: 0.05).")
     second_length: float = Field(default=1.0, gt=0, description="Epochs (or steps) of stage 2 / stage 1: 10 / 10.")
 
     @model_validator(mode="after")

@@ -7,7 +7,8 @@ equations that is not to be simplified. At inference it writes a program first; 
 where they leave none, words.
 
 Departures: 1) the order in which the forms are tried is not known of the paper; `order` is ours. 2) Forms are pooled as
-they come, none is made more frequent. 3) Falling back is counted: tokens of every form tried belong to the answer.
+they come, none is made more frequent. 3) Falling back is counted: tokens of every form tried belong to the answer. 4)
+Near-identical rationales of a problem and form count once; set curate.near_duplicate to null for all.
 
 Control: the same problems, teacher replies and number of examples, of the first form of the order alone, each of its
 rationales as often as it takes; no fallback.

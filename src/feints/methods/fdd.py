@@ -9,7 +9,8 @@ half of `attempts` answers, by default executed programs, agree on its answer, w
 Departures: 1) rounds, thresholds and the way answers are accepted are not in the source we have; they are settings, and
 majority of five executed programs is a recommendation of our specification. 2) Problems held back by
 `curate.validation` sit the exams, get no variants and are never trained on; the student that does best on them is
-returned. 3) Each round's student begins untrained. 4) `inner` trains it by any method of the shelf.
+returned. 3) Each round's student begins untrained. 4) `inner` trains it by any method of the shelf. 5) Near-identical
+rationales of a problem count once; set curate.near_duplicate to null for all.
 
 Control: the static set at equal teacher calls (`grow: false`): with `round_calls` both arms use up that many calls a
 round, the control on further rationales of the given problems; without it the control gets as many as growing can take.
@@ -214,7 +215,7 @@ def _answer(bench: Bench, config: Config, number: int, problems: Sequence[Proble
     """Accept each problem whose attempts agree on an answer."""
     programs = config.answers == "programs"
     prompt, form = (PROGRAM, Form.POT) if programs else (TEACHER, Form.COT)
-    how = bench.sampling.model_copy(update={"n": config.attempts, "adaptive": None, "seed": bench.sampling.seed})
+    how = bench.sampling.model_copy(update={"n": config.attempts, "adaptive": None})
     label = f"attempts-{len(growth.paid)}"
     told = bench.ask(label, prompt, problems, sampling=how, origin=Origin.SAMPLED, form=form, round=number)
     growth.whole = growth.whole and not cut_short(bench, told)

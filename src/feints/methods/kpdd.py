@@ -1,23 +1,23 @@
 """KPDD: core question, then problem-solving information, then the solution, each learnt by a stage of its own.
 
 "Key-Point-Driven Mathematical Reasoning Distillation of Large Language Model" (Zhu et al., 2024), arXiv 2407.10167, of
-which neither text nor code was to be had: this is the reconstruction of docs/methods. Small students misread problems;
-so they write down what is asked and what is known before they solve it, in words (KPDD-CoT) or as a program whose value
-is the answer (KPDD-PoT). With q, c, i, s for question, core question, information and solution, the stages learn
-nll(c | q), nll(i | q, c) and nll(s | q, c, i): means over target tokens, each by a student of its own, or all by one
-that a last line of the prompt tells which stage is meant. At inference each stage reads what the ones before wrote.
+which neither text nor code was to be had, so this is a reconstruction. Small students misread problems; so they write
+down what is asked and known before they solve it, in words (KPDD-CoT) or as a program whose value is the answer
+(KPDD-PoT). With q, c, i, s for question, core question, information and solution, the stages learn nll(c | q),
+nll(i | q, c) and nll(s | q, c, i): means over target tokens, each by a student of its own, or all by one that a last
+line of the prompt tells which stage is meant. At inference each stage reads what the ones before wrote.
 
 Departures: 1) the teacher is sampled as the recipe says and shown no demonstrations, not greedily first with retries.
 2) Key points are written greedily and once, also where solutions vote. 3) Where written key points make a prompt longer
 than the student's context, it is solved without them. 4) Failed programs count as wrong (KPDD-A7); for words instead
-see method etd. 5) Solutions are compared as any other answer of the form is, to less than 1e-3 for executed ones.
-6) Solutions may also be equations (eot) or constraints (sat). 7) Words and programs share core question and information
+see method etd. 5) Solutions are compared as any other answer of the form is, to less than 1e-3 for executed ones. 6)
+Solutions may also be equations (eot) or constraints (sat). 7) Words and programs share core question and information
 where the teacher is asked in three calls (KPDD-A6: the first two are the same and paid once); in one call each reply
-has its own. 8) Key points that state an answer are rejected with the rest of the reply. 9) Hidden reasoning covers all
-fields of a reply at once, so no stage learns it, whatever curate.thinking says; a run that keeps it is told so.
+has its own. 8) Key points that state an answer are rejected with the rest of the reply. 9) No stage learns hidden
+reasoning, which covers all fields of a reply. 10) Near-identical replies count once, before key points are judged
+(KPDD-P2: curate.near_duplicate null).
 
-Control: the same accepted replies, the solution alone is learnt from the question alone (CoTD, PoTD), at equal steps of
-the student that solves.
+Control: of the same replies the solution alone is learnt from the question alone (CoTD, PoTD), at equal solving steps.
 """
 
 from __future__ import annotations

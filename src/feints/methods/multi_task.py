@@ -12,7 +12,8 @@ L = (1 - share) * mean nll of the first task + share * mean nll of the second, o
 Departures: 1) the mean of a task is over texts and, in each, over its target tokens; the released code takes the mean
 over the tokens of a batch. 2) Wrong rationales of SCOTT are the teacher's own wrong samples of the problem; a right
 rationale without one is corrupted by the teacher. 3) `share` is 0.5, as in the released config class; its shared script
-says 0.1, and which value the baselines had is not stated.
+says 0.1, and which value the baselines had is not stated. 4) Near-identical rationales of a problem count once; set
+curate.near_duplicate to null for all.
 
 Control: the task the solver is examined on, alone, with the same examples and steps: share 1 for Step-by-step, 0 else.
 """

@@ -16,7 +16,7 @@ agree; as released 1e-7 is added to NEG's side alone (TDG-D11) and to the target
 the recipe says, not always a LoRA addition. 5) The released code cannot run NCE (TDG-D5), and the paper's equations 6
 and 7 were not at hand (TDG-O2), so this is the code's form. 6) The weight per token (`per: token`) and the other
 direction are ours. 7) Near-identical rationales of a problem count once, in either profile; set curate.near_duplicate
-to null for all.
+to null for all. 8) Instead of the paper's limit of 1,200 characters, curate.max_tokens leaves out what is too long.
 
 Control: plain self-distillation (`per: one`): the same teacher, examples and steps, every weight 1.
 """

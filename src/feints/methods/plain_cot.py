@@ -7,7 +7,9 @@ Wrong rationales are judged, stored and counted, and not learnt from: that is wh
 
 Departures: 1) only target tokens are learnt and an end-of-sequence token always is; `profile: as_released` learns
 prompt and padding instead, as the code of Turning Dust into Gold does (TDG-D1). 2) Near-identical rationales of a
-problem count once, in either profile; set curate.near_duplicate to null for all.
+problem count once, in either profile; set curate.near_duplicate to null for all. 3) Instead of a limit of 1,600
+characters (CoT-KD), curate.max_tokens leaves out what is too long. 4) Where padding is learnt, it is the tokenizer's
+own padding token, and id 0 only where it has none; nat, nce and mix do the same.
 
 Control: answer-only fine-tuning on the same problems, once per right rationale, hence at equal optimiser steps.
 """

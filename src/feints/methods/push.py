@@ -8,10 +8,11 @@ unlikelihood after Welleck et al. (ICLR 2020). All imitate the right rationales,
     CL   - w E_problem[log(sum_right exp(s) / sum_all exp(s))],   s = mean log-probability of a candidate
 
 Departures: 1) Expectations are over tokens of right and of wrong targets apart (likelihood, NT), over wrong sequences
-(UL), over problems with both kinds (CL), each of the whole step. 2) The paper's sequence probability is that of the
-whole text, which no computer tells from 0, so its gradient would vanish; the mean per token stands in for it, in UL
-and CL. 3) CL's exact form was not at hand; candidates are up to eight of one problem, and its weight is that of the
-others unless set. 4) Near-identical rationales of a problem count once; set curate.near_duplicate to null for all.
+(UL), over all problems, those of one kind adding 0 (CL), each of the whole step. 2) The paper's sequence probability is
+that of the whole text, which no computer tells from 0, so its gradient would vanish; the mean per token stands in for
+it, in UL and CL. 3) CL's exact form was not at hand; candidates are up to eight of one problem, and its weight is that
+of the others unless set. 4) Near-identical rationales of a problem count once; set curate.near_duplicate to null for
+all.
 
 Control: the weight 0: the same examples and steps, wrong rationales in the batches and without effect.
 """

@@ -12,7 +12,7 @@ Departures: 1) A rationale that could not be judged is no negative; as released 
 is one, and the number of pairs that rest on it is reported. 2) A bound tau on the wrong side is ours: tokens of nll
 tau or more add nothing (off by default). 3) The rate of stage 2 is a share of the recipe's, as 1e-6 is of 5e-5; the
 recipe's schedule serves both stages, stage 2 for one pass. 4) Length limits are curate.max_tokens, not 800 and
-19,000.
+19,000. 5) Near-identical rationales count once; set curate.near_duplicate to null for all.
 
 Control: alpha 0: the same pairs and steps, right sides only. Stage 2 without it shows nothing about negatives.
 """

@@ -7,7 +7,7 @@ which the first writes the reasoning and the second the answer alone.
 
 Departures: 1) rationales are kept only where they reach the gold answer. 2) The statement of the answer (a sentence, a
 box) is cut off the rationale A learns, since it is what B learns. 3) The rationale is written greedily and once, also
-where answers vote.
+where answers vote. 4) Near-identical rationales of a problem count once; set curate.near_duplicate to null for all.
 
 Control: one student learns rationale and answer as one text from the same rows, at the steps of one of the two.
 """

@@ -109,7 +109,7 @@ def _written(value: float, low: float, high: float) -> str:
 
 
 def points(row: ComparisonRow) -> str:
-    """For example "+9.5 points [6.1, 12.8]", in percentage points.
+    """For example "+9.5 points [+6.1, +12.8]", in percentage points.
 
     Raises:
         TypeError: for anything but a comparison, which alone carries the interval.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -51,13 +51,7 @@ def gather(folder: Path) -> RunContents:
     comparisons = tuple(adjusted(tuple(_comparisons(exams, arms, facts["sets"], apart))))
     overlaps = tuple(_overlaps(exams, arms, str(facts["sets"][0]), apart))
     return RunContents(
-        name=str(facts["name"]),
-        created=str(facts["created"]),
-        commit=str(facts["commit"]),
-        profile=str(facts.get("profile", "not noted")),
-        machine=str(facts["machine"]),
-        seeds=tuple(facts["seeds"]),
-        recipe=yaml.safe_dump(facts["recipe"], sort_keys=False, allow_unicode=True),
+        **_head(facts),
         arms=arms,
         scores=tuple(scores),
         comparisons=comparisons,
@@ -79,6 +73,19 @@ def gather(folder: Path) -> RunContents:
         notes=tuple(facts["notices"]),
         warnings=tuple(dict.fromkeys(apart)),
     )
+
+
+def _head(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands above all tables: whose run it is, and how it was made."""
+    return {
+        "name": str(facts["name"]),
+        "created": str(facts["created"]),
+        "commit": str(facts["commit"]),
+        "profile": str(facts.get("profile", "not noted")),
+        "machine": str(facts["machine"]),
+        "seeds": tuple(facts["seeds"]),
+        "recipe": yaml.safe_dump(facts["recipe"], sort_keys=False, allow_unicode=True),
+    }
 
 
 def _exams(run: RunFolder) -> Exams:

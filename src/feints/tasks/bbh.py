@@ -109,14 +109,19 @@ def split_each_topic(problems: list[Problem], train_share: float, seed: int) -> 
 
 
 def problem_of(row: Row, place: Place) -> Problem:
-    """Options stand in the text under "Options:"; what kind of answer it is shows in the target."""
+    """Options stand in the text under "Options:"; what kind of answer it is shows in the target.
+
+    Three rows are spoilt at the source: their target is a text that names none of their options. They stay, with all
+    of their question, so that the split has the sizes of the paper.
+    """
     question, _, listed = str(row["input"]).partition("\nOptions:\n")
     target = str(row["target"]).strip()
     choices = tuple(Choice(label=label, text=text.strip()) for label, text in _OPTION.findall(listed))
     kind = _kind(target, place.topic, choices)
+    is_spoilt = bool(choices) and kind is AnswerKind.TEXT
     return Problem(
         id=f"bbh/{place.topic}/{place.index}",
-        question=question.strip(),
+        question=(str(row["input"]) if is_spoilt else question).strip(),
         answer=target.strip("()") if kind is AnswerKind.CHOICE else target,
         answer_kind=kind,
         task=place.task,

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from feints.verify import regions
 from feints.verify.forms import is_assignment, values
-from feints.verify.nodes import Node, UnboundedError, negative, number, positional
+from feints.verify.nodes import Node, UnboundedError, negative, number, positional, symbols
 from feints.verify.numeric import real_value, same_value
 from feints.verify.polynomials import Polynomial, equal, exact, multiply, opposed, proportional
 from feints.verify.quantities import rounded
@@ -285,7 +285,7 @@ def _bottomed(node: Node) -> bool:
 
 def _constant_ratio(ratio: Node, gold: Node, said: Node) -> bool | None:
     """Whether the quotient of two equations is one number at every point."""
-    names = sorted(regions.names(gold) | regions.names(said))
+    names = sorted(symbols(gold) | symbols(said))
     found = []
     for shift in ("1.1937", "2.7182", "3.3166"):
         point = {name: f"{float(shift) * (at + 2) / 3 + at:.6f}" for at, name in enumerate(names)}

@@ -15,7 +15,7 @@ from feints.records import Form
 from feints.verify import constraints, equations, launchers, programs
 from feints.verify.execution import EXECUTED, Execution, Failure, Limits, failed, value_text
 from feints.verify.interpreter import Interpreter
-from feints.verify.process import START_LIMIT, WorkerProcess
+from feints.verify.process import START_LIMIT, Workers
 
 _NEEDS = {Form.POT: ("pydantic_monty", "pydantic-monty"), Form.SAT: ("z3", "z3-solver")}
 _MODULE = {"equations": "sympy", "constraints": "z3"}
@@ -45,9 +45,7 @@ class Executor:
     def __init__(self, limits: Limits | None = None, workers: int = 1) -> None:
         self.limits, self.workers = limits or Limits(), workers
         self._interpreter = Interpreter(self.limits, workers)
-        self._idle: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
-        for _ in range(workers):
-            self._idle.put(None)
+        self._solvers = Workers(workers, "feints.verify.solving")
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
@@ -67,11 +65,7 @@ class Executor:
             threads.shutdown(wait=True)
         self._interpreter.close()
         launchers.close_idle()
-        for _ in range(self.workers):
-            worker = self._idle.get()
-            if worker is not None:
-                worker.kill()
-            self._idle.put(None)
+        self._solvers.close()
 
     def run_all(self, form: Form, texts: Sequence[str]) -> list[Execution]:
         """One run per text, in order."""
@@ -106,32 +100,18 @@ class Executor:
     def _solve(self, message: Mapping[str, object], seconds: float) -> Execution:
         """Have a solving process work it out; one that does not answer in time is killed and replaced."""
         module = _MODULE[str(message["solve"])]
-        worker, started = self._idle.get(), False
+        started = False
         try:
-            worker = worker or WorkerProcess("feints.verify.solving")
-            worker.ask({"load": module}, START_LIMIT)
-            started = True
-            reply = worker.ask(message, seconds + _GRACE)
+            with self._solvers.borrow() as worker:
+                worker.ask({"load": module}, START_LIMIT)
+                started = True
+                reply = worker.ask(message, seconds + _GRACE)
         except queue.Empty:
-            worker = _kill(worker)
             if started:
                 return failed(Failure.TIME, f"no solution within {seconds:g} s", module)
             return failed(Failure.NOT_RUN, "the solving process did not start", module)
         except (EOFError, OSError):
-            worker = _kill(worker)
             return failed(Failure.NOT_RUN, "the solving process was lost", module)
-        except BaseException:
-            worker = _kill(worker)
-            raise
-        finally:
-            self._idle.put(worker)
         if "value" in reply:
             return Execution(value=value_text(str(reply["value"])), ran_in=module)
         return failed(Failure(reply["failure"]), str(reply["detail"]), module)
-
-
-def _kill(worker: WorkerProcess | None) -> WorkerProcess | None:
-    """End a worker that is of no more use; the place it leaves."""
-    if worker is not None:
-        worker.kill()
-    return None

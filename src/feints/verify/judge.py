@@ -40,8 +40,6 @@ class Open:
     gold: Gold
     finding: Finding
     """With the stated answer, for the second checker."""
-    lenient: Judgement | None
-    """The lenient verdict where it is known already."""
     positive_only: bool
     """Whether only a match counts, because the answer is not marked."""
 
@@ -74,7 +72,7 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
         reason = "the text was cut by the token limit inside its answer"
         return _verdict(Judgement.NO_ANSWER, _lenient(gold, said, Judgement.NO_ANSWER), replace(finding, reason=reason))
     if finding.same is None:
-        return Open(gold, finding, None, False)
+        return Open(gold, finding, False)
     if finding.same:
         return _verdict(Judgement.CORRECT, Judgement.CORRECT, finding)
     return _verdict(Judgement.WRONG, _lenient(gold, said, Judgement.WRONG), finding)
@@ -105,7 +103,7 @@ def settle(open_case: Open, finding: Finding) -> Verdict:
         value = Judgement.CORRECT if finding.same else Judgement.WRONG
     if denied:
         finding = replace(finding, reason=f"no answer is marked; of the last one read: {finding.reason}")
-    lenient = open_case.lenient or (value if value is not Judgement.NO_ANSWER else Judgement.WRONG)
+    lenient = value if value is not Judgement.NO_ANSWER else Judgement.WRONG
     return _verdict(value, lenient, finding)
 
 
@@ -212,7 +210,7 @@ def _unmarked(gold: Gold, said: str, inside: bool, finish: Finish) -> Verdict | 
     if why:
         return _verdict(Judgement.NO_ANSWER, lenient, replace(finding, reason=why))
     if finding.same is None and finding.extracted is not None:
-        return Open(gold, finding, None, True)
+        return Open(gold, finding, True)
     if finding.same and finding.extracted and not _denied(said, finding.extracted):
         return _verdict(Judgement.CORRECT, Judgement.CORRECT, replace(finding, reason="no mark, but it ends in it"))
     return _verdict(Judgement.NO_ANSWER, lenient, replace(finding, reason="no answer is marked"))

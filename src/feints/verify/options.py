@@ -25,6 +25,10 @@ _DENIAL = (
 )
 """What says that the option named next is not the answer."""
 _DENIES = re.compile(_DENIAL, re.IGNORECASE)
+_NO_NOUN = re.compile(
+    r"\s+(?:is|was|because|since|as|by|due|from|if|when|where|which|so|but|and|or|nor|not|rather|instead|among|than|here)\b(?!-)"
+)
+"""What may follow a label, and never the article: "A by elimination"."""
 _LISTED = re.compile(r"[)\]]?\s*(?:,|and|or|&)\s*(?:option\s*)?[(\[]?\s*([A-Z])(?=[)\].,]|$|\s)")
 
 
@@ -89,7 +93,7 @@ def _is_label(match: re.Match[str], text: str, known: dict[str, str]) -> bool:
         return True
     if letter.islower():
         return not rest.strip(" .\"'*")
-    return not (letter in "AI" and re.match(r"\s+[a-z]", rest) and not re.match(r"\s+(?:is|because|since)\b", rest))
+    return not (letter in "AI" and re.match(r"\s+[a-z]", rest) and not _NO_NOUN.match(rest))
 
 
 def _other_label(first: str, text: str, at: int, known: dict[str, str]) -> bool:

@@ -20,7 +20,7 @@ from feints.verify.executor import Executor
 from feints.verify.findings import Finding
 from feints.verify.gold import parse_gold
 from feints.verify.judge import Item, Open, judge, settle
-from feints.verify.process import WorkerProcess
+from feints.verify.process import Workers
 from feints.verify.wire import case_from
 
 DEADLINE = 5.0
@@ -57,9 +57,7 @@ class CheckerPool:
         self.workers = max(1, workers if workers is not None else _cores())
         self.deadline = deadline
         self.executor = Executor(limits, self.workers)
-        self._idle: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
-        for _ in range(self.workers):
-            self._idle.put(None)
+        self._checkers = Workers(self.workers)
         self._closed = False
         self._warm = False
         self._threads: ThreadPoolExecutor | None = None
@@ -83,19 +81,12 @@ class CheckerPool:
         if threads is not None:
             threads.shutdown(wait=True)
         self.executor.close()
-        for _ in range(self.workers):
-            worker = self._idle.get()
-            if worker is not None:
-                worker.kill()
+        self._checkers.close()
 
     def warm_up(self) -> None:
         """Start all workers, sympy included, so that a measurement does not include it."""
-        workers = [self._idle.get() or WorkerProcess() for _ in range(self.workers)]
-        for worker in workers:
-            worker.prepare()
+        self._checkers.warm_up()
         self._warm = True
-        for worker in workers:
-            self._idle.put(worker)
 
     def check(
         self,
@@ -216,52 +207,35 @@ class CheckerPool:
 
     def _judge_share(self, share: Sequence[Item]) -> list[_Case]:
         """Have one worker judge a share; if it is lost on the way, the share is judged here."""
-        worker = self._idle.get()
         try:
-            worker = worker or WorkerProcess()
-            replies = worker.judge(share, SHARE_LIMIT)
-            return [case_from(problem, reply) for (problem, _, _, _), reply in zip(share, replies, strict=True)]
+            with self._checkers.borrow() as worker:
+                replies = worker.judge(share, SHARE_LIMIT)
         except (queue.Empty, EOFError, OSError):
-            if worker is not None:
-                worker.kill()
-            worker = None
             return [_judged(item) for item in share]
-        finally:
-            self._idle.put(worker)
+        return [case_from(problem, reply) for (problem, _, _, _), reply in zip(share, replies, strict=True)]
 
     def _settle(self, cases: Sequence[Open]) -> list[Verdict]:
         """Have one worker decide `cases`; it is replaced, and the case it died on given up, whenever it fails."""
-        worker = self._idle.get()
         findings: list[Finding] = []
-        try:
-            while len(findings) < len(cases):
-                worker = worker or WorkerProcess()
-                if not self._run(worker, cases[len(findings) :], findings):
-                    worker.kill()
-                    worker = None
-        finally:
-            self._idle.put(worker)
+        while len(findings) < len(cases):
+            self._run(cases[len(findings) :], findings)
         return [settle(case, finding) for case, finding in zip(cases, findings, strict=True)]
 
-    def _run(self, worker: WorkerProcess, cases: Sequence[Open], findings: list[Finding]) -> bool:
-        """Append findings until all are there or the worker fails; whether it may be used again."""
+    def _run(self, cases: Sequence[Open], findings: list[Finding]) -> None:
+        """Append findings until all are there, or the worker fails and one says so."""
         started, before = False, len(findings)
         try:
-            worker.prepare()
-            started = True
-            for case, number in zip(cases, worker.send(cases, self.deadline), strict=True):
-                findings.append(_finding(case, worker.await_work(number, self.deadline)))
+            with self._checkers.borrow() as worker:
+                worker.prepare()
+                started = True
+                for case, number in zip(cases, worker.send(cases, self.deadline), strict=True):
+                    findings.append(_finding(case, worker.await_work(number, self.deadline)))
+            return
         except queue.Empty:
             why = f"no decision within {self.deadline:g} s" if started else "the checker process did not start"
         except (EOFError, OSError):
             why = "the checker process crashed" if started else "the checker process did not start"
-        except BaseException:
-            worker.kill()
-            raise
-        else:
-            return True
         findings.append(_failed(cases[len(findings) - before], why))
-        return False
 
 
 def _judged(item: Item) -> _Case:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +145,40 @@ class WorkerProcess:
         assert self._process.stdin is not None
         self._process.stdin.write("".join(json.dumps(message) + "\n" for message in messages))
         self._process.stdin.flush()
+
+
+class Workers:
+    """Places for worker processes of one kind, each started by who first needs it. Usable from several threads."""
+
+    def __init__(self, places: int, module: str = "feints.verify.worker") -> None:
+        self.places, self._module = places, module
+        self._idle: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
+        for _ in range(places):
+            self._idle.put(None)
+
+    @contextlib.contextmanager
+    def borrow(self) -> Iterator[WorkerProcess]:
+        """A worker for as long as this lasts. Whatever ends it early kills the worker: nobody is given a bad one."""
+        worker = self._idle.get()
+        kept: WorkerProcess | None = None
+        try:
+            worker = worker or WorkerProcess(self._module)
+            yield worker
+            kept = worker
+        finally:
+            if worker is not None and kept is None:
+                worker.kill()
+            self._idle.put(kept)
+
+    def warm_up(self) -> None:
+        """Start all of them, sympy included."""
+        with contextlib.ExitStack() as stack:
+            for worker in [stack.enter_context(self.borrow()) for _ in range(self.places)]:
+                worker.prepare()
+
+    def close(self) -> None:
+        """End all of them; whoever has borrowed one gives it back first."""
+        for worker in [self._idle.get() for _ in range(self.places)]:
+            if worker is not None:
+                worker.kill()
+            self._idle.put(None)

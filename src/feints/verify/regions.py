@@ -22,11 +22,6 @@ class Stretch:
     high_in: bool
 
 
-def names(node: Node) -> set[str]:
-    """Free symbols of a form."""
-    return symbols(node)
-
-
 def is_region(node: Node) -> bool:
     """Whether a form describes a set of reals by its ends."""
     if node.op in ("interval", "union"):
@@ -122,10 +117,10 @@ def _common(one: list[Stretch], other: list[Stretch]) -> list[Stretch]:
     found = []
     for a in one:
         for b in other:
-            low, low_in = max((a.low, not a.low_in), (b.low, not b.low_in))
+            low, low_out = max((a.low, not a.low_in), (b.low, not b.low_in))
             high, high_in = min((a.high, a.high_in), (b.high, b.high_in))
-            if low < high or (low == high and not low_in and high_in):
-                found.append(Stretch(low, high, not low_in, high_in))
+            if low < high or (low == high and not low_out and high_in):
+                found.append(Stretch(low, high, not low_out, high_in))
     return found
 
 

@@ -25,7 +25,7 @@ from feints.verify.yesno import gold_truth
 QUIET = 2.0
 """Seconds before progress is shown."""
 ADDED = ("verdict", "lenient", "extracted", "checker", "reason")
-"""Fields a judged row has more than before; a row that has one already keeps it as input_<field>."""
+"""Fields a judged row has more than before; a row that has one already keeps it as input_<field>, or input_input_..."""
 _log = logging.getLogger(__name__)
 
 
@@ -37,8 +37,6 @@ class Summary:
     """Rows judged."""
     verdicts: Mapping[str, int]
     """How many of each value of the strict verdict."""
-    lenient_correct: int
-    """Correct under the lenient rule."""
     unusable_gold: int
     """Rows whose gold answer cannot be read; their verdict is not_checked."""
     seconds: float
@@ -68,7 +66,7 @@ def judge_rows(
     total = checked(in_path)
     started = time.monotonic()
     counts: Counter[str] = Counter()
-    lenient = unusable = 0
+    unusable = 0
     with ExitStack() as stack:
         out = stack.enter_context(writer(out_path))
         pool = stack.enter_context(CheckerPool(workers, deadline))
@@ -78,11 +76,10 @@ def judge_rows(
             out.write([row for row, _, _ in judged])
             for _, verdict, readable in judged:
                 counts[verdict.value.value] += 1
-                lenient += verdict.lenient is Judgement.CORRECT
                 unusable += not readable
             progress.advance(len(batch))
     verdicts = {value.value: counts[value.value] for value in Judgement}
-    return Summary(total, verdicts, lenient, unusable, time.monotonic() - started)
+    return Summary(total, verdicts, unusable, time.monotonic() - started)
 
 
 def infer_kind(gold: str, choices: tuple[Choice, ...], question: str = "") -> AnswerKind:
@@ -152,9 +149,17 @@ def _unusable(error: str) -> Verdict:
 
 
 def _with_verdict(row: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
-    kept = {(f"input_{name}" if name in ADDED else name): value for name, value in row.items()}
+    kept = {_kept_as(name, row): value for name, value in row.items()}
     added = (verdict.value.value, verdict.lenient.value, verdict.extracted, verdict.checker, verdict.reason)
     return {**kept, **dict(zip(ADDED, added, strict=True))}
+
+
+def _kept_as(name: str, row: dict[str, Any]) -> str:
+    """The column an input column is kept in, beside those that are added."""
+    if name in ADDED:
+        while name in ADDED or name in row:
+            name = f"input_{name}"
+    return name
 
 
 class _Progress:

@@ -13,6 +13,7 @@ _MARKS = (
 _TRIGGER = re.compile(
     rf"\banswers?\b(?:\s*\([^()\n]{{0,60}}\))?(?:\s+(?:to|for|of|in)\s+[^.:\n]{{1,80}}?)?\s*(?:\*\*|__)?\s*"
     rf"(?:\b(?:therefore|then|thus)\s+)?(?:{_MARKS})(?![A-Za-z])(?:\s*:)?\s*(?:\*\*|__)?\s*"
+    r"|\banswer\s*(?:\*\*|__)?\s+[-–—]\s+(?=[-$\\(\d]|(?-i:[A-Z])\b|(?:yes|no|true|false)\b)"
     r"|\bAnswer\s+(?=\$|\\[\[(]|[-\d])"
     r"|\b(?:correct|right|best)\s+(?:option|choice)\s*(?:is|would\s+be|:)\s*(?:\*\*)?\s*"
     r"|####[ \t]*(?=[^\n]*\s*\Z|[-+$€£]?\d[\d,.]*%?[ \t]*\n)",
@@ -28,6 +29,10 @@ _TRIGGER_WORDS = ("answer", "####", "correct", "right", "best")
 _BLANK = re.compile(r"[\s*_]*")
 _FINAL = re.compile(r"\bfinal\s+\Z", re.IGNORECASE)
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
+_TAGGED = re.compile(
+    r"<answer>\s*(?=\S)(?!</answer>)((?:(?!<answer>).)*?)\s*(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL
+)
+_EMPHASIS = re.compile(r"<(b|strong|i|em|u|code)>([^<>]*)</\1>", re.IGNORECASE)
 _NEGATION = re.compile(r"\s*(?:not|never|n't)\b(?!\s+(?:equal|valid|true|plausible|sarcastic))", re.IGNORECASE)
 _JOINS = re.compile(r"[\s,;.$]*(?:(?:\\text\{)?\s*(?:and|or)\s*\}?|\\quad|\\qquad|\\[,; ()\[\]]|[\s,;$])*[\s,;.$]*")
 _MAX_BOXES, _MAX_BOX = 30, 5000
@@ -61,10 +66,15 @@ def spoken(text: str) -> tuple[str, bool]:
 
 
 def tidy(text: str) -> str:
-    """`text` up to the first special token of a chat template, without calculator notes (<<48/2=24>>)."""
+    """`text` up to the first special token of a chat template, its answer's tags in words, without notes and emphasis.
+
+    Notes are those of a calculator (<<48/2=24>>); tags are <answer> ... </answer>, the closing one often a stop string.
+    """
     special = _SPECIAL.search(text, 1)
     text = text[: special.start()] if special else text
-    return _CALCULATOR.sub("", text) if "<<" in text else text
+    if "<" not in text:
+        return text
+    return _TAGGED.sub(r"\nFinal answer: \1\n", _EMPHASIS.sub(r"\2", _CALCULATOR.sub("", text)))
 
 
 def marked(text: str, *, line_answers: bool) -> Span | None:

@@ -48,17 +48,16 @@ def reply(case: Verdict | Open) -> list[Any]:
         return [case.value, case.lenient, case.extracted, case.checker, case.reason]
     finding = case.finding
     finding_said = [finding.same, finding.extracted, finding.checker, finding.reason, finding.evidence]
-    return [finding_said, case.lenient, case.positive_only]
+    return [finding_said, case.positive_only]
 
 
 def case_from(problem: Problem, message: list[Any]) -> Verdict | Open | DataError:
     """Undo `reply`; a message of one piece says why the gold answer of `problem` cannot be read."""
     if len(message) == 1:
         return DataError(message[0])
-    if len(message) == 3:
-        finding, lenient, positive_only = message
-        known = _JUDGEMENTS[lenient] if lenient else None
-        return Open(parse_gold(problem), Finding(*finding), known, positive_only)
+    if len(message) == 2:
+        finding, positive_only = message
+        return Open(parse_gold(problem), Finding(*finding), positive_only)
     value, lenient, extracted, checker, reason = message
     return Verdict(
         rationale_id="",
