@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # share what they set up; in order, since the files with few tests (killed runs) take longest and would come last.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: help quickstart setup check test format tree docs replicate bench clean
+.PHONY: help quickstart setup lint check test format tree docs replicate bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -19,18 +19,16 @@ quickstart: $(VENV)/.train ## install, distil the offline lab recipe, print the 
 
 setup: $(VENV)/.dev ## make .venv with everything for development
 
-check: $(VENV)/.dev ## the gate: format, lint, types, import contracts, fast tests
+lint: $(VENV)/.dev ## format, lint, types and import contracts
 	$(BIN)/ruff format --check --quiet src tests benchmarks
 	$(BIN)/ruff check --quiet src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint ## the gate: lint, then the fast tests
 	$(PYTEST) -m "not slow and not browser"
 
-test: $(VENV)/.dev ## everything: the gate, then the slow and the browser tests
-	$(BIN)/ruff format --check --quiet src tests benchmarks
-	$(BIN)/ruff check --quiet src tests benchmarks
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+test: lint ## everything: lint, then the fast, the slow and the browser tests
 	$(PYTEST)
 
 format: $(VENV)/.dev ## put the code into the house style

@@ -152,16 +152,27 @@ class Exchange:
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        """A slot that has been given, and is given back in the end; after a fault for good, nobody uses it."""
+        """A slot that has been given, and is given back in the end."""
         try:
-            if self._failure:
-                raise asyncio.CancelledError
             yield
         except Exception as error:
-            self._fail(error)  # before the slot is free: who waits for it finds the fault
+            self._fail(error)  # before the slot is free: nobody who waits for it may send
             raise
         finally:
             self._pace.release()
+
+    @contextmanager
+    def _sends_nothing(self) -> Iterator[None]:
+        """While a call waits: a fault for good cancels it."""
+        task = asyncio.current_task()
+        assert task is not None
+        if self._failure:
+            raise asyncio.CancelledError
+        self._resting.add(task)
+        try:
+            yield
+        finally:
+            self._resting.discard(task)
 
     # One call
 
@@ -173,10 +184,12 @@ class Exchange:
         """
         tries = _Tries()
         while requests:
-            has_waited = sent_at is None
-            given_at = await self._pace.acquire() if sent_at is None else sent_at
+            given_at = sent_at
+            if given_at is None:
+                with self._sends_nothing():
+                    given_at = await self._pace.acquire()
             with self._slot():
-                if has_waited:
+                if sent_at is None:
                     requests = await self._desk.retake(requests)
                 refused = await self._send_in_slot(requests, tries, given_at)
             if refused is None:
@@ -203,15 +216,8 @@ class Exchange:
         return None
 
     async def _rest(self, seconds: float, why: str = "") -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if self._failure:
-            raise asyncio.CancelledError
-        self._resting.add(task)
-        try:
+        with self._sends_nothing():
             await self._desk.pause(seconds, why)
-        finally:
-            self._resting.discard(task)
 
     def _note(self, requests: Sequence[Request], retry: AgainError, tries: _Tries, sent_at: float) -> float:
         """Tell the desk of a failed attempt; returns the seconds to wait.
