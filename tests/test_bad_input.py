@@ -228,6 +228,35 @@ def test_what_would_fail_in_any_arm_is_refused_before_the_first_one_pays(
         assert words in said and not (tmp_path / "run/1_rationales").exists()
 
 
+def test_too_few_problems_to_hold_some_back_are_refused_before_anything_is_paid(
+    refused: Refused, small_recipe: Path, tmp_path: Path
+) -> None:
+    few = sets("task.train=3", "curate.validation=0.01")
+    for command in ("plan", "run"):
+        said = refused(command, small_recipe, *(("--out", tmp_path / "run") if command == "run" else ()), *few)
+        assert "curate.validation; 0 holds none back" in said
+    assert not (tmp_path / "run/1_rationales").exists()
+
+
+def test_a_plan_is_held_against_the_budget(succeeds: Refused, small_recipe: Path) -> None:
+    assert "the budget may end this sooner (requests 5)" in succeeds("plan", small_recipe, *sets("budget.requests=5"))
+    assert "may end this sooner" not in succeeds("plan", small_recipe, *sets("budget.requests=5000"))
+
+
+def test_a_setting_that_is_refused_leaves_a_finished_run_as_it_was(
+    refused: Refused, succeeds: Refused, small_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    succeeds("run", small_recipe, "--out", folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    endpoint = "teacher={source: openai, model: m, base_url: http://127.0.0.1:9/v1, api_key_env: NO_SUCH_KEY}"
+    for setting in ("student.model=no/such/student", "device=nowhere", endpoint, "task.train=0"):
+        refused("run", small_recipe, "--out", folder, *sets(setting))
+        assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before, setting
+    assert "plain_cot" in succeeds("show", folder)
+
+
 def test_files_of_texts_that_cannot_be_read(refused: Refused, succeeds: Refused, tmp_path: Path) -> None:
     row = '{"text": "what a vocabulary is made of"}\n'
     bad = {
@@ -252,6 +281,13 @@ def test_places_that_cannot_be_written(refused: Refused, small_recipe: Path, tmp
     assert "is a file" in refused("new-student", tmp_path / "file", "--out", tmp_path / "file")
     (tmp_path / "empty").write_text("")
     assert "holds no text" in refused("new-student", tmp_path / "empty", "--out", tmp_path / "new")
+    odd = sets("hidden=30", "heads=4")
+    assert "give a multiple of 8" in refused("new-student", tmp_path / "file", "--out", tmp_path / "new", *odd)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    assert "holds a model already" in refused("new-student", tmp_path / "file", "--out", tmp_path / "model")
+    assert "is to name a folder in runs" in refused("plan", small_recipe, "--set", "name=a/b")
+    assert "names a seed twice" in refused("plan", small_recipe, "--set", "seeds=[0,0]")
     (tmp_path / "rows.jsonl").mkdir()
     (tmp_path / "own.jsonl").write_text('{"text": "The answer is 1.", "gold": "1"}')
     assert "is a folder" in refused("verify", tmp_path / "own.jsonl", "--out", tmp_path / "rows.jsonl")

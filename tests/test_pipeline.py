@@ -252,6 +252,14 @@ def test_a_rerun_that_fails_does_not_pass_for_a_finished_run(do: Do) -> None:
     assert gather(folder).scores
 
 
+def test_a_training_that_is_all_warm_up_says_so_on_reruns_too(do: Do) -> None:
+    folder = do("train.warmup_steps=500")
+    notes = [note for note in gather(folder).notes if "are all warm-up (train.warmup_steps: 500)" in note]
+    assert notes and do("train.warmup_steps=500") == folder
+    assert [note for note in gather(folder).notes if "warm-up" in note] == notes
+    assert not any("warm-up" in note for note in gather(do("train.warmup_steps=0", out="cold")).notes)
+
+
 def test_the_manifest_names_every_input_of_every_output(do: Do) -> None:
     folder = do()
     manifest = json.loads((folder / "manifest.json").read_text())

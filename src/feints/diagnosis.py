@@ -32,7 +32,7 @@ from feints.runs import RunFolder
 from feints.tables import read_table
 
 LABEL_TOKENS = 64
-"""Limit on the reply that names a kind of error."""
+"""Limit on the reply that names a kind of error, or the recipe's where that is higher: a teacher may think first."""
 KEY_POINTS = (("core", CORE_ALONE, CORE_HEAD), ("information", INFORMATION_ALONE, INFORMATION_HEAD))
 """What the oracle is asked: field, prompt, and the label it may repeat."""
 
@@ -183,7 +183,7 @@ def why_wrong(teacher: Teacher, exam: Exam, sample: int | None = None) -> list[E
 
     shares(note)  # the same walk twice: once to collect what is to be labelled, once with the labels
     fewer = ", or look at fewer problems (--sample)"
-    replies = teacher.ask("kinds of errors", JUDGE, wrong, LABEL_TOKENS, fewer=fewer)
+    replies = teacher.ask("kinds of errors", JUDGE, wrong, max(LABEL_TOKENS, teacher.reply_tokens), fewer=fewer)
     told = {
         asking.problem.id: None if reply is None else read_label(reply)
         for asking, reply in zip(wrong, replies, strict=True)

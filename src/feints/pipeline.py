@@ -34,6 +34,7 @@ from feints.preparation import (
     open_bench,
     open_ledger,
     open_run,
+    open_teacher,
 )
 from feints.recipe import Recipe
 from feints.records import Answer, Problem
@@ -63,15 +64,18 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
 def _run(recipe: Recipe, run: RunFolder, console: Console) -> Path:
     """What `run_recipe` does once the run folder is ours."""
     out = run.path
+    # What is refused is refused before the folder is touched: a finished run stays one.
     check_device(recipe.device)
-    write_whole(out / "recipe.yaml", recipe_text(recipe))
+    if recipe.teacher.source == "openai":
+        open_teacher(recipe)
+    local = with_student_folder(recipe)
+    identity = weights_identity(Path(local.student.model))
+    check_arms(local)
     problems = load_problems(recipe, run)
+    write_whole(out / "recipe.yaml", recipe_text(recipe))
     for notice in problems.notices:
         console.print(notice, highlight=False)
-    local = with_student_folder(recipe)
     with open_ledger(recipe, out) as ledger, CheckerPool() as pool:
-        identity = weights_identity(Path(local.student.model))
-        check_arms(local)
         bench = open_bench(local, run, problems, ledger, pool, console, student_identity=identity)
         arms = distil_and_examine(local, bench, problems)
         bench.notices.extend(unused_prompts(bench))

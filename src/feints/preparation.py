@@ -22,14 +22,16 @@ from feints.bench.serving import Serving
 from feints.config import Settings
 from feints.curate.funnel import Funnel
 from feints.curate.leak import Decontaminated, remove_leaks
+from feints.curate.split import split_by_problem
 from feints.errors import MissingExtraError, SettingsError, UnknownNameError
 from feints.generate.guard import alone
 from feints.generate.ledger import Ledger
 from feints.generate.opening import check_prices, open_source
-from feints.generate.plan import plan
+from feints.generate.plan import Plan, plan
 from feints.generate.prompt import TEACHER, Prompt, own_prompt, read_prompt
 from feints.generate.rationales import requests_for
 from feints.generate.scripted import ScriptedSource
+from feints.generate.settings import BudgetSettings
 from feints.generate.source import TextSource
 from feints.lab import world
 from feints.lab.teacher import LabTeacher
@@ -116,6 +118,8 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
     for name in wanted:
         asked = tests[name][: recipe.exam.limit]
         stored[name] = run.table("0_problems", name, Problem, [name, _contents(asked)], asked.__iter__, set=name)
+    # Known before anything is paid: every method holds back the same problems.
+    split_by_problem(kept.rows, validation=recipe.curate.validation, seed=recipe.curate.seed)
     funnel = Funnel().start("in the task", "problems", len(train)).step("not leaked", len(clean.kept), clean.dropped)
     return ProblemSets(
         train=kept,
@@ -324,8 +328,21 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
             *problems.notices,
             f"teacher: {teacher.identity}",
             *plainly,
+            *(_over(recipe.budget, found) if plainly else ()),
             *_further(asked, bool(plainly), len(recipe.seeds)),
         ]
+
+
+def _over(budget: BudgetSettings, found: Plan) -> list[str]:
+    """Word of what the budget will not bear, in lines."""
+    tokens = found.prompt_tokens + found.most_completion_tokens
+    needs = (("requests", found.to_send), ("tokens", tokens), ("money", found.most_money))
+    over = [
+        f"{name} {limit:,}"
+        for name, need in needs
+        if (limit := getattr(budget, name)) is not None and (need or 0) > limit
+    ]
+    return [f"the budget may end this sooner ({', '.join(over)})"] if over else []
 
 
 def _asked(recipe: Recipe, sampled: int) -> dict[str, methods.Asks]:

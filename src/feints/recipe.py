@@ -84,6 +84,20 @@ class Recipe(Settings):
         description="Ledger of paid requests; default: ledger.sqlite beside the run folder, shared by runs.",
     )
 
+    @field_validator("name")
+    @classmethod
+    def _names_one_folder(cls, name: str) -> str:
+        if not name or {"/", "\\"} & set(name) or name in (".", ".."):
+            raise ValueError(f"{name!r} is to name a folder in runs, beside the ledger; for another place give --out")
+        return name
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"{list(seeds)} names a seed twice; each trains one student")
+        return seeds
+
     @field_validator("train")
     @classmethod
     def _seeds_are_listed(cls, train: TrainSettings) -> TrainSettings:

@@ -89,6 +89,11 @@ def test_other_packages_add_tasks(monkeypatch):
         ([row(1, split="train", answer_type="poem")], "answer_type 'poem' is none of"),
         ([row(1, split="train", question=" ")], "question is empty"),
         ([row(1, split="train", answer=" ")], "1 of 1 gold answers cannot be read"),
+        (
+            [row(1, split="train", answer="B", answer_type="option")],
+            "a choice without options; give them in the column",
+        ),
+        ([row(1, split="train", answer="\frac{1}{2}", answer_type="latex")], r"such as JSON makes of the \\f of"),
     ],
 )
 def test_each_unusable_file_has_its_one_error(tmp_path, rows, message):
@@ -231,6 +236,28 @@ def test_a_set_in_one_piece_can_be_split(tmp_path):
     assert 25 < len(problems.tests["test"]) < 75
     assert len(problems.train) + len(problems.tests["test"]) == 200
     assert {p.split for p in problems.train} == {"train"}
+
+
+def test_options_may_stand_in_the_question(tmp_path):
+    asked = row(1, split="train", question="Which? (A) x (B) y", answer="B", answer_type="option")
+    assert [p.answer for p in load(written(tmp_path, [asked])).train] == ["B"]
+
+
+def test_a_share_is_not_held_back_beside_a_test_file(tmp_path):
+    (tmp_path / "held").mkdir()
+    path = {"train": written(tmp_path, [row(1)]), "test": written(tmp_path / "held", [row(2)])}
+    with pytest.raises(SettingsError, match="test_share puts all problems together.*path gives test too"):
+        load(path, test_share=0.2)
+
+
+def test_rows_without_ids_keep_their_side_under_another_name_and_place(tmp_path):
+    rows = [{**row(i), "id": None} for i in range(60)]
+    found = {}
+    for name, kept in (("first", rows), ("second", rows[7:])):
+        (tmp_path / name).mkdir()
+        tests = load({"train": written(tmp_path / name, kept)}, test_share=0.3).tests["test"]
+        found[name] = {p.question for p in tests}
+    assert len(found["first"]) > 5 and found["second"] == found["first"] - {r["question"] for r in rows[:7]}
 
 
 def test_the_bbh_split_has_the_sizes_of_the_paper():

@@ -169,6 +169,10 @@ def test_a_cut_text_counts_when_its_answer_is_marked_before_the_cut() -> None:
 def test_an_answer_that_is_itself_cut_is_no_answer() -> None:
     for text in ("The answer is 12", "<answer>12"):
         assert check(problem("1234"), text, finish=Finish.LENGTH).value is Judgement.NO_ANSWER
+    for text in ("First, 1,200 + 34 =", "12 + ", "The answer is 12 +", "12"):
+        assert check(problem("1234"), text, finish=Finish.LENGTH).value is Judgement.NO_ANSWER
+    assert check(problem("3/4"), "The answer is 3/", finish=Finish.LENGTH).value is Judgement.NO_ANSWER
+    assert value("12", "25 + ") == "no_answer", "a sum of which a part is missing, whoever stopped"
     assert check(problem("1234"), "<answer>12</answer> That", finish=Finish.LENGTH).value is Judgement.WRONG
     assert value("12", "<answer>12") == "correct", "where the closing tag is a stop string"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,22 @@ def fit(bench: Bench, training: Training) -> Path:
     stored = bench.run.folder(
         "4_student", label, _depends(bench, training), make, arm=bench.arm, seed=bench.seed, name=training.name
     )
+    bench.notices.extend(_only_warm_up(label, stored.path / "training" / "metrics.jsonl", training.settings))
     return stored.path / "student"
+
+
+def _only_warm_up(label: str, metrics: Path, settings: TrainSettings) -> list[str]:
+    """Word of a training that ended before its learning rate had risen; read off its record, so reruns say the same."""
+    if not settings.warmup_steps or not metrics.is_file():
+        return []
+    rows = (json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines())
+    steps = max((int(row["step"]) for row in rows if row["kind"] == "train"), default=0)
+    if steps > settings.warmup_steps:
+        return []
+    return [
+        f"training {label}: its {steps} steps are all warm-up (train.warmup_steps: {settings.warmup_steps}), so the "
+        "learning rate hardly rose; lower it, or train on more examples or for more epochs"
+    ]
 
 
 def mean(bench: Bench, students: Sequence[Path], name: str) -> Path:

@@ -51,7 +51,8 @@ def split_by_problem(problems: Iterable[Problem], *, validation: float, seed: in
     if validation > 0.0 and (not kept or not held):
         raise EmptyPileError(
             f"a validation share of {validation} of {len(kept) + len(held)} problems leaves {len(kept)} for training "
-            f"and {len(held)} for validation; give more problems, another share or another seed"
+            f"and {len(held)} for validation; give more problems, another share (curate.validation; 0 holds none back "
+            "and keeps the last epoch) or another seed (curate.seed)"
         )
     return Split(train=tuple(kept), validation=tuple(held))
 

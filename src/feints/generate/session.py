@@ -254,7 +254,7 @@ class Session:
                 return False
             if not self._budget.in_flight:
                 self._out_of_budget = not self._why_stopped
-                self.stop(f"the budget is used up ({self._budget})")
+                self.stop(f"the budget has no room for the next request ({self._budget} spent)")
                 break
             await self._bell.wait(timeout=_POLL_SECONDS)
         self._give_up([request])

@@ -9,6 +9,7 @@ from feints.records import AnswerKind, Problem
 from feints.tasks.loading.assemble import Layout, load_task
 from feints.tasks.loading.files import Row
 from feints.tasks.loading.layouts import (
+    ENDS,
     Place,
     clean_solution,
     filled,
@@ -90,7 +91,7 @@ def problem_of(row: Row, place: Place, config: Config) -> Problem:
     return Problem(
         id=id_of(row, place, config.id_column),
         question=str(filled(row, config.question_column)).strip(),
-        answer=("yes" if answer else "no") if isinstance(answer, bool) else str(answer).strip(),
+        answer=("yes" if answer else "no") if isinstance(answer, bool) else str(answer).strip(ENDS),
         answer_kind=kind,
         task=place.task,
         split=place.split,

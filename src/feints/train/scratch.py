@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -29,6 +30,15 @@ class ScratchSettings(Settings):
     context: int = Field(default=2048, ge=16, description="Longest sequence, in tokens.")
     seed: int = Field(default=0, ge=0, description="Of the weights.")
 
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.hidden % (2 * self.heads):
+            raise ValueError(
+                f"hidden {self.hidden} is no even number for each of {self.heads} heads; give a multiple of "
+                f"{2 * self.heads}, or other heads"
+            )
+        return self
+
 
 def make_scratch_student(texts: Path, folder: Path, settings: ScratchSettings) -> int:
     """Train a byte-level BPE on every text of a JSON Lines file and write a random Llama beside it.
@@ -37,10 +47,12 @@ def make_scratch_student(texts: Path, folder: Path, settings: ScratchSettings) -
         Number of parameters.
 
     Raises:
-        DataError: the file cannot be read or holds no text, or `folder` is a file.
+        DataError: the file cannot be read or holds no text, or `folder` is a file or holds a model.
     """
     if folder.is_file():
         raise DataError(f"{folder} is a file, and a student is a folder; choose another --out")
+    if (folder / "config.json").exists():
+        raise DataError(f"{folder} holds a model already; choose another --out, or remove it first")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

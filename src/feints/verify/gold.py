@@ -75,7 +75,7 @@ def _parse(identity: str, answer: str, kind: AnswerKind, choices: tuple[Choice, 
 
 def _choice(where: str, answer: str, choices: tuple[Choice, ...], question: str) -> Gold:
     wanted = answer.strip().strip("().: ").casefold()
-    choices = choices or _written_options(question)
+    choices = choices or written_options(question)
     for choice in choices:
         if choice.label.strip("() ").casefold() == wanted:
             return Gold(AnswerKind.CHOICE, answer.strip(), label=choice.label, choices=choices)
@@ -87,7 +87,7 @@ def _choice(where: str, answer: str, choices: tuple[Choice, ...], question: str)
     return Gold(AnswerKind.CHOICE, answer.strip(), label=wanted.upper())
 
 
-def _written_options(question: str) -> tuple[Choice, ...]:
+def written_options(question: str) -> tuple[Choice, ...]:
     """Options written into the question as (A) ... (B) ...; empty unless they run on from A."""
     marks = list(_OPTION.finditer(question))
     start = max((at for at, mark in enumerate(marks) if mark[1] == "A"), default=len(marks))

@@ -25,6 +25,8 @@ _DENIAL = re.compile(
     re.IGNORECASE,
 )
 _MAX_SPAN, _MAX_BARE = 4000, 500
+_OPERATORS = "+-*/=^×÷·"
+"""At the end of a text: what they would have been followed by is not there."""
 MAX_TEXT = 200_000
 """Characters; of a longer text the end is read, where an answer stands."""
 
@@ -67,7 +69,7 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     if finding.extracted is None:
         lenient = _lenient(gold, said, Judgement.NO_ANSWER)
         return _verdict(Judgement.NO_ANSWER, lenient, finding)
-    cut = finish is Finish.LENGTH and not span.ends and _at_the_end(said, finding.extracted.strip())
+    cut = finish is Finish.LENGTH and not span.ends and _at_the_end(said, span, finding.extracted.strip())
     if cut and finding.same is not True:
         reason = "the text was cut by the token limit inside its answer"
         return _verdict(Judgement.NO_ANSWER, _lenient(gold, said, Judgement.NO_ANSWER), replace(finding, reason=reason))
@@ -78,9 +80,13 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     return _verdict(Judgement.WRONG, _lenient(gold, said, Judgement.WRONG), finding)
 
 
-def _at_the_end(said: str, extracted: str) -> bool:
-    """Whether a text ends in its answer; of one that was rewritten to be read (3 times 4) the last word tells."""
-    return said.endswith(extracted if extracted in said else extracted.rpartition(" ")[2])
+def _at_the_end(said: str, span: Span, extracted: str) -> bool:
+    """Whether a text ends in its answer, an operator behind it left out, or is nothing but an answer.
+
+    Of an answer that was rewritten to be read (3 times 4) the last word tells.
+    """
+    ended = said.rstrip(_OPERATORS + " ")
+    return span.mark == "bare" or ended.endswith(extracted if extracted in said else extracted.rpartition(" ")[2])
 
 
 def _next_line(said: str, span: Span) -> str:
@@ -185,7 +191,7 @@ def _stated(gold: Gold, said: str) -> Span | None:
 
 def _bare(gold: Gold, said: str) -> bool:
     """Whether the text is an answer without a sentence around it."""
-    if not said or len(said) > _MAX_BARE or "\n\n" in said:
+    if not said or len(said) > _MAX_BARE or "\n\n" in said or (said[-1] in _OPERATORS and gold.quantity is not None):
         return False
     if gold.kind is AnswerKind.LATEX:
         return latex.bare(said)

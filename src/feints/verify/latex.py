@@ -55,6 +55,11 @@ _CONGRUENCE = re.compile(r"\\equiv\s*(-?\d+)\s*(?:\\[pb]?mod|\(\s*\\?mod)")
 """With the remainder it states."""
 _LETTERS = re.compile(r"[A-Za-z]|[A-Z]{2,4}")
 
+_ESCAPED = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f]|[\t\r](?=imes|ext|frac|heta|an\b|au\b|riangle|ight|ho\b)|\n(?=eq\b|u\b|abla|ot\b)"
+)
+"""What JSON makes of a command whose backslash is not doubled: form feed + rac, tab + imes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -87,6 +92,8 @@ def gold_problem(text: str) -> str | None:
         return f"it is {len(text)} characters long and states no answer"
     if not re.search(r"[\w\\]", clean(text)):
         return "it holds nothing to compare with"
+    if _ESCAPED.search(text):
+        return r"it holds a control character, such as JSON makes of the \f of \frac; write \\frac there"
     if text.count("{") != text.count("}") and "\\{" not in text and "\\}" not in text:
         return "its braces do not match"
     return None

@@ -14,7 +14,7 @@ from feints.tasks.loading.files import Row, read_rows
 from feints.tasks.loading.hub import HubTable, read_hub
 from feints.tasks.loading.layouts import QUESTION_COLUMNS, LeftOut, Place, from_question_layout, id_of
 from feints.tasks.loading.problems import STEP, About, Problems, TaskConfig
-from feints.verify.gold import gold_error
+from feints.verify.gold import gold_error, written_options
 
 ROLES = {"train": "train", "valid": "validation", "validation": "validation", "dev": "validation"}
 Reader = Callable[[Row, Place], Problem | LeftOut]
@@ -60,7 +60,8 @@ def load_task(layout: Layout, config: TaskConfig) -> Problems:
     if layout.resplit is not None and not isinstance(config.path, dict):  # who names roles has split already
         problems = layout.resplit(problems)
     if config.test_share is not None:
-        problems = [_split_anew(problem, config.test_share, config.seed) for problem in problems]
+        _refuse_two_splits(layout, config)
+        problems = [_split_anew(problem, config, numbered=problem.id in reader.numbered) for problem in problems]
     if not problems:
         raise DataError(f"task {layout.name}: none of the {len(left_out):,} rows read is a problem of this set")
     checked = _check(problems, config.limit, config.seed)
@@ -120,6 +121,8 @@ class _RowReader:
         self.layout = layout
         self.problems: list[Problem] = []
         self.left_out: list[Dropped] = []
+        self.numbered: set[str] = set()
+        """Ids of problems whose rows bring none."""
         self._places: dict[str, list[str]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
 
@@ -156,6 +159,7 @@ class _RowReader:
             raise DataError(f"{where}: its question is empty; fill it in or remove the row")
         else:
             self.problems.append(found)
+            self.numbered |= {found.id} & {place.id}
             self._places.setdefault(found.id, []).append(where)
 
     def refuse_repeated(self) -> None:
@@ -169,8 +173,23 @@ class _RowReader:
             )
 
 
-def _split_anew(problem: Problem, test_share: float, seed: int) -> Problem:
-    held = unit_interval("test", seed, problem.id) < test_share
+def _refuse_two_splits(layout: Layout, config: TaskConfig) -> None:
+    """Whoever gives a test file and a share to hold back would train on the test file.
+
+    Raises:
+        SettingsError: `path` names other roles than train.
+    """
+    if isinstance(config.path, dict) and (others := sorted(set(config.path) - {"train"})):
+        raise SettingsError(
+            f"task {layout.name}: test_share puts all problems together and splits them anew, and path gives "
+            f"{', '.join(others)} too; leave out test_share, or give the training file alone"
+        )
+
+
+def _split_anew(problem: Problem, config: TaskConfig, *, numbered: bool) -> Problem:
+    """Hold a problem back by its own id, or by its text: the number of a row changes with the rows before it."""
+    key = [problem.question, [choice.text for choice in problem.choices]] if numbered else problem.id
+    held = unit_interval("test", config.seed, key) < (config.test_share or 0.0)
     return replace(problem, split="test" if held else "train")
 
 
@@ -208,13 +227,23 @@ def _check(problems: Sequence[Problem], limit: int | None, seed: int) -> _Checke
     errors: dict[str, str | None] = {}
     for problem in drawn:
         if limit is None or sizes[problem.split] < limit:
-            errors[problem.id] = why = gold_error(problem)
+            errors[problem.id] = why = gold_error(problem) or _lacking_options(problem)
             sizes[problem.split] += why is None
     reason = f"over the limit of {limit} a split"
     return _Checked(
         kept=[p for p in problems if errors.get(p.id, reason) is None],
         unparsable=tuple((p.id, why) for p in problems if (why := errors.get(p.id)) is not None),
         over=[Dropped(item_id=p.id, step=STEP, reason=reason) for p in problems if p.id not in errors],
+    )
+
+
+def _lacking_options(problem: Problem) -> str | None:
+    """Why nobody could choose, or None."""
+    if problem.answer_kind is not AnswerKind.CHOICE or problem.choices or written_options(problem.question):
+        return None
+    return (
+        f"{problem.id}: a choice without options; give them in the column options (in a file of your own, the one that "
+        "task.choices_column names), or in the question as (A) ... (B) ..."
     )
 
 

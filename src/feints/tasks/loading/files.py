@@ -51,7 +51,7 @@ def _json(path: Path, *, lines: bool) -> list[Row]:
         with opened(path) as stream:
             text = stream.read()
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
+        raise DataError(f"{path} cannot be read as UTF-8 text: {error}; save it in this encoding") from error
     if lines:
         # Split at "\n" only: U+2028 and its kin may stand unescaped inside a JSON string.
         numbered = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]

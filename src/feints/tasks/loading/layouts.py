@@ -23,6 +23,8 @@ KINDS = {
     "latex": AnswerKind.LATEX,
     "program": AnswerKind.PROGRAM,
 }
+ENDS = " \n"
+"""Stripped off gold answers; a tab or a form feed may be what JSON made of a backslash, and is left to be found."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _OPTION = re.compile(r"\s*\(?([A-Za-z0-9])[).:]\s*(.*)", re.DOTALL)
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
@@ -112,7 +114,7 @@ def from_question_layout(row: Row, place: Place) -> Problem:
     return Problem(
         id=id_of(row, place),
         question=str(filled(row, "question")).strip(),
-        answer=str(filled(row, "answer")).strip(),
+        answer=str(filled(row, "answer")).strip(ENDS),
         answer_kind=kind,
         task=place.task,
         split=place.split,
