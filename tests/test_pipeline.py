@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -250,6 +251,15 @@ def test_a_rerun_that_fails_does_not_pass_for_a_finished_run(do: Do) -> None:
         gather(folder)
     do()
     assert gather(folder).scores
+
+
+def test_the_time_of_asking_counts_as_the_arms(do: Do, counted: type[Counted], monkeypatch: pytest.MonkeyPatch) -> None:
+    respond = counted.respond
+    monkeypatch.setattr(counted, "respond", lambda teacher, body: time.sleep(0.02) or respond(teacher, body))
+    ((_, entry),) = RunFolder.open(do()).outputs("1_rationales")
+    assert entry["seconds"] > 48 * 0.02
+    ((_, known),) = RunFolder.open(do()).outputs("1_rationales")
+    assert known["seconds"] == entry["seconds"]
 
 
 def test_a_training_that_is_all_warm_up_says_so_on_reruns_too(do: Do) -> None:

@@ -16,6 +16,10 @@ from replication.results import accuracy, flags_of, mean_expense
 
 DOCS = ROOT / "docs" / "replication.md"
 README = ROOT / "README.md"
+SECONDS = (
+    "Seconds are those of training, judging and exams on one of two busy cores; those recorded before 1 December 2026 "
+    "leave out the sampling of texts to learn from, which for rounds takes nearly as long as their training."
+)
 MARKS = ("<!-- replication -->", "<!-- /replication -->")
 SET_NAMES = tuple(re.findall(r"task\.(\w+)", " ".join(SETS)))
 
@@ -41,7 +45,12 @@ def docs_text() -> str:
     parts += [f"## Verdicts\n\n{verdict_table()}", "## Claims"]
     parts += [f"### {name}\n\n{claim_text(claim)}" for name, claim in claims().items()]
     parts += [f"## Accuracy against teacher tokens\n\n{figure_text()}"]
-    parts += ["## Arms", *arm_tables(), f"## How each was run\n\n{commands()}", f"## How long it takes\n\n{times()}"]
+    parts += [
+        f"## Arms\n\n{SECONDS}",
+        *arm_tables(),
+        f"## How each was run\n\n{commands()}",
+        f"## How long it takes\n\n{times()}",
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -191,10 +200,10 @@ def times() -> str:
         for row in found["seeds"].values()
     )
     return (
-        f"What is recorded took at most {spent / 3600:.1f} core-hours, as far as its time is known: what arms of a "
-        "group share (the teacher's answers, a first stage) counts for each of them. `make replicate` says its hours "
-        "before it starts, runs two jobs at a time, one core each, and goes on where it was killed; sets that decide "
-        "no claim come last. A tenth of its eight hours is "
+        f"What is recorded took at most {spent / 3600:.1f} core-hours, as far as its time is known and without that "
+        "sampling: what arms of a group share (the teacher's answers, a first stage) counts for each of them. "
+        "`make replicate` says its hours before it starts, runs two jobs at a time, one core each, and goes on where "
+        "it was killed; sets that decide no claim come last. A tenth of its eight hours is "
         "`make replicate HOURS=0.8`, which leaves out whole arms, never seeds or problems, and names them; "
         '`make replicate PART="edit tdg-nat-over-cot-kd"` runs what these groups or claims need, and '
         "`python benchmarks/replicate.py plan` with the same options only tells."

@@ -128,17 +128,20 @@ class RunFolder:
         record: type[Row],
         depends: Sequence[object],
         make: Callable[[], Iterable[Row]],
+        *,
+        began: float | None = None,
         **about: object,
     ) -> Stored[Row]:
         """Rows of `record` that depend on `depends` alone: read where they exist, else made and stored.
 
         `depends` holds JSON-able values: settings, and the addresses of the tables and folders read. `about` goes
-        into the manifest for whoever reads the run (arm, problem set, seed).
+        into the manifest for whoever reads the run (arm, problem set, seed), and so do the seconds that making took:
+        from `began` on by time.perf_counter, where that was before this call.
         """
         address = content_hash(RECORDS_VERSION, stage, record.__name__, list(depends))
         path = self._place(stage, label, address, ".parquet")
         if not path.exists():
-            started = time.perf_counter()
+            started = time.perf_counter() if began is None else began
             rows = tuple(make())
             with storage_errors(path), atomic(path) as partial:
                 write_table(partial, record, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -56,10 +57,11 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
     elif (known := bench.run.known(STAGE, order.label, Rationale, depends)) is not None:
         stored = known
     else:
+        began = time.perf_counter()
         asked, author = _asked(bench, order)
         rows = _rationales(order, asked, author)
         if not asked.left:
-            stored = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows)
+            stored = bench.run.table(STAGE, order.label, Rationale, depends, lambda: rows, began=began)
         else:
             if not rows and not asked.interrupted and not bench.run.outputs(STAGE):
                 raise BudgetError(
@@ -70,7 +72,8 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
                 "from here"
             )
             cut = [*depends, *_cut(rows)]
-            stored = bench.stopped[key] = bench.run.table(STAGE, order.label, Rationale, cut, lambda: rows)
+            stored = bench.run.table(STAGE, order.label, Rationale, cut, lambda: rows, began=began)
+            bench.stopped[key] = stored
     bench.sampled[stored.address] = order.sampling
     _note_unanswered(bench, order, stored)
     _notice_unread(bench, order, stored)
