@@ -30,6 +30,7 @@ from feints.preparation import (
     ProblemSets,
     arms_of,
     check_device,
+    check_split,
     load_problems,
     open_bench,
     open_ledger,
@@ -72,6 +73,7 @@ def _run(recipe: Recipe, run: RunFolder, console: Console) -> Path:
     identity = weights_identity(Path(local.student.model))
     check_arms(local)
     problems = load_problems(recipe, run)
+    check_split(recipe, problems)
     write_whole(out / "recipe.yaml", recipe_text(recipe))
     for notice in problems.notices:
         console.print(notice, highlight=False)

@@ -27,11 +27,10 @@ from feints.errors import MissingExtraError, SettingsError, UnknownNameError
 from feints.generate.guard import alone
 from feints.generate.ledger import Ledger
 from feints.generate.opening import check_prices, open_source
-from feints.generate.plan import Plan, plan
+from feints.generate.plan import plan
 from feints.generate.prompt import TEACHER, Prompt, own_prompt, read_prompt
 from feints.generate.rationales import requests_for
 from feints.generate.scripted import ScriptedSource
-from feints.generate.settings import BudgetSettings
 from feints.generate.source import TextSource
 from feints.lab import world
 from feints.lab.teacher import LabTeacher
@@ -118,8 +117,6 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
     for name in wanted:
         asked = tests[name][: recipe.exam.limit]
         stored[name] = run.table("0_problems", name, Problem, [name, _contents(asked)], asked.__iter__, set=name)
-    # Known before anything is paid: every method holds back the same problems.
-    split_by_problem(kept.rows, validation=recipe.curate.validation, seed=recipe.curate.seed)
     funnel = Funnel().start("in the task", "problems", len(train)).step("not leaked", len(clean.kept), clean.dropped)
     return ProblemSets(
         train=kept,
@@ -129,6 +126,15 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
         notices=(*notices, clean.notice(), *recipe.sampling.notices()),
         about=about,
     )
+
+
+def check_split(recipe: Recipe, problems: ProblemSets) -> None:
+    """Refuse too few problems to hold some back before anything is paid: every method holds back the same ones.
+
+    Raises:
+        EmptyPileError: none is left on one side.
+    """
+    split_by_problem(problems.train, validation=recipe.curate.validation, seed=recipe.curate.seed)
 
 
 def _contents(rows: Sequence[Problem] | Sequence[Dropped]) -> str:
@@ -313,6 +319,7 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
     """
     with TemporaryDirectory() as scratch, _known_ledger(recipe, out) as ledger:
         problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
+        check_split(recipe, problems)
         keyless = recipe.teacher.model_copy(update={"api_key_env": None})  # nothing is sent, so no key is needed
         teacher = open_teacher(recipe.model_copy(update={"teacher": keyless}))
         prompt = own_prompt(TEACHER, read_prompts(recipe))
@@ -328,21 +335,9 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
             *problems.notices,
             f"teacher: {teacher.identity}",
             *plainly,
-            *(_over(recipe.budget, found) if plainly else ()),
+            *(found.beyond(recipe.budget) if plainly else ()),
             *_further(asked, bool(plainly), len(recipe.seeds)),
         ]
-
-
-def _over(budget: BudgetSettings, found: Plan) -> list[str]:
-    """Word of what the budget will not bear, in lines."""
-    tokens = found.prompt_tokens + found.most_completion_tokens
-    needs = (("requests", found.to_send), ("tokens", tokens), ("money", found.most_money))
-    over = [
-        f"{name} {limit:,}"
-        for name, need in needs
-        if (limit := getattr(budget, name)) is not None and (need or 0) > limit
-    ]
-    return [f"the budget may end this sooner ({', '.join(over)})"] if over else []
 
 
 def _asked(recipe: Recipe, sampled: int) -> dict[str, methods.Asks]:

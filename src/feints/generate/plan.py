@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from feints.generate.budget import Amount, Price, upper_bound
 from feints.generate.ledger import Ledger
+from feints.generate.settings import BudgetSettings
 from feints.generate.source import Request, Usage
 
 
@@ -49,6 +50,17 @@ class Plan:
             return [*words, "money: unknown, the recipe's price table does not name the model"]
         expected = f", expected {self.expected_money:,.2f}" if self.replies_known else ""
         return [*words, f"money: at most {self.most_money:,.2f} {self.currency}{expected}"]
+
+    def beyond(self, budget: BudgetSettings) -> list[str]:
+        """Word of what the budget may not bear, in lines."""
+        tokens = self.prompt_tokens + self.most_completion_tokens
+        limits = (
+            ("requests", budget.requests, self.to_send),
+            ("tokens", budget.tokens, tokens),
+            ("money", budget.money, self.most_money or 0.0),
+        )
+        over = [f"{name} {limit:,}" for name, limit, need in limits if limit is not None and need > limit]
+        return [f"the budget may end this sooner ({', '.join(over)})"] if over else []
 
 
 def plan(
