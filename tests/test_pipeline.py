@@ -333,7 +333,8 @@ def test_tail_p13_a_run_asks_nothing_about_a_test_problem_among_its_training_pro
     asked = {by_id[rationale.problem_id] for rationale in rows(folder, "1_rationales", Rationale)}
     assert asked == {problem.question for problem in train}
     dropped = RunFolder.open(folder).path.glob("3_dropped/problems-*")
-    assert "equal to a test problem" in {drop.reason for path in dropped for drop in read_table(path, Dropped)}
+    reasons = {drop.reason for path in dropped for drop in read_table(path, Dropped)}
+    assert reasons == {"equal to a test problem (test/file/test/0)"}
 
 
 def test_solve_counts_the_kind_of_answer_the_run_was_examined_on(
@@ -348,7 +349,7 @@ def test_solve_counts_the_kind_of_answer_the_run_was_examined_on(
     ]
     run.table("0_problems", "test", Problem, ["test"], lambda: problems, set="test")
     run.describe(arms=[{"name": "toy"}], sets=["test"], recipe={"exam": {"seed": 0}})
-    run.folder("4_student", "toy-solver-seed0", ["x"], Path.mkdir, arm="toy", seed=0, solver=True)
+    run.folder("4_student", "toy-solver-seed0", ["x"], lambda folder: None, arm="toy", seed=0, solver=True)
     texts = ["It is cold. The answer is (C).", *["The answer is (A)."] * 3]
     voice = OneShot(ScriptedSource(lambda request: texts[request.sample_index]), sampling=Sampling(temperature=1.0))
     monkeypatch.setattr(pipeline, "load_solver", lambda folder: Majority(voice, 4))

@@ -159,7 +159,8 @@ class _RowReader:
             raise DataError(f"{where}: its question is empty; fill it in or remove the row")
         else:
             self.problems.append(found)
-            self.numbered |= {found.id} & {place.id}
+            if found.id == place.id:
+                self.numbered.add(found.id)
             self._places.setdefault(found.id, []).append(where)
 
     def refuse_repeated(self) -> None:
