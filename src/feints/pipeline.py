@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -186,7 +187,7 @@ class Exams:
         """
         for of, stored in self.tests.items():
             settings = self.exam.model_dump(mode="json", exclude={"sets", "on_the_way"})
-            about = {"arm": bench.arm, "set": of, "seed": bench.seed} | ({"name": name} if name else {})
+            about: dict[str, Any] = {"arm": bench.arm, "set": of, "seed": bench.seed} | ({"name": name} if name else {})
             label = "-".join(part for part in (bench.arm, name, of, f"seed{bench.seed}") if part)
             depends = [solver.identity, stored.address, settings, code_hash(), about]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import track
 
@@ -37,7 +37,7 @@ def read_attempts(
     return _table(attempted, label, attempts, gold="unknown")
 
 
-def _table(bench: Bench, label: str, rationales: Stored[Rationale], **about: object) -> Stored[Verdict]:
+def _table(bench: Bench, label: str, rationales: Stored[Rationale], **about: Any) -> Stored[Verdict]:
     """The verdicts, read where they are known; `about` goes into the manifest."""
 
     def make() -> list[Verdict]:
