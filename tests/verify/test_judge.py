@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -436,6 +437,13 @@ def test_hostile_texts_take_little_time(kind: AnswerKind, text: str) -> None:
     started = time.process_time()
     judge(problem(gold, kind), text)
     assert time.process_time() - started < 2.0
+
+
+def test_long_blanks_behind_a_trigger_take_little_time() -> None:
+    began = time.process_time()
+    for blank in (" ", "\n", " \n\t"):
+        assert value("42", "answer" + blank * 20_000 + "is 42.") == "correct"
+    assert time.process_time() - began < 5, "half a minute each, before"
 
 
 @pytest.mark.parametrize("gold", ["banana", "N/A", "nan", "None", "four pens or so?"])

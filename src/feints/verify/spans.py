@@ -13,7 +13,7 @@ _MARKS = (
 _TRIGGER = re.compile(
     rf"\banswers?\b(?:\s*\([^()\n]{{0,60}}\))?(?:\s+(?:to|for|of|in)\s+[^.:\n]{{1,80}}?)?\s*(?:\*\*|__)?\s*"
     rf"(?:\b(?:therefore|then|thus)\s+)?(?:{_MARKS})(?![A-Za-z])(?:\s*:)?\s*(?:\*\*|__)?\s*"
-    r"|\banswer\s*(?:\*\*|__)?\s+[-–—]\s+(?=[-$\\(\d]|(?-i:[A-Z])\b|(?:yes|no|true|false)\b)"
+    r"|\banswer(?:\s*(?:\*\*|__))?\s+[-–—]\s+(?=[-$\\(\d]|(?-i:[A-Z])\b|(?:yes|no|true|false)\b)"
     r"|\bAnswer\s+(?=\$|\\[\[(]|[-\d])"
     r"|\b(?:correct|right|best)\s+(?:option|choice)\s*(?:is|would\s+be|:)\s*(?:\*\*)?\s*"
     r"|####[ \t]*(?=[^\n]*\s*\Z|[-+$€£]?\d[\d,.]*%?[ \t]*\n)",
@@ -32,6 +32,8 @@ _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _TAGGED = re.compile(
     r"<answer>\s*(?=\S)(?!</answer>)((?:(?!<answer>).)*?)\s*(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL
 )
+_LONG_BLANK = re.compile(r"\s{64,}")
+"""Patterns with several runs of blanks in a row try every way to share one out, so none may be long."""
 _EMPHASIS = re.compile(r"<(b|strong|i|em|u|code)>([^<>]*)</\1>", re.IGNORECASE)
 _NEGATION = re.compile(r"\s*(?:not|never|n't)\b(?!\s+(?:equal|valid|true|plausible|sarcastic))", re.IGNORECASE)
 _JOINS = re.compile(r"[\s,;.$]*(?:(?:\\text\{)?\s*(?:and|or)\s*\}?|\\quad|\\qquad|\\[,; ()\[\]]|[\s,;$])*[\s,;.$]*")
@@ -72,6 +74,7 @@ def tidy(text: str) -> str:
     """
     special = _SPECIAL.search(text, 1)
     text = text[: special.start()] if special else text
+    text = _LONG_BLANK.sub(lambda blank: "\n\n" if "\n" in blank[0] else " ", text)
     if "<" not in text:
         return text
     return _TAGGED.sub(r"\nFinal answer: \1\n", _EMPHASIS.sub(r"\2", _CALCULATOR.sub("", text)))
