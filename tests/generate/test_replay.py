@@ -55,7 +55,7 @@ def test_half_a_character_in_a_recorded_file_is_read_and_endless_nesting_refused
     [
         (b'{"question": "q", "text": "t", "finish": ["stop"]}', r"finish is \['stop'\]"),
         (b'{"question": "q", "text": "t", "final": 42}', "final is 42"),
-        (gzip.compress(b"")[:10] + b"\xff" * 40, "cannot be read"),
+        pytest.param(gzip.compress(b"", mtime=0)[:10] + b"\xff" * 40, "cannot be read", id="not gzip behind its head"),
     ],
 )
 def test_what_is_recorded_in_another_shape_is_refused(tmp_path: Path, row: bytes, why: str) -> None:
