@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feints.bench.lessons import Lesson
 from feints.bench.serving import weights_of
+from feints.train.history import last_totals
 from feints.train.settings import TrainSettings, deciding
 
 if TYPE_CHECKING:
@@ -54,17 +54,14 @@ def fit(bench: Bench, training: Training) -> Path:
     stored = bench.run.folder(
         "4_student", label, _depends(bench, training), make, arm=bench.arm, seed=bench.seed, name=training.name
     )
-    bench.notices.extend(_only_warm_up(label, stored.path / "training" / "metrics.jsonl", training.settings))
+    bench.notices.extend(_only_warm_up(label, last_totals(stored.path), training.settings))
     return stored.path / "student"
 
 
-def _only_warm_up(label: str, metrics: Path, settings: TrainSettings) -> list[str]:
+def _only_warm_up(label: str, totals: dict[str, Any] | None, settings: TrainSettings) -> list[str]:
     """Word of a training that ended before its learning rate had risen; read off its record, so reruns say the same."""
-    if not settings.warmup_steps or not metrics.is_file():
-        return []
-    rows = (json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines())
-    steps = max((int(row["step"]) for row in rows if row["kind"] == "train"), default=0)
-    if steps > settings.warmup_steps:
+    steps = totals["step"] if totals else 0
+    if not totals or steps > settings.warmup_steps:
         return []
     return [
         f"training {label}: its {steps} steps are all warm-up (train.warmup_steps: {settings.warmup_steps}), so the "

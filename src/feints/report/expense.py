@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -12,6 +11,7 @@ from feints.records import Rationale
 from feints.report.contents import Expense
 from feints.runs import RunFolder
 from feints.tables import read_table
+from feints.train.history import last_totals
 
 STAGES = ("1_rationales", "2_verdicts", "3_examples", "4_student", "5_answers")
 
@@ -85,16 +85,8 @@ class _Texts:
 
 def _training(stage: str, path: Path) -> Iterator[tuple[str, float]]:
     """What training one student adds to the row of an arm that used it."""
-    if stage == "4_student" and (last := _last_line(path / "training" / "metrics.jsonl")):
+    if stage == "4_student" and (last := last_totals(path)):
         yield "steps", last["step"]
         yield "target_tokens", last.get("target_tokens", 0)
         yield "passes", last.get("passes", 0)
         yield "training_seconds", last["seconds"]
-
-
-def _last_line(metrics: Path) -> dict[str, Any] | None:
-    """The last line of training, whose counts are totals; None where nothing was trained."""
-    if not metrics.is_file():
-        return None
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    return next((line for line in reversed(lines) if line["kind"] == "train"), None)
