@@ -13,6 +13,10 @@ from types import ModuleType
 
 import hypothesis
 import pytest
+from tests.commands import done
+from tests.small_runs import counted, do
+
+__all__ = ["counted", "do", "done"]
 
 # How long an example takes says something of the machine's other work, nothing of the code.
 hypothesis.settings.register_profile("feints", deadline=None)

@@ -5,43 +5,16 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.commands import Done, sets
 
-from feints.cli import main
-from feints.errors import StorageError
-from feints.evaluate.solver import OneShot
 from feints.recipe import load_recipe
-from feints.runs import RunFolder
 
 pytestmark = pytest.mark.slow
-Done = Callable[..., tuple[int, str]]
 Refused = Callable[..., str]
-
-
-@pytest.fixture
-def done(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Done:
-    """Does a command; returns its status, and what it printed or complained about."""
-
-    def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["feints", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            main()
-        except SystemExit as stopped:
-            status = int(stopped.code or 0)
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        if status:
-            before, _, error = f"\n{said.err}".partition("\nerror: ")
-            assert status == 1 and error and "\nerror: " not in error, said.err
-            return status, error
-        return status, said.out
-
-    return run
 
 
 @pytest.fixture
@@ -66,10 +39,6 @@ def succeeds(done: Done) -> Refused:
         return said
 
     return run
-
-
-def sets(*settings: str) -> list[str]:
-    return [word for setting in settings for word in ("--set", setting)]
 
 
 def own_problems(folder: Path, *, broken: int = 0, long: int = 0) -> list[str]:
@@ -359,53 +328,3 @@ def test_a_run_folder_of_another_version_or_another_kind(refused: Refused, small
     assert "not a run folder" in refused("run", small_recipe, "--out", tmp_path / "thesis")
     assert "is a file" in refused("run", small_recipe, "--out", tmp_path / "thesis/thesis.doc")
     assert os.listdir(tmp_path / "thesis") == ["thesis.doc"]
-
-
-# ----------------------------------------------------------------------------------------------------- a full disk
-
-
-def mount(folder: Path, kib: int, *, again: bool = False) -> None:
-    options = f"size={kib}k" + (",remount" if again else "")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], check=True, capture_output=True)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of a few KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        mount(folder, 64)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a small disk can be mounted by root only ({error})")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_solver_that_does_not_fit_is_one_error(small_disk: Path, tiny_student: Path) -> None:
-    run = RunFolder(small_disk / "run")
-    with pytest.raises(StorageError, match="solver.*No space left.*free some space"):
-        run.folder("4_student", "solver", [], OneShot(tiny_student).save)
-
-
-def test_a_full_disk_is_one_error_at_every_stage_and_loses_nothing(
-    done: Done, small_recipe: Path, small_disk: Path, tmp_path: Path
-) -> None:
-    calm, out = tmp_path / "calm/run", small_disk / "inner/run"
-    assert done("run", small_recipe, "--out", calm)[0] == 0
-    finished: set[int] = set()
-    kib, status = 16, 1
-    while status:
-        mount(small_disk, kib, again=True)
-        status, said = done("run", small_recipe, "--out", out, *sets(f"ledger={tmp_path}/calm/ledger.sqlite"))
-        if status:
-            assert "free some space" in said or "make room" in said, said
-            assert str(small_disk) in said
-            finished.add(len(list(out.glob("*/*"))))
-        kib = kib * 5 // 4
-    assert len(finished) >= 4, f"the disk was full with {finished} outputs there, at too few places to tell"
-    assert not list(out.rglob("*.partial")) and not list(out.rglob("*.unfinished"))
-    for stage in ("1_rationales", "2_verdicts", "3_examples", "5_answers"):
-        assert {p.name: p.read_bytes() for p in (out / stage).iterdir()} == {
-            p.name: p.read_bytes() for p in (calm / stage).iterdir()
-        }

@@ -3,68 +3,29 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import ModuleType
 
 import pytest
-from pydantic import Field
 from rich.console import Console
+from tests.small_runs import Counted, Do, rows
 
-from feints import methods, pipeline
-from feints.bench import Bench, judging
-from feints.config import Settings
+from feints.bench import judging
 from feints.errors import BudgetError, DataError, EmptyPileError, SettingsError, UnknownNameError
-from feints.evaluate.solver import Majority, OneShot, Solver
 from feints.generate.adaptive import AdaptiveSettings
 from feints.generate.budget import Budget
 from feints.generate.prompt import TEACHER
-from feints.generate.scripted import ScriptedSource
 from feints.generate.settings import SamplingSettings
-from feints.generate.source import Sampling
-from feints.lab.teacher import LabTeacher
-from feints.methods import plain_cot
 from feints.pipeline import run_recipe, solve_one
-from feints.preparation import load_problems, plan_recipe, sample_recipe
+from feints.preparation import plan_recipe, sample_recipe
 from feints.recipe import load_recipe
-from feints.records import Answer, AnswerKind, Dropped, Example, Problem, Rationale
+from feints.records import Answer, Dropped, Example, Problem, Rationale
 from feints.report.gather import gather
 from feints.runs import RunFolder
 from feints.tables import read_table
 
 pytestmark = pytest.mark.slow
-Do = Callable[..., Path]
-
-
-class Counted(LabTeacher):
-    """The lab teacher, counting what it is asked."""
-
-    asked = 0
-
-    def respond(self, body: dict[str, Any]) -> dict[str, Any]:
-        Counted.asked += 1
-        return super().respond(body)
-
-
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Counted]]:
-    Counted.asked = 0
-    monkeypatch.setattr("feints.preparation.LabTeacher", Counted)
-    yield Counted
-
-
-@pytest.fixture
-def do(small_recipe: Path, tmp_path: Path, counted: type[Counted]) -> Do:
-    """Does the small recipe in this process; returns its folder."""
-
-    def run(*overrides: str, out: str = "run") -> Path:
-        Counted.asked = 0
-        folder = tmp_path / out
-        run_recipe(load_recipe(small_recipe, overrides), folder, Console(file=io.StringIO()))
-        return folder
-
-    return run
 
 
 def written(folder: Path) -> dict[str, tuple[int, int]]:
@@ -84,10 +45,6 @@ def stages(names: Iterator[str] | set[str]) -> set[str]:
 def used(folder: Path, stage: str) -> set[str]:
     """The outputs of a stage that the last run used."""
     return {path.name for path, _ in RunFolder.open(folder).outputs(stage)}
-
-
-def rows(folder: Path, stage: str, record: type) -> list:
-    return [row for path, _ in RunFolder.open(folder).outputs(stage) for row in read_table(path, record)]
 
 
 def test_a_run_ends_in_a_page_and_a_rerun_redoes_nothing(do: Do, counted: type[Counted]) -> None:
@@ -293,32 +250,6 @@ def test_unknown_test_sets_and_files_in_the_way_are_refused(do: Do, tmp_path: Pa
     assert (tmp_path / "file").read_text() == "precious"
 
 
-# ------------------------------------------------------------------------------------- baselines, prompts, the way
-
-
-@pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> type[Settings]:
-    """A method that is plain distillation, examined on the way and with a further question at the end."""
-
-    class Config(Settings):
-        further: int = Field(default=3, description="Requests after the first.")
-
-    def distil(bench: Bench, config: Config) -> Solver:
-        solver = plain_cot.distil(bench, plain_cot.Config())
-        bench.examine(solver, "halfway")
-        return solver
-
-    method = SimpleNamespace(
-        Config=Config,
-        distil=distil,
-        control=lambda config: None,
-        arm=lambda config: (f"toy{config.further}", "a toy"),
-        asks=lambda config, sampled: methods.Asks(config.further * sampled),
-    )
-    monkeypatch.setattr(methods, "_added", lambda: {"toy": SimpleNamespace(load=lambda: method)})
-    return Config
-
-
 def test_tail_p13_a_run_asks_nothing_about_a_test_problem_among_its_training_problems(do: Do, tmp_path: Path) -> None:
     lab = {
         path.name.partition("-")[0]: read_table(path, Problem) for path, _ in RunFolder.open(do()).outputs("0_problems")
@@ -335,124 +266,3 @@ def test_tail_p13_a_run_asks_nothing_about_a_test_problem_among_its_training_pro
     dropped = RunFolder.open(folder).path.glob("3_dropped/problems-*")
     reasons = {drop.reason for path in dropped for drop in read_table(path, Dropped)}
     assert reasons == {"equal to a test problem (test/file/test/0)"}
-
-
-def test_solve_counts_the_kind_of_answer_the_run_was_examined_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of C, A, A, A with options a vote takes A; were a number asked for, no text would have a voice."""
-    run = RunFolder(tmp_path / "run")
-    kinds = [(AnswerKind.CHOICE, "A"), (AnswerKind.CHOICE, "B"), (AnswerKind.NUMBER, "7")]
-    problems = [
-        Problem(id=f"{at}", question="Which?", answer=answer, answer_kind=kind, task="t", split="test")
-        for at, (kind, answer) in enumerate(kinds)
-    ]
-    run.table("0_problems", "test", Problem, ["test"], lambda: problems, set="test")
-    run.describe(arms=[{"name": "toy"}], sets=["test"], recipe={"exam": {"seed": 0}})
-    run.folder("4_student", "toy-solver-seed0", ["x"], lambda folder: None, arm="toy", seed=0, solver=True)
-    texts = ["It is cold. The answer is (C).", *["The answer is (A)."] * 3]
-    voice = OneShot(ScriptedSource(lambda request: texts[request.sample_index]), sampling=Sampling(temperature=1.0))
-    monkeypatch.setattr(pipeline, "load_solver", lambda folder: Majority(voice, 4))
-    assert solve_one(run.path, "Which? (A) x (B) y (C) z", None, None) == "The answer is (A)."
-
-
-def test_baselines_stand_beside_the_method_and_its_control(do: Do, toy: type[Settings], small_recipe: Path) -> None:
-    two = "baselines=[{name: toy}, {name: toy, further: 4}]"
-    folder = do(two)
-    contents = gather(folder)
-    assert [(arm.name, arm.role) for arm in contents.arms] == [
-        ("plain_cot", "method"), ("answer_only", "control"), ("toy3", "other"), ("toy4", "other"),
-        ("untrained", "floor"),
-    ]  # fmt: skip
-    scores = {score.solver: score for score in contents.scores}
-    assert len(contents.scores) == 5 and scores["toy3"].right == scores["toy4"].right == scores["plain_cot"].right
-    assert [(row.a, row.b) for row in contents.comparisons] == [
-        ("plain_cot", "answer_only"), ("plain_cot", "toy3"), ("plain_cot", "toy4"), ("plain_cot", "untrained"),
-        ("answer_only", "untrained"),
-    ]  # fmt: skip
-    assert solve_one(folder, "Two and two?", "toy4", 0) == solve_one(folder, "Two and two?", "plain_cot", 0)
-    lines = plan_recipe(load_recipe(small_recipe, [two]), folder)
-    assert lines[-3:] == [
-        "and at most 144 further requests by toy3",
-        "and at most 192 further requests by toy4",
-        "what several ask alike is sent once",
-    ]
-    alone = "method={name: tailored, plain: false, rounds: 2, samples: 1, round_tokens: 50, inner: {name: plain_cot}}"
-    said = plan_recipe(load_recipe(small_recipe, [alone]), folder)
-    assert not any(line.startswith("requests:") for line in said), "the plain question is never asked"
-    assert said[-3].startswith("at most 96 requests, 100 tokens in all, by tailored")
-    seeds = plan_recipe(load_recipe(small_recipe, [alone, "seeds=[0, 1]"]), folder)
-    assert seeds[-3].startswith("at most 96 requests, 100 tokens in all, with each seed by tailored")
-    one_arm = [two.replace(", {name: toy, further: 4}", ""), "seeds=[0, 1]"]
-    assert plan_recipe(load_recipe(small_recipe, one_arm), folder)[-2:] == [
-        "and at most 144 further requests with each seed by toy3",
-        "what several ask alike is sent once",
-    ]
-    programs = plan_recipe(load_recipe(small_recipe, ["method={name: potd}"]), folder)
-    assert programs[-3:-1] == ["at most 48 requests by potd", "at most 48 requests by potd_answer_only"]
-    with pytest.raises(SettingsError, match="would pay for replies that nothing learns from"):
-        sample_recipe(load_recipe(small_recipe, [alone]), folder, Console(file=io.StringIO()))
-    with pytest.raises(SettingsError, match="two arms of this run are called 'answer_only'"):
-        do("baselines=[{name: plain_cot, target: answer}]")
-    with pytest.raises(SettingsError, match="furthr: unknown key; did you mean further") as mistakes:
-        do("baselines=[{name: toy, furthr: 1}, {name: nowhere}, 7]")
-    assert "baselines.1.name: " in str(mistakes.value) and "baselines.2 must hold a name" in str(mistakes.value)
-
-
-def test_a_solver_on_the_way_is_examined_only_where_the_recipe_says_so(do: Do, toy: type[Settings]) -> None:
-    def on_the_way(folder: Path) -> list[str]:
-        return [entry["arm"] for _, entry in RunFolder.open(folder).outputs("5_answers") if entry.get("name")]
-
-    folder = do("method={name: toy}")
-    assert on_the_way(folder) == []
-    do("method={name: toy}", "exam.on_the_way=true")
-    assert on_the_way(folder) == ["toy3"]
-    assert [score.solver for score in gather(folder).scores] == ["toy3", "untrained"]
-
-
-def test_a_number_of_samples_beside_adaptive_sampling_is_said_to_have_no_effect(
-    small_recipe: Path, tmp_path: Path
-) -> None:
-    def said(*overrides: str) -> list[str]:
-        return plan_recipe(load_recipe(small_recipe, overrides), tmp_path / "run")
-
-    alone, few, many = (said("sampling.adaptive.maximum=4", f"sampling.n={n}") for n in (1, 2, 16))
-    [notice] = set(many) - set(alone)
-    assert notice == "sampling.n=16 has no effect: sampling.adaptive asks about each problem 1 to 4 times"
-    assert {line.replace("n=2", "n=16") for line in few} == set(many)
-    assert not any("no effect" in line for line in said("sampling.n=16"))
-
-
-def test_rows_left_out_on_loading_are_dropped_with_their_reason(small_recipe: Path, tmp_path: Path) -> None:
-    lines = [
-        {"id": f"{split}{n}", "split": split, "question": f"{split} {n}?", "answer": "no" if n < 3 else str(n),
-         "answer_type": "number"}
-        for split in ("train", "test") for n in range(20)
-    ]  # fmt: skip
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    task = f"task={{name: file, path: {tmp_path}/rows.jsonl, limit: 15, skip_unparsable: true}}"
-    run = RunFolder(tmp_path / "run")
-    found = load_problems(load_recipe(small_recipe, [task]), run)
-    assert len(found.train) == len(found.tests["test"]) == 15
-    [(table, _)] = run.outputs("3_dropped")
-    dropped = {row.item_id: row.reason for row in read_table(table, Dropped)}
-    kept = {problem.id for problem in (*found.train, *found.tests["test"])}
-    assert kept | set(dropped) == {line["id"] for line in lines} and not kept & set(dropped)
-    assert {"over the limit" in reason or "gold answer 'no'" in reason for reason in dropped.values()} == {True}
-
-
-def test_a_prompt_of_ones_own_stands_in_for_the_methods(do: Do, counted: type[Counted], tmp_path: Path) -> None:
-    for name, template in (("terse", "{question} {choices} Reply in one line. {cue}"), ("odd", "{question} {hint}")):
-        (tmp_path / f"{name}.yaml").write_text(f"template: '{template}'\ncue: 'The answer is'")
-    own = f"prompts={{teacher_cot: {tmp_path}/terse.yaml, student_zero_shot: {tmp_path}/terse.yaml, other: x}}"
-    with pytest.raises(SettingsError, match="prompt file x cannot be read"):
-        do(own)
-    folder = do(own.replace("other: x", f"other: {tmp_path}/terse.yaml"))
-    asked = rows(folder, "1_rationales", Rationale)
-    assert {row.prompt_id for row in asked} == {"terse"} and counted.asked == 48
-    solver = next(path for path, entry in RunFolder.open(folder).outputs("4_student") if entry.get("solver"))
-    assert "Reply in one line" in (solver / "solver.json").read_text()
-    [note] = [note for note in gather(folder).notes if "was not used" in note]
-    assert note.startswith("prompts.other") and "student_zero_shot, teacher_cot" in note
-    with pytest.raises(SettingsError, match=r"has the slots \['hint'\], but \[\] are filled"):
-        do(f"prompts={{teacher_cot: {tmp_path}/odd.yaml}}")
