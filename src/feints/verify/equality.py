@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from feints.verify import regions
 from feints.verify.forms import is_assignment, values
-from feints.verify.nodes import Node, UnboundedError, negative, number, positional, symbols
+from feints.verify.nodes import MINUS_ONE, Node, UnboundedError, negative, number, positional, symbols
 from feints.verify.numeric import real_value, same_value
 from feints.verify.polynomials import Polynomial, equal, exact, multiply, opposed, proportional
 from feints.verify.quantities import rounded
@@ -192,11 +192,27 @@ def _relation_and_value(gold: Node, said: Node) -> Outcome:
         candidates = values(relation)
         pairs = [(value, other) if relation is gold else (other, value) for value in candidates]
         return min(compare(one, two) for one, two in pairs)
+    if relation is said and not symbols(gold) and _asked_for(relation):
+        return compare(gold, relation.args[-1])
     if regions.is_region(relation) and (regions.is_region(other) or other.op in ("tuple", "sym", "list")):
         return _regions(gold, said)
     if set(relation.name.split()) <= _ORDERS and all(compare(other, side) is DIFFERENT for side in relation.args):
         return DIFFERENT  # an inequality that does not even name the value
     return UNLIKE
+
+
+def _asked_for(relation: Node) -> bool:
+    """Whether equations say what a combination of unknowns comes to, as where m + n is asked for: m + n = 2 + 3 = 5."""
+    first, last = relation.args[0], relation.args[-1]
+    if set(relation.name.split()) != {"="} or first.op not in ("add", "mul", "div") or symbols(last):
+        return False
+    return _unknowns(first)
+
+
+def _unknowns(node: Node) -> bool:
+    if node.op in ("add", "mul", "div"):
+        return all(_unknowns(child) for child in node.args)
+    return node.op == "sym" or node == MINUS_ONE
 
 
 def _identity(relation: Node) -> bool:

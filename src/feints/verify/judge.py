@@ -19,6 +19,9 @@ _CUT = {
     Finish.MALFORMED: "the reply could not be read as the protocol says",
 }
 _OPTION_LINE = re.compile(r"\(?[A-Z][).](?:\s|$|\S).{0,80}|\(?[A-Z]\)?")
+_OPTION_LINES = re.compile(r"^[ \t]*\**\(?([A-Z])[).]", re.MULTILINE)
+_FIRST_WORD = re.compile(r"\**(yes|no|true|false)\b\**(?:[.,!:;]|[ \t]*\n)", re.IGNORECASE)
+_FIRST_LABEL = re.compile(r"\**\(?([A-Z])\)?\**(?:[ \t]*\n|[.)]\**\s+(?=\**[A-Z]))")
 _DENIAL = re.compile(
     r"(?:\b(?:is|are|was|were|be|equals?)\s+(?:not|never)|\bcan(?:not|['’]t)\s+be|\b(?:is|are|was|were)n['’]t"
     r"|\bnot\s+equal|≠|\\neq?|!=)\s*(?:(?:equal|to|the|option|exactly)\s+){0,3}[\s$(*\"'\\{]*\Z",
@@ -59,6 +62,8 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     said, inside = spoken(text[-MAX_TEXT:])
     said = tidy(said).strip()
     span = _stated(gold, said)
+    if span is None and finish is not Finish.LENGTH:
+        span = _said_first(gold, said)
     if span is None:
         return _unmarked(gold, said, inside, finish)
     # A bare text that is all mathematics is no sentence, so that its 7! is a factorial.
@@ -66,6 +71,12 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     finding = compare(gold, span.text, marked=True, boxed=alone)
     if finding.extracted is None and gold.kind is AnswerKind.BOOLEAN:
         finding = compare(gold, _next_line(said, span), marked=True)
+    earlier = None
+    if finding.extracted is None and span.mark != "bare" and gold.kind is not AnswerKind.BOOLEAN:
+        earlier = _stated(gold, said[: span.begins].strip())
+    if earlier is not None and earlier.mark != "bare":
+        before = compare(gold, earlier.text, marked=True, boxed=earlier.mark == "box")
+        finding = before if before.extracted is not None else finding
     if finding.extracted is None:
         lenient = _lenient(gold, said, Judgement.NO_ANSWER)
         return _verdict(Judgement.NO_ANSWER, lenient, finding)
@@ -180,13 +191,29 @@ def _show(quantity: Quantity) -> str:
 def _stated(gold: Gold, said: str) -> Span | None:
     """The marked answer, or the whole text where it is nothing but an answer."""
     span = marked(said, line_answers=gold.kind is not AnswerKind.CHOICE)
+    if span is not None and gold.quantity is not None and span.mark != "box" and stated.is_story(span.text):
+        return None
     if span is not None:
-        return span if len(span.text) <= _MAX_SPAN else Span(span.text[:_MAX_SPAN], span.mark, span.start, True)
+        return span if len(span.text) <= _MAX_SPAN else replace(span, text=span.text[:_MAX_SPAN], ends=True)
     if gold.kind is AnswerKind.CHOICE:
         lines = said.splitlines()
-        if lines and _OPTION_LINE.fullmatch(lines[-1].strip()):
-            return Span(lines[-1].strip(), "line", len(said) - len(lines[-1]), False)
-    return Span(said, "bare", 0, False) if _bare(gold, said) else None
+        labels = _OPTION_LINES.findall(said)
+        reviewed = len(labels) > 1 and labels[-2] < labels[-1]  # one by one, and the last of them is no answer
+        if lines and not reviewed and _OPTION_LINE.fullmatch(lines[-1].strip()):
+            at = len(said) - len(lines[-1])
+            return Span(lines[-1].strip(), "line", at, at, False)
+    return Span(said, "bare", 0, 0, False) if _bare(gold, said) else None
+
+
+def _said_first(gold: Gold, said: str) -> Span | None:
+    """The word or label that a whole text begins with, if it goes on to explain it and ends in no other."""
+    if gold.kind is AnswerKind.BOOLEAN and (word := _FIRST_WORD.match(said)):
+        last = yesno.read_truth(last_sentence(said[word.end() :]))
+        return Span(word[1], "first", word.start(1), 0, True) if last in (None, yesno.read_truth(word[1])) else None
+    if gold.kind is AnswerKind.CHOICE and (label := _FIRST_LABEL.match(said)):
+        reviewed = _OPTION_LINES.search(said, label.end())
+        return None if reviewed else Span(label[1], "first", label.start(1), 0, True)
+    return None
 
 
 def _bare(gold: Gold, said: str) -> bool:

@@ -30,6 +30,8 @@ _SENTENCE = re.compile(r"(?<=[\w})\]%$!\"])(?<!\b[A-Z])\.\s+(?=[A-Z\\\"])|\n\s*\
 _VERB = re.compile(r"\b(?:is|are|equals|was|be)\b\s*:?(?=.*[\d$\\])", re.DOTALL)
 _AFTERWARDS = re.compile(r"\s*(?:[.,;]\s*|[A-Z][a-z]+\s)(?!\s*(?:or|and|but)\b)[^\d\\]*\Z")
 """Words behind a formula that begin anew and state nothing."""
+_NUMBER_FIRST = re.compile(r"\s*([-+]?\d(?:[\d,./]*\d)?)(?=[.!]\s+[A-Z]|,?\s+(?:since|because|when|where|if|for)\b)")
+"""A number in plain type that ends its sentence, or that reasons follow, whatever mathematics they hold."""
 _CONNECTORS = re.compile(r"\s*(?:,|;|and|or|\s|\.)*\s*")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}")
 _WORDS_WITHIN = re.compile(rf"{TEXT_BOX.pattern}(?:\s*\^\s*\{{?\d\}}?)?\s*[^\s.,}}$\\]")
@@ -112,6 +114,8 @@ def statement(text: str, *, conclusion: bool) -> str:
 
     conclusion: whether the last formula counts (a closing sentence) and not the first.
     """
+    if not conclusion and (number := _NUMBER_FIRST.match(text)):
+        return number[1]
     runs: list[tuple[int, int]] = []
     for match in _MATH.finditer(text):
         if runs and _CONNECTORS.fullmatch(text[runs[-1][1] : match.start()]):

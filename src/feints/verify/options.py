@@ -18,7 +18,12 @@ _LEADING = re.compile(
     r"(?:(?:option|choice|answer|letter|statement)\s*)?[\s\"'*_(\[]*([A-Za-z]|\d{1,2})(?![\w'’])",
     re.IGNORECASE,
 )
-_STANDALONE = re.compile(r"(?<![\w'’.$\\])([B-HJ-Z])(?![\w'’$^])")
+_STANDALONE = re.compile(
+    r"(?<![\w'’.$\\])([B-HJ-Z])(?![\w'’$^])"
+    r"|\b(?:option|choice|letter|answer)\s+(A)(?![\w'’$^])"
+    r"|(?:\b(?:is|be|as|answer)\s+|[:=\"'\[]\s*|\A)\**(A)(?=[.,;:!?)\"'*]|\s*\Z)"
+)
+"""A letter by itself; A only where it cannot be the article."""
 _DENIAL = (
     r"\b(?:not|never|cannot|neither|nor|(?:is|was|are|were|can|could|would|should|do|does|did)n['’]t|can['’]t)\b(?!\s+only\b)"
     r"(?:\s+(?:be|think|believe|that|it|is|it['’]s|the|an|a(?=\s)|to|either|equal|option|choice|answer))*\s*[\"'*(\[]*\s*"
@@ -26,10 +31,19 @@ _DENIAL = (
 """What says that the option named next is not the answer."""
 _DENIES = re.compile(_DENIAL, re.IGNORECASE)
 _NO_NOUN = re.compile(
-    r"\s+(?:is|was|because|since|as|by|due|from|if|when|where|which|so|but|and|or|nor|not|rather|instead|among|than|here)\b(?!-)"
+    r"\s+(?:is|was|because|since|as|by|due|from|if|when|where|which|so|but|and|or|nor|not|rather|instead|among|than|here"
+    r"|while|with|for|over|only|based|given(?=\s+(?:the|that|this|these|our)\b))\b(?!-)"
 )
 """What may follow a label, and never the article: "A by elimination"."""
-_LISTED = re.compile(r"[)\]]?\s*(?:,|and|or|&)\s*(?:option\s*)?[(\[]?\s*([A-Z])(?=[)\].,]|$|\s)")
+_LISTED = re.compile(
+    r"[)\]]?\s*(?:and|or|&|/|,(?!\s*(?:option\s*)?[(\[]?[A-Z][)\]]?\s+(?:is|was)\b))\s*(?:option\s*)?[(\[]?\s*([A-Z])(?=[)\].,]|$|\s)"
+)
+"""Another label beside the first; "A, B is wrong" tells of it apart."""
+_JOINED = re.compile(r"\W*(?:,|/|&|\b(?:and|or)\b)\s*(?:an?\s+|the\s+)?")
+_BECAUSE = re.compile(r",?\s+(?:because|since)\b")
+_ARTICLE = re.compile(r"(?:an?|the)?\s*")
+_DRESS = re.compile(r"\band\b|[\s$]|(?<!\d)\.|\.(?!\d)|(?<![\d.])0(?=\d)")
+"""What two writings of one option may differ in: blanks, "a.m.", "2 hours and 30 minutes", 09/14."""
 
 
 def read_label(text: str, choices: Sequence[Choice]) -> tuple[str | None, str]:
@@ -60,7 +74,8 @@ def read_label(text: str, choices: Sequence[Choice]) -> tuple[str | None, str]:
     if first is None and len(dressed) > 1:
         return None, "several options are named"
     if first is None:
-        alone = {match[1] for match in _STANDALONE.finditer(text) if not known or match[1].casefold() in known}
+        told = (match[1] or match[2] or match[3] for match in _STANDALONE.finditer(text))
+        alone = {label for label in told if not known or label.casefold() in known}
         first = alone.pop() if len(alone) == 1 else None
     if first is None:
         label = _by_value(text, choices) or _by_mention(text, choices)
@@ -112,6 +127,8 @@ def _is_text_of(label: str, text: str, at: int, choices: Sequence[Choice]) -> bo
 def _by_text(text: str, choices: Sequence[Choice]) -> str | None:
     wanted = normal(text)
     same = [choice.label for choice in choices if normal(choice.text) == wanted]
+    if not same and (wanted := _DRESS.sub("", wanted)):
+        same = [choice.label for choice in choices if _DRESS.sub("", normal(choice.text)) == wanted]
     return same[0] if wanted and len(same) == 1 else None
 
 
@@ -126,11 +143,35 @@ def _by_value(text: str, choices: Sequence[Choice]) -> str | None:
 
 
 def _by_mention(text: str, choices: Sequence[Choice]) -> str | None:
-    """The one option whose text (a word or more) occurs in the stated answer; a longer option hides a shorter."""
-    said = f" {normal(text)} "
-    named = [choice for choice in choices if len(normal(choice.text)) > 2 and f" {normal(choice.text)} " in said]
+    """The option whose text (a word or more) the answer begins with, or else the one that occurs in it.
+
+    A longer option hides a shorter; reasons behind the answer name options that are not meant.
+    """
+    said = _BECAUSE.split(normal(text), maxsplit=1)[0]
+    at = {choice.label: place for choice in choices if (place := _mentioned(normal(choice.text), said)) is not None}
+    named = [choice for choice in choices if choice.label in at]
     longest = [c for c in named if not any(c is not d and normal(c.text) in normal(d.text) for d in named)]
+    first = [choice for choice in longest if _ARTICLE.fullmatch(said, 0, at[choice.label])]
+    if len(first) == 1 and len(longest) > 1:
+        end = at[first[0].label] + len(normal(first[0].text))
+        joined = _JOINED.match(said, end)
+        return None if joined and any(at[c.label] == joined.end() for c in longest) else first[0].label
     return longest[0].label if len(longest) == 1 else None
+
+
+def _mentioned(wanted: str, said: str) -> int | None:
+    """Where `wanted` first occurs in `said` as words of its own; a word of two letters is too short to tell."""
+    start = said.find(wanted) if len(wanted) > 2 else -1
+    while start >= 0:
+        end = start + len(wanted)
+        if not ((start and _is_word(said[start - 1])) or (end < len(said) and _is_word(said[end]))):
+            return start
+        start = said.find(wanted, start + 1)
+    return None
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def compare(label: str, choices: Sequence[Choice], span: str) -> Finding:

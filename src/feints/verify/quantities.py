@@ -42,6 +42,9 @@ _THOUSANDS_SPACE = re.compile(r"(?<=\d)(?:\\[,; ]|[~\u00a0\u202f\u2009])(?=\d{3}
 """A narrow or unbreakable space between groups of three digits, as typesetters put it."""
 GROUPED = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?![\w/]|[.,]\d)")
 """Groups of three digits with blanks between them: one number where nothing but an answer is stated."""
+_PART = {"half": "1/2", "third": "1/3", "quarter": "1/4"}
+_NO_ONE = re.compile(r"\b(?:each|every|any|no|this|that|which|another|other)\s+\Z", re.IGNORECASE)
+_ORDINAL = re.compile(r"(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)", re.IGNORECASE)
 _MAX_DIGITS = 1000
 _FLOAT_DIGITS = 7
 """From this many decimals on, a written decimal is taken for a rounded one (0.3333333 for 1/3)."""
@@ -82,6 +85,8 @@ def plain(text: str) -> str:
         text = re.sub(r"(?<=\d)'(?=\d{3}(?!\d))", "", text)
     if "minus" in text or "egative" in text or "Minus" in text:
         text = _SIGN_IN_WORDS.sub(r"\1-", text)
+    if " and a " in text:
+        text = re.sub(r"(?<=\d) and a (half|third|quarter)\b", lambda m: f" {_PART[m[1]]}", text)
     if "10**" in text:
         text = re.sub(r"(?<=10)\*\*(?=[-+]?\d)", "^", text)
     return text.replace("**", "").replace("__", "_")
@@ -105,7 +110,7 @@ def read_numbers(text: str) -> list[Quantity]:
     text = _dollars(text)
     found = [quantity for match in _NUMBER.finditer(text) if (quantity := _from_match(match)) is not None]
     for match in PHRASE.finditer(text):
-        value = read_words(match[0])
+        value = None if _is_no_amount(match) else read_words(match[0])
         if value is not None and not any(q.start < match.end() and match.start() < q.end for q in found):
             found.append(_worded(value, match))
     return sorted(found, key=lambda quantity: quantity.start)
@@ -123,10 +128,19 @@ def last_number(text: str) -> Quantity | None:
 def _in_words(text: str, start: int) -> Quantity | None:
     """The last number in words that begins at `start` or later."""
     for match in reversed([match for match in PHRASE.finditer(text) if match.start() >= start]):
-        value = read_words(match[0])
+        value = None if _is_no_amount(match) else read_words(match[0])
         if value is not None:
             return _worded(value, match)
     return None
+
+
+def _is_no_amount(match: re.Match[str]) -> bool:
+    """Whether number words count nothing: each *one*, the *third* side."""
+    before, behind = match.string[max(0, match.start() - 12) : match.start()], match.string[match.end() :][:4]
+    if match[0].lower() == "one":
+        return _NO_ONE.search(before) is not None
+    follows = re.match(r"\s+(?!of\b)[a-z]", behind)
+    return bool(follows and _ORDINAL.fullmatch(match[0]) and before.lower().endswith("the "))
 
 
 def _worded(value: Fraction, match: re.Match[str]) -> Quantity:

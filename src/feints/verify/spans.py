@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _MARKS = (
-    r"is|are|was|=|:|equals|would\s+be|should\s+be|will\s+be|must\s+be|has\s+to\s+be|could\s+be|comes\s+(?:out\s+)?to"
+    r"=|:|(?<![A-Za-z])(?:is|are|was|equals|would\s+be|should\s+be|will\s+be|must\s+be|has\s+to\s+be|could\s+be"
+    r"|comes\s+(?:out\s+)?to)"
 )
+_COUNTED = "".join(rf"(?<!\b{kind}\s)" for kind in ("correct", "right", "wrong", "incorrect", "of"))
+"""Before "answers" that are counted, as in a quiz, and stated by nobody."""
 _TRIGGER = re.compile(
-    rf"\banswers?\b(?:\s*\([^()\n]{{0,60}}\))?(?:\s+(?:to|for|of|in)\s+[^.:\n]{{1,80}}?)?\s*(?:\*\*|__)?\s*"
-    rf"(?:\b(?:therefore|then|thus)\s+)?(?:{_MARKS})(?![A-Za-z])(?:\s*:)?\s*(?:\*\*|__)?\s*"
+    rf"(?:\banswer|{_COUNTED}\banswers|\banswers(?=\s+are\b))\b(?:\s*\([^()\n]{{0,60}}\))?"
+    r"(?:\s+(?:to|for|of|in)\s+[^.:\n]{1,80}?)?\s*(?:\*\*|__)?\s*"
+    rf"(?:\b(?:therefore|then|thus)\s+)?(?:{_MARKS})(?![A-Za-z])(?:\s*:|>)?\s*(?:\*\*|__)?\s*"
     r"|\banswer(?:\s*(?:\*\*|__))?\s+[-–—]\s+(?=[-$\\(\d]|(?-i:[A-Z])\b|(?:yes|no|true|false)\b)"
-    r"|\bAnswer\s+(?=\$|\\[\[(]|[-\d])"
+    r"|\b(?-i:Answer)\s+(?=\$|\\[\[(]|[-\d])"
     r"|\b(?:correct|right|best)\s+(?:option|choice)\s*(?:is|would\s+be|:)\s*(?:\*\*)?\s*"
     r"|####[ \t]*(?=[^\n]*\s*\Z|[-+$€£]?\d[\d,.]*%?[ \t]*\n)",
     re.IGNORECASE,
@@ -23,14 +27,44 @@ _LINE_ANSWER = re.compile(r"(?:^|\n)[ \t]*A[ \t]*:[ \t]*(?=\S)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{|[^\s{])")
 _NEXT_PROBLEM = re.compile(r"\n\s*(?:Q|Question|Problem)\s*\d*\s*[:.]", re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[a-z_]+\|>|</s>")
-_COURTESY = re.compile(r"\s*\b(?:I hope (?:it|this) (?:is correct|helps)|Let me know if [^.!?\n]*)[.!]*\s*$")
+_COURTESY = re.compile(
+    r"\s*\b(?:(?:I hope|Hope) (?:it|this|that) (?:is correct|helps)"
+    r"|(?:Please )?(?:let me know|feel free to ask) if [^.!?\n]*)[.!]*\s*\Z"
+    r"|\s*(?:\n[ \t]*(?:[-*_]{3,}|```)|[\U0001F300-\U0001FAFF\u2600-\u27BF\uFE0F])\s*\Z",
+    re.IGNORECASE,
+)
+"""What stands behind an answer and says nothing of it."""
+_DISPLAYED = re.compile(r"\\\[.*?\\\]|\$\$.*?\$\$", re.DOTALL)
 _MINUS = re.compile(r"(?:=|\bis|\$|\\\(|\\\[)\s*-\s*\Z")
 _TRIGGER_WORDS = ("answer", "####", "correct", "right", "best")
 _BLANK = re.compile(r"[\s*_]*")
+_BULLET = re.compile(r"(?:[-•–]|1[.)])\s+(?=\S)")
+"""Of a list that begins on the line below; not a sign."""
+_HEADED = re.compile(
+    r"[A-Z][a-z']*(?:[ \t]+\S+){3,}[.,:;][ \t]*\n(?=[ \t]*[A-Z][a-z']*[ \t]+\S+[ \t]+\S)"
+    r"(?![ \t]*(?:Explanation|Because|Since|Note|This)\b)"
+)
+"""A solution of several sentences, a line each, behind a heading."""
+_COMMENT = re.compile(
+    r"\s*(?:an?\s+(?:whole|positive|negative|natural|prime|even|odd|rational|real)?\s*(?:number|integer)\b(?!\D{0,12}\d)|reasonable|consistent|verified|worth\b"
+    r"|(?:given|expressed|written|rounded)\s+(?:off\s+)?(?:in|as|to)\s+(?:the\s+nearest|(?:\d+|one|two|three|four)\s+(?:decimal|significant)|(?:its\s+)?(?:simplest|lowest)))",
+    re.IGNORECASE,
+)
+"""What tells of an answer and states none."""
+_OWN = re.compile(r"\b(?:this|that|my|our)\s+(?:final\s+)?\Z", re.IGNORECASE)
+_NONE = re.compile(r"\bno\s+(?:\w+\s+)?\Z", re.IGNORECASE)
+"""Before "answer": there is none."""
+_APPROVED = re.compile(r"\s*(?:\w+\s+)?(?:correct|right|wrong|incorrect|valid|true)\b", re.IGNORECASE)
+"""Behind "this answer is": the author looks back on what was stated."""
+_CONDITION = re.compile(r"\bif\b[^.!?\n]*[.!?]?\Z", re.IGNORECASE)
 _FINAL = re.compile(r"\bfinal\s+\Z", re.IGNORECASE)
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _TAGGED = re.compile(
-    r"<answer>\s*(?=\S)(?!</answer>)((?:(?!<answer>).)*?)\s*(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL
+    r"<((?:final_?)?(?:answer|result)|final)(?:\s[^<>]*)?>\s*(?=\S)(?!</\1>)((?:(?!<\1).)*?)\s*(?:</\1>|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
+_THINKING, _THOUGHT = (
+    re.compile(rf"<{slash}(?:think(?:ing)?|thoughts?|scratchpad)>", re.IGNORECASE) for slash in ("", "/")
 )
 _LONG_BLANK = re.compile(r"\s{64,}")
 """Patterns with several runs of blanks in a row try every way to share one out, so none may be long."""
@@ -51,20 +85,23 @@ class Span:
     """What marks it: box, phrase, final (a phrase that says so), line or bare."""
     start: int
     """Where it begins."""
+    begins: int
+    """Where what marks it begins."""
     ends: bool
     """Whether something follows it, so that a cut text cannot have cut it."""
 
 
 def spoken(text: str) -> tuple[str, bool]:
-    """The text outside <think> ... </think>, and whether it ends inside its thinking.
+    """The text outside <think> ... </think> or a tag like it, and whether it ends inside its thinking.
 
     A closing tag without an opening one ends thinking that began in the prompt.
     """
-    close = text.rfind("</think>")
-    if close >= 0:
-        text = text[close + len("</think>") :]
-    before, opened, _ = text.partition("<think>")
-    return (before, True) if opened else (text, False)
+    if "<" not in text:
+        return text, False
+    closed = deque(_THOUGHT.finditer(text), maxlen=1)
+    text = text[closed[0].end() :] if closed else text
+    opened = _THINKING.search(text)
+    return (text[: opened.start()], True) if opened else (text, False)
 
 
 def tidy(text: str) -> str:
@@ -77,7 +114,15 @@ def tidy(text: str) -> str:
     text = _LONG_BLANK.sub(lambda blank: "\n\n" if "\n" in blank[0] else " ", text)
     if "<" not in text:
         return text
-    return _TAGGED.sub(r"\nFinal answer: \1\n", _EMPHASIS.sub(r"\2", _CALCULATOR.sub("", text)))
+    return _TAGGED.sub(_in_words, _EMPHASIS.sub(r"\2", _CALCULATOR.sub("", text)))
+
+
+def _in_words(tagged: re.Match[str]) -> str:
+    """The content of an answer's tags as a sentence: of a solution in them the last line."""
+    content = tagged[2]
+    if not any(opening in content for opening in ("\\[", "$$", "\\begin")):
+        content = content.rpartition("\n")[2].strip()
+    return f"\nFinal answer: {content}\n"
 
 
 def marked(text: str, *, line_answers: bool) -> Span | None:
@@ -103,20 +148,39 @@ def _first_problem(text: str) -> str:
 
 
 def _last_phrase(text: str, line_answers: bool) -> Span | None:
-    best: Span | None = None
-    for start in _trigger_places(text):
-        match = _TRIGGER.match(text, start)
-        span = _span_after(text, match.end()) if match else None
-        if span is not None and not _NEGATION.match(span.text):
-            final = _FINAL.search(text[max(0, start - 8) : start])
-            best = Span(span.text, "final", span.start, span.ends) if final else span
-            break
+    best = _last_stated(text, options=not line_answers)
     if line_answers and "A" in text:
         for match in _LINE_ANSWER.finditer(text):
             span = _span_after(text, match.end())
-            if span is not None and (best is None or span.start > best.start):
-                best = Span(span.text, "line", span.start, span.ends)
+            if span is None or _HEADED.match(text, span.start):
+                continue
+            if best is None or span.start > best.start:
+                best = replace(span, mark="line", begins=match.start())
     return best
+
+
+def _last_stated(text: str, *, options: bool) -> Span | None:
+    """What the last trigger phrase states that does state something; what would be so under a condition comes last."""
+    conditional: Span | None = None
+    for start in _trigger_places(text):
+        match = _TRIGGER.match(text, start)
+        span = _span_after(text, match.end()) if match else None
+        if match is None or span is None or (text[start] in "bB" and not options) or _states_nothing(text, start, span):
+            continue
+        final = _FINAL.search(text[max(0, start - 8) : start])
+        span = replace(span, mark="final" if final else "phrase", begins=start)
+        if "would" not in match[0] or not _CONDITION.search(f"{text[max(0, start - 120) : start]} {span.text}"):
+            return span
+        conditional = conditional or span
+    return conditional
+
+
+def _states_nothing(text: str, start: int, span: Span) -> bool:
+    """Whether a phrase tells what the answer is not, or something about it, or heads a solution."""
+    told = _NEGATION.match(span.text) or _COMMENT.match(span.text)
+    before = text[max(0, start - 24) : start]
+    looks_back = _APPROVED.match(span.text) and _OWN.search(before)
+    return bool(told or looks_back or _NONE.search(before) or _HEADED.match(text, span.start))
 
 
 def _trigger_places(text: str) -> Iterator[int]:
@@ -139,6 +203,9 @@ def _span_after(text: str, start: int) -> Span | None:
     """From `start` to the end of the first line with content (to the closing mark of displayed mathematics)."""
     blank = _BLANK.match(text, start)
     start = blank.end() if blank else start
+    begins_line = not text[text.rfind("\n", 0, start) + 1 : start].strip("*_ \t")
+    if begins_line and (bullet := _BULLET.match(text, start)):
+        start = bullet.end()
     if start >= len(text):
         return None
     end = text.find("\n", start)
@@ -156,7 +223,7 @@ def _span_after(text: str, start: int) -> Span | None:
     span = text[start:end].rstrip()
     if not span.strip("_.: $*"):
         return None
-    return Span(span, "phrase", start, end < len(text) or span.endswith((".", "}", "$", ")", "!"))) if span else None
+    return Span(span, "phrase", start, start, end < len(text) or span.endswith((".", "}", "$", ")", "!")))
 
 
 def _last_box(text: str) -> Span | None:
@@ -181,7 +248,13 @@ def _last_box(text: str) -> Span | None:
     contents = list(dict.fromkeys(content for _, _, content in group)) if len(group) > 1 else [group[0][2]]
     if len(group) == 1 and _MINUS.search(text[max(0, group[0][0] - 12) : group[0][0]]):
         contents = [f"-{contents[0]}"]
-    return Span(" , ".join(contents), "box", group[-1][0], group[-1][1] <= len(text) and text[group[-1][1] - 1] == "}")
+    return Span(
+        " , ".join(contents),
+        "box",
+        group[-1][0],
+        group[0][0],
+        group[-1][1] <= len(text) and text[group[-1][1] - 1] == "}",
+    )
 
 
 def _braced(text: str, start: int) -> tuple[str, int]:
@@ -205,13 +278,20 @@ def _braced(text: str, start: int) -> tuple[str, int]:
 
 
 def last_sentence(text: str) -> str:
-    """The last sentence of `text`, decimals and abbreviations of one letter left whole."""
-    text = _COURTESY.sub("", text.strip())
-    return re.split(r"(?<=[a-z0-9)\]}$%][.!?])\s+(?=[A-Z\"($\\])|\n+", text.strip())[-1]
+    """The last sentence of `text`, decimals, abbreviations of one letter and displayed mathematics left whole."""
+    text = _DISPLAYED.sub(lambda shown: shown[0].replace("\n", " "), _without_courtesy(text))
+    return re.split(r"(?<=[a-z0-9)\]}$%][.!?])\s+(?=[A-Z\"($\\])|\n+", text)[-1]
 
 
 def complete(text: str) -> bool:
     """Whether `text` ends as a finished text does, or is a bare answer of a few words."""
-    stripped = text.rstrip()
-    ended = stripped.endswith((".", "!", "?", "}", "$", ")", "]", '"', "'", "*", "%"))
-    return ended or len(stripped.rpartition("\n")[2].split()) <= 4
+    text = _without_courtesy(text)
+    ended = text.endswith((".", "!", "?", "}", "$", ")", "]", '"', "'", "*", "%"))
+    return ended or len(text.rpartition("\n")[2].split()) <= 4
+
+
+def _without_courtesy(text: str) -> str:
+    text = text.strip()
+    while (shorter := _COURTESY.sub("", text)) and shorter != text:
+        text = shorter.rstrip()
+    return text

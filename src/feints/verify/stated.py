@@ -11,19 +11,28 @@ from functools import lru_cache
 from feints.verify import latex
 from feints.verify.quantities import GROUPED, SCIENTIFIC, Quantity, plain, read_numbers, same
 
-_TEX = re.compile(r"\\(?!\$|%|!|,|;|\s|[()\[\]]|text|mathrm|mathbf|times|cdot|boxed|[dtc]?frac|left|right|quad)|\^|√|π")
+_TEX = re.compile(
+    r"\\[dtc]?frac\s*(?:\{[^{}]*\}\s*)?\{[^{}]*[A-Za-z][^{}]*\}|\\(?!\$|%|!|,|;|\s|[()\[\]]|text|mathrm|mathbf|times|cdot|boxed|[dtc]?frac|left|right|quad)|\^|√|π"
+)
 _EXPRESSION = re.compile(
     r"\d\s*(?:[-+*^]|\\cdot|\\times|×|·)\s*(?:[\d(\\]|[a-z](?![a-z]))(?!\s*(?:\^|\*\*))|\d!"
-    r"|\d\s?[xyz](?![\w-]|['’]s)|\d[a-z]\s*[-+*/^]|[-+*/^]\s*\d*[a-z](?![\w'])|(?<![\w'])[a-z]\s*[-+*/^]\s*\d"
+    r"|\d\s?[xyz](?![\w-]|['’]s)|\d[nab](?![\w'’-])|\d[a-z]\s*[-+*/^]|[-+*/^]\s*\d*[a-z](?![\w'])|(?<![\w'])[a-z]\s*[-+*/^]\s*\d"
     r"|\b(?:sqrt|log|ln|sin|cos|tan|exp)\s*\(?\s*\d|\d\s?pi\b|\di(?!\w|\.e)"
 )
 """A sum, product, power, function or variable: more than a number, so the LaTeX checker reads it."""
 _EXPLAINED = re.compile(
-    r"(?<!\w)(?:since|because|i\.e\.|as(?=\s+[$]?\d[^=\n]*=))(?!\w)|\s[-–—]\s+(?=(?:that|this|it|which|a|an|the|so|as)\s+\w{2})|\s?-(?=a-\w)",
+    r"(?<!\w)(?:since|because|i\.e\.|as(?=\s+[$]?\d[^=\n]*=)|(?:where|when|if|with|for)(?=\s+[$(\\]*[A-Za-z]\w*[$)]*\s*=)"
+    r"|leaving(?=\s+[$]?\d))(?!\w)|\s[-–—]\s+(?=(?:that|this|it|which|a|an|the|so|as)\s+\w{2})|\s?-(?=a-\w)",
     re.IGNORECASE,
 )
 """Where an explanation of the number before it begins."""
-_ASIDE = re.compile(r"(?<=[\w%])[.,]?\s+\((?P<inside>[^()]*(?:\([^()]*\)[^()]*)*)\)(?=[^=]*\Z)")
+_SENTENCE = re.compile(r"(?<=[\w%)\]$])[.!]\**\s+(?=\**[A-Z])")
+_STORY = re.compile(r"[\s\"'(]*[A-Z][a-z']*(?:\s+\S+){2,}?[.!?]\s+[A-Z]")
+_BOLD = re.compile(r"\*\*([^*\n]*\d[^*\n]*)\*\*")
+_COPULA_BEFORE = re.compile(r"(?:\b(?:is|are|was|were|equals?|costs?|totals?)|=)\s*[$€£]?\s*\Z")
+_OPENING = re.compile(r"[\s\"'(]*(?:In|After|For|With|At|Over|From|On|Of|By|During|Within)\s+(?:\w+\s+){0,2}[$€£]?\Z")
+"""Before a number that tells of when or for what the answer is."""
+_ASIDE = re.compile(r"(?<=[\w%*])[.,]?\s+\((?P<inside>[^()]*(?:\([^()]*\)[^()]*)*)\)(?=[^=]*\Z)")
 """Brackets behind a number: an explanation, where they hold words, an equation or the same number again."""
 _OPERATORS = (
     (re.compile(r"(?<=\d)\s+plus\s+(?=[$(]?\d)"), " + "),
@@ -38,6 +47,9 @@ _OPERATORS = (
     (re.compile(r"(?<=\d)\s?x(?=\s+(?:faster|slower|more|less|fewer|larger|bigger|smaller|higher|greater|as)\b)"), ""),
 )
 """Operators in words, as signs."""
+_WHICH = re.compile(
+    r"(\b(?:times|plus|minus|divided\s+by|multiplied\s+by|added\s+to)\b[^=.\n]{1,60}?),?\s+which\s+(?:equals|is|gives|makes)\s+(?=[$]?-?\d)"
+)
 _COPULA = re.compile(r"(\d\s*(?:[+*×·]|\s-\s|/|\^)\s*[$(]?\d[^=]{0,60}?)\s(?:is|equals|makes|gives)\s(?=[$]?-?\d)")
 _ARROW = re.compile(r"[-=]*(?P<leads>[-=])>")
 _HEDGE = re.compile(
@@ -47,6 +59,8 @@ _HEDGE = re.compile(
 """What before a number keeps it from being the answer itself."""
 _BETWEEN = re.compile(r"\bbetween\s*[$]?\s*\Z", re.IGNORECASE)
 _TWO = re.compile(r"\s*(?:or|to|-)\s*(?:else\s*)?[$]?", re.IGNORECASE)
+_EITHER = re.compile(r"\s*(?:[A-Za-z]+\s*)?,?\s*or\s*(?:else|possibly|perhaps|maybe)?\s*[$]?", re.IGNORECASE)
+"""Between two numbers that are offered, if they are of one unit."""
 _LISTED = re.compile(r"[\s$]*(?:,|;|:|&|,?\s*(?:and|or))[\s$]*", re.IGNORECASE)
 _BOXES = re.compile(rf"{_LISTED.pattern}|[^\d,]* , [^\d,]*", re.IGNORECASE)
 """Between two numbers of a box, or of two boxes, which are joined by a comma with a blank on both sides."""
@@ -111,7 +125,7 @@ class Stated:
 
 
 def read(span: str, *, boxed: bool = False) -> Stated | None:
-    """What a marked answer states: of several numbers in prose the first; None where there is none.
+    """What a marked answer states: of several numbers in prose mostly the first; None where there is none.
 
     boxed: whether it stands in a box, where an exclamation mark is a factorial.
     """
@@ -125,7 +139,8 @@ def read(span: str, *, boxed: bool = False) -> Stated | None:
     numbers = read_numbers(text)
     if not numbers:
         return None
-    said = numbers[0]
+    said = numbers[0] if boxed else _said(text, numbers)
+    numbers = numbers[numbers.index(said) :]
     grouped = GROUPED.match(text, said.start)
     if grouped:
         said = replace(said, value=Fraction(grouped[0].replace(" ", "")), text=grouped[0], end=grouped.end())
@@ -162,8 +177,20 @@ def value(text: str) -> str | None:
     return None if number is None else str(number)
 
 
+def is_story(span: str) -> bool:
+    """Whether what follows "Answer:" is a solution of several sentences and numbers, whose end tells."""
+    if not _STORY.match(span):
+        return False
+    return len({number.value for number in read_numbers(plain(span))}) > 1
+
+
 def conclusion(span: str) -> str:
-    """A stated answer without the explanation behind it: "15 since 30/15=2", "12 (3 x 4)"."""
+    """A stated answer without the explanation behind it: "15 since 30/15=2", "12 (3 x 4)", "15. Check: 15 x 2 = 30"."""
+    bold = _BOLD.findall(span) if re.match(r"\s*[A-Z]", span) else []
+    if len(bold) == 1 and len(read_numbers(plain(bold[0]))) == 1:
+        return str(bold[0])
+    end = next((stop for stop in _SENTENCE.finditer(span) if re.search(r"\d", span[: stop.start()])), None)
+    span = span[: end.start()] if end else span
     for match in _EXPLAINED.finditer(span):
         if re.search(r"\d", span[: match.start()]):
             span = span[: match.start()].rstrip(" ,;(-")
@@ -172,6 +199,15 @@ def conclusion(span: str) -> str:
     if aside and re.search(r"\d", span[: aside.start()]) and "\\" not in span and _explains(span, aside):
         return f"{span[: aside.start()]} {span[aside.end() :]}".rstrip()
     return span
+
+
+def _said(text: str, numbers: list[Quantity]) -> Quantity:
+    """The number that a sentence states: the first, but in a whole sentence one behind its verb, and no setting."""
+    if not re.match(r"[\s\"'(]*[A-Z][a-z]*\b", text):
+        return numbers[0]
+    behind_verb = (number for number in numbers if _COPULA_BEFORE.search(text[: number.start]))
+    setting = _OPENING.match(text[: numbers[0].start])
+    return next(behind_verb, numbers[-1] if setting else numbers[0])
 
 
 def without_exclamation(text: str) -> str:
@@ -199,6 +235,7 @@ def _signs(text: str) -> str:
     text = _ARROW.sub(lambda m: " = " if m["leads"] == "=" else " ", text) if ">" in text else text
     for pattern, sign in _OPERATORS:
         text = pattern.sub(sign, text)
+    text = _WHICH.sub(r"\1 = ", text)
     return _COPULA.sub(r"\1 = ", text, count=1)
 
 
@@ -219,7 +256,8 @@ def _trouble(text: str, numbers: list[Quantity], said: Quantity, boxed: bool) ->
         return none
     gap = text[said.end : numbers[1].start]
     two = _TWO.fullmatch(gap) or (_BETWEEN.search(before) and _LISTED.fullmatch(gap))
-    if two and not _alike(said, numbers[1]):
+    either = _EITHER.fullmatch(gap) and _unit(text, said) == _unit(text, numbers[1])
+    if (two or either) and not _alike(said, numbers[1]):
         return "two numbers are offered", said.start, numbers[1].end
     last, joint = 0, _BOXES if boxed else _LISTED
     while last + 1 < len(numbers) and joint.fullmatch(text[numbers[last].end : numbers[last + 1].start]):

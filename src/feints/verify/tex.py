@@ -201,9 +201,12 @@ def without_units(text: str, keep: str) -> str:
     if "mod" not in keep:
         text = _MODULUS.sub("", text)
     kept = set(re.findall(r"(?<![\\A-Za-z])[A-Za-z]+", keep))
+    whole = text
     while True:
         match = _LAST_WORD.search(text)
         if match is None or not match.start() or match["word"] in kept or not _is_unit(match):
+            break
+        if match["word"].lower() in ("a", "an") and text is whole:  # 3 a day, but 2 a
             break
         if _JOINED.search(text, 0, match.start()):  # 4a^3 + a^2
             break

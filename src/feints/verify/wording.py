@@ -13,6 +13,14 @@ _TEX_BOX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|textnormal)\s
 _QUOTED = re.compile(r"\s*[\"“”'‘`*]+\s*([^\"“”`*]+?)\s*[\"“”'’`*]+")
 
 
+_HOUR = re.compile(r"(?<=\d)(\d)\s*([ap])\.?\s?m\b\.?")
+_OPENING = re.compile(r"(?:it\s+(?:is|was)\s+|it's\s+)?(?:(?:on|in|at)\s+)?(?:an?\s+|the\s+)?(?=\w)")
+_EXPLAINED = re.compile(
+    r",\s+(?=(?:an?|the|which|who|where|as|because|since)\b)|\s+(?=\(|(?:because|since)\b)|\s+[-–—]\s+(?=[a-z])"
+)
+"""Where an explanation of the answer begins: "Paris, the capital of France"."""
+
+
 @lru_cache(maxsize=1 << 12)
 def normal(text: str) -> str:
     """Case folded, Unicode made one, quotes and outer punctuation dropped, space collapsed."""
@@ -27,8 +35,9 @@ def normal(text: str) -> str:
 
 
 def _loose(text: str) -> str:
-    """`normal` with list commas and hyphens made spaces."""
-    return re.sub(r"\s+", " ", re.sub(r"[,;/-]", " ", normal(text))).strip()
+    """`normal` with list commas and hyphens made spaces, hours written one way, and without what may open it."""
+    text = _HOUR.sub(lambda hour: f"{hour[1]} {hour[2]}m", _OPENING.sub("", normal(text)))
+    return re.sub(r"\s+", " ", re.sub(r"[,;/-]", " ", text)).strip()
 
 
 def compare(gold: str, span: str) -> Finding:
@@ -38,7 +47,7 @@ def compare(gold: str, span: str) -> Finding:
     readings = [said, quoted[1]] if quoted else [said]
     readings.append(re.split(r"(?<=\w)[.!]\s+(?=[A-Z])", said)[0])
     wanted, loose = normal(gold), _loose(gold)
-    for reading in readings:
+    for reading in (*readings, _EXPLAINED.split(readings[-1], maxsplit=1)[0]):
         if normal(reading) == wanted or (loose and _loose(reading) == loose):
             return Finding(True, reading.strip(), CHECKER, "same text")
     if not normal(readings[-1]) and not readings[-1].strip():

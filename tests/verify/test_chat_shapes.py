@@ -1,0 +1,199 @@
+"""How models of today word an answer: headings, bullets, verdicts first, reasons behind, a look back, many tags."""
+
+from __future__ import annotations
+
+import pytest
+from tests.verify.asked import BOOLEAN, CHOICE, LATEX, NUMBER, TEXT, problem, value
+
+from feints.records import AnswerKind, Choice, Finish, Judgement
+from feints.verify import check
+
+PLACES = tuple(
+    Choice(label=label, text=text)
+    for label, text in zip("ABCDE", ("bank", "library", "department store", "mall", "new york"), strict=True)
+)
+SENTENCES = tuple(
+    Choice(label=label, text=text)
+    for label, text in zip(
+        "ABCD", ("It stores heat", "It is used to cool the house", "It moves air", "It filters water"), strict=True
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("gold", "text"),
+    [
+        ("42", "Answer:\n- 42 apples"),
+        ("42", "**Answer:**\n\n- **42 apples**"),
+        ("42", "**Final Answer:**\n1. 42 apples"),
+        ("42", "Answer=> 42"),
+        ("42", "The answer is 42. Let's verify: 42 - 2 = 40."),
+        ("42", "The answer is 42 when x = 6."),
+        ("42", "The answer is $42$, where $x = 6$."),
+        ("8", "**Answer: 8 apples** (Check: 8 + 2 = 10)"),
+        ("8", "Therefore, the answer is 8 apples, leaving 10 - 8 = 2."),
+        ("42", "The answer is 42. The answer is a whole number."),
+        ("42", "The final answer is \\boxed{42}.\n\nThe final answer is rounded to 2 decimals."),
+        ("42", "The answer is 42.\nThis answer is correct since 42/6 = 7."),
+        ("20", "**Answer:** In 5 days he reads **20 pages**."),
+        ("20", "Final Answer: The cost of 4 pens is $20."),
+        ("20", "Answer: In 5 days he reads 20 pages."),
+        ("20", "**Answer:** Each one gets 20 apples."),
+        ("20", "**Answer:** The third side is 20 cm."),
+        ("984", "The answer is 246 people times 4 sections, which equals 984 people."),
+        ("8", "A: Tom starts with 3 apples. He buys 5 more, so he has 8 apples."),
+        ("8", "Answer:\nTom starts with 3 apples.\nHe buys 5 more.\nTom has 8 apples."),
+        ("5", "<answer>\nStep 1: 2+3\n\n**5**\n</answer>"),
+        ("5", "<final_answer>5</final_answer>"),
+        ("8", "<result>8</result>"),
+        ("8", '<answer type="int">8</answer>'),
+        ("8", "<thinking>The answer is 9</thinking>\nShe has 8 apples."),
+        ("80", "Number of correct answers = 20\n\nScore = 20 * 4 = 80\n\nSo she scores **80 points**."),
+        ("20", "He can answer 5 questions per minute. So for 100 questions he needs 20 minutes."),
+        ("42", "The best choice is 3 packs of 14 pens.\nSo he gets 3 * 14 = 42 pens."),
+        ("42", "The answer to this 2-part question is 42."),
+        ("3.5", "The answer is 3 and a half hours."),
+        ("8", "So Lisa has 8 apples.\n\n---"),
+        ("8", "So, Lisa has 8 apples! 😊"),
+        ("8", "So, the total is\n\n\\[\n3 + 5 = 8\n\\]"),
+        ("8", "Lisa has 8 apples. I hope this helps! Let me know if you have any other questions."),
+        ("-42", "The answer is -42."),
+        ("9", "That means she needs at least 9 points on the third test."),
+    ],
+)
+def test_a_right_number_is_read(gold: str, text: str) -> None:
+    assert value(gold, text) == "correct"
+
+
+@pytest.mark.parametrize(
+    ("gold", "text"),
+    [
+        ("40", "The answer is 42. Let's verify: 42 - 2 = 40."),
+        ("2", "Therefore, the answer is 8 apples, leaving 10 - 8 = 2."),
+        ("6", "The answer is 42 when x = 6."),
+        ("-42", "Answer:\n- 42 apples"),
+        ("5", "**Answer:** In 5 days he reads **20 pages**."),
+        ("9", "<thinking>The answer is 9</thinking>\nThe answer is 8."),
+        ("3", "The answer is 3 and a half hours."),
+        ("5", "The answer is 5 apples or 6 apples."),
+        ("5", "The answer is 5, or possibly 6."),
+        ("3", "\\boxed{\\frac{3}{n}}"),
+        ("3", "\\boxed{3n}"),
+    ],
+)
+def test_another_number_is_wrong(gold: str, text: str) -> None:
+    assert value(gold, text) == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("gold", "text"),
+    [
+        ("20", "Number of correct answers = 20\n\nScore = 20 * 4 = 80\n\nSo she scores **80 points**."),
+        ("3", "Answer:\nTom starts with 3 apples.\nHe buys 5 more.\nTom has 8 apples."),
+        ("8", "<thinking>\nSo the answer is 8"),
+    ],
+)
+def test_a_number_on_the_way_is_no_answer(gold: str, text: str) -> None:
+    assert value(gold, text) == "no_answer"
+
+
+@pytest.mark.parametrize(
+    ("gold", "text", "expected"),
+    [
+        ("yes", "**Yes.**\n\nHamsters are prey animals.", "correct"),
+        ("no", "Yes. Hamsters are prey animals. Prey are food for predators.", "wrong"),
+        ("yes", "Yes, some are. But the statement speaks of all, so it is false.", "no_answer"),
+        ("no", "The answer is No.\n\nThis answer is correct because snow never falls there.", "correct"),
+        ("no", "The answer is no. If it were X, the answer would be yes.", "correct"),
+        ("no", "There is no definitive answer to this question, as there is no one practice.", "no_answer"),
+        ("no", "If A, the answer is yes. If B, the answer is less clear.", "no_answer"),
+    ],
+)
+def test_yes_and_no(gold: str, text: str, expected: str) -> None:
+    assert value(gold, text, BOOLEAN) == expected
+
+
+@pytest.mark.parametrize(
+    ("gold", "text", "expected"),
+    [
+        ("B", "The answer is library, because a bank does not lend books.", "correct"),
+        ("A", "The answer is library, because a bank does not lend books.", "wrong"),
+        ("B", "The answer is **library**, since a bank holds money.", "correct"),
+        ("D", "The answer is a mall, because a department store is in a mall.", "correct"),
+        ("A", "The most likely answer is a bank. A library, a mall, or a department store less so.", "correct"),
+        ("A", "The answer is a bank or a library.", "no_answer"),
+        ("A", "Therefore, option A is correct.", "correct"),
+        ("A", '{"answer": "A"}', "correct"),
+        ("A", "Answer: I think it is A.", "correct"),
+        ("A", "The answer is A given the facts.", "correct"),
+        ("A", "The answer is A while B is false.", "correct"),
+        ("A", "The answer is A/B.", "wrong"),
+        ("A", "The answer is A, B is wrong.", "correct"),
+        ("A", "The answer is A, B.", "wrong"),
+        ("A", "Therefore, the correct answer to this question is A.", "correct"),
+        ("A", "Answer: A given amount of money.", "no_answer"),
+    ],
+)  # fmt: skip
+def test_options_by_text_and_letter(gold: str, text: str, expected: str) -> None:
+    assert value(gold, text, CHOICE, PLACES) == expected
+
+
+@pytest.mark.parametrize(
+    ("gold", "text", "expected"),
+    [
+        ("B", "B. It is used to cool the house.\n\nThis is since it is hot.", "correct"),
+        ("C", "**B**\n\nThis is since it is hot.", "wrong"),
+        ("B", "The correct answer is B.\n\nThe right option is the one that cools.", "correct"),
+        ("B", "Analysis:\n(A) wrong\n(B) right\n(C) wrong\n(D) wrong", "no_answer"),
+        ("C", "The closest option is:\n\nC) It moves air\nC) It moves air", "correct"),
+    ],
+)
+def test_a_review_of_options_is_no_answer_and_a_verdict_first_is(gold: str, text: str, expected: str) -> None:
+    assert value(gold, text, CHOICE, SENTENCES) == expected
+
+
+def test_a_review_that_is_cut_is_never_a_negative() -> None:
+    said = "Let's look at each option.\n\nA. It stores heat: no, that is a boiler.\n\nC. It moves"
+    verdict = check(problem("B", CHOICE, SENTENCES), said, finish=Finish.LENGTH)
+    assert verdict.value is Judgement.NO_ANSWER
+    assert check(problem("no", BOOLEAN), "Yes, since some", finish=Finish.LENGTH).value is Judgement.NO_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("texts", "said", "gold"),
+    [
+        (("$2x+1$", "$3x-4$", "$x^2+1$"), "\\boxed{3x - 4}", "B"),
+        (("8:00 am", "9:30 am", "10:00 am"), "The answer is 9:30 a.m.", "B"),
+        (("3 hours 20 minutes", "2 hours 30 minutes"), "The answer is 2 hours and 30 minutes.", "B"),
+        (("09/14/2020", "10/14/2020", "09/07/2020"), "Therefore, the answer is 9/14/2020.", "A"),
+        (("1.05", "1.5"), "The answer is 1.5.", "B"),
+    ],
+)
+def test_an_option_in_another_dress(texts: tuple[str, ...], said: str, gold: str) -> None:
+    choices = tuple(Choice(label=label, text=text) for label, text in zip("ABC", texts, strict=False))
+    others = {choice.label for choice in choices} - {gold}
+    assert value(gold, said, CHOICE, choices) == "correct"
+    assert {value(other, said, CHOICE, choices) for other in others} == {"wrong"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold", "text", "expected"),
+    [
+        (TEXT, "Paris", "The answer to this question is Paris.", "correct"),
+        (TEXT, "Paris", "The answer is Paris, the capital of France.", "correct"),
+        (TEXT, "Paris", "The answer is Paris because it is the capital.", "correct"),
+        (TEXT, "Monday", "Answer: It is Monday", "correct"),
+        (TEXT, "8:30 AM", "The answer is 8:30 a.m.", "correct"),
+        (TEXT, "red", "The answer is red, blue.", "wrong"),
+        (LATEX, "5", "Thus, the answer is 5. Let's verify: $2 \\cdot 5 = 10$.", "correct"),
+        (LATEX, "5", "The answer is 5 since $x = 3$.", "correct"),
+        (LATEX, "8", "\\boxed{a + b + c = 8}", "correct"),
+        (LATEX, "5", "\\boxed{m + n = 2 + 3 = 5}", "correct"),
+        (LATEX, "6", "\\boxed{m + n = 2 + 3 = 5}", "wrong"),
+        (LATEX, "2", "\\boxed{2a}", "wrong"),
+        (LATEX, "2", "\\boxed{2\\text{ a day}}", "correct"),
+        (NUMBER, "3", "3 a day", "correct"),
+    ],
+)
+def test_texts_and_mathematics(kind: AnswerKind, gold: str, text: str, expected: str) -> None:
+    assert value(gold, text, kind) == expected
