@@ -115,6 +115,10 @@ def test_a_slip_in_a_recipe_is_found(path: Path, tmp_path: Path) -> None:
         load_recipe(path, ["train.epohcs=1"])
 
 
+def test_the_schema_describes_every_key() -> None:
+    assert [name for name, field in recipe_schema()["properties"].items() if not field.get("description")] == []
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_the_schema_accepts_a_recipe_and_refuses_its_slips(path: Path) -> None:
     schema = recipe_schema()
