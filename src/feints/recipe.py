@@ -205,7 +205,7 @@ def recipe_schema() -> dict[str, Any]:
         "method": (one_of, Field(description=said["method"])),
         "baselines": (tuple[one_of, ...], Field(default=(), description=said["baselines"])),
     }
-    schema = create_model("Recipe", __base__=Recipe, **fields).model_json_schema()
+    whole: dict[str, Any] = create_model("Recipe", __base__=Recipe, **fields).model_json_schema()
     for name, text in said.items():  # a field of settings with a default loses its own
-        schema["properties"][name].setdefault("description", text)
-    return schema
+        whole["properties"][name].setdefault("description", text)
+    return whole

@@ -191,10 +191,12 @@ def _show(quantity: Quantity) -> str:
 def _stated(gold: Gold, said: str) -> Span | None:
     """The marked answer, or the whole text where it is nothing but an answer."""
     span = marked(said, line_answers=gold.kind is not AnswerKind.CHOICE)
+    if span is not None and len(span.text) > _MAX_SPAN:
+        span = replace(span, text=span.text[:_MAX_SPAN], ends=True)
     if span is not None and gold.quantity is not None and span.mark != "box" and stated.is_story(span.text):
         return None
     if span is not None:
-        return span if len(span.text) <= _MAX_SPAN else replace(span, text=span.text[:_MAX_SPAN], ends=True)
+        return span
     if gold.kind is AnswerKind.CHOICE:
         lines = said.splitlines()
         labels = _OPTION_LINES.findall(said)
@@ -208,11 +210,14 @@ def _stated(gold: Gold, said: str) -> Span | None:
 def _said_first(gold: Gold, said: str) -> Span | None:
     """The word or label that a whole text begins with, if it goes on to explain it and ends in no other."""
     if gold.kind is AnswerKind.BOOLEAN and (word := _FIRST_WORD.match(said)):
-        last = yesno.read_truth(last_sentence(said[word.end() :]))
+        last = yesno.read_truth(last_sentence(said[word.end() :][-_MAX_SPAN:]))
         return Span(word[1], "first", word.start(1), 0, True) if last in (None, yesno.read_truth(word[1])) else None
     if gold.kind is AnswerKind.CHOICE and (label := _FIRST_LABEL.match(said)):
+        known = not gold.choices or any(label[1] == choice.label.strip("() ") for choice in gold.choices)
         reviewed = _OPTION_LINES.search(said, label.end())
-        return None if reviewed else Span(label[1], "first", label.start(1), 0, True)
+        named, _ = options.read_label(last_sentence(said[label.end() :][-_MAX_SPAN:]), gold.choices)
+        if known and not reviewed and named in (None, label[1]):
+            return Span(label[1], "first", label.start(1), 0, True)
     return None
 
 

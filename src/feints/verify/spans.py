@@ -6,6 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 _MARKS = (
     r"=|:|(?<![A-Za-z])(?:is|are|was|equals|would\s+be|should\s+be|will\s+be|must\s+be|has\s+to\s+be|could\s+be"
@@ -30,10 +31,11 @@ _SPECIAL = re.compile(r"<\|[a-z_]+\|>|</s>")
 _COURTESY = re.compile(
     r"\s*\b(?:(?:I hope|Hope) (?:it|this|that) (?:is correct|helps)"
     r"|(?:Please )?(?:let me know|feel free to ask) if [^.!?\n]*)[.!]*\s*\Z"
-    r"|\s*(?:\n[ \t]*(?:[-*_]{3,}|```)|[\U0001F300-\U0001FAFF\u2600-\u27BF\uFE0F])\s*\Z",
+    r"|\s*(?:\n[ \t]*(?:[-*_]{3,}|```)|[\U0001F300-\U0001FAFF\u2600-\u27BF\uFE0F]+)\s*\Z",
     re.IGNORECASE,
 )
 """What stands behind an answer and says nothing of it."""
+_MOST_COURTESIES, _LONGEST_COURTESY = 4, 300
 _DISPLAYED = re.compile(r"\\\[.*?\\\]|\$\$.*?\$\$", re.DOTALL)
 _MINUS = re.compile(r"(?:=|\bis|\$|\\\(|\\\[)\s*-\s*\Z")
 _TRIGGER_WORDS = ("answer", "####", "correct", "right", "best")
@@ -41,7 +43,7 @@ _BLANK = re.compile(r"[\s*_]*")
 _BULLET = re.compile(r"(?:[-•–]|1[.)])\s+(?=\S)")
 """Of a list that begins on the line below; not a sign."""
 _HEADED = re.compile(
-    r"[A-Z][a-z']*(?:[ \t]+\S+){3,}[.,:;][ \t]*\n(?=[ \t]*[A-Z][a-z']*[ \t]+\S+[ \t]+\S)"
+    r"[A-Z][a-z']*(?:[ \t]+\S+){3,60}[.,:;][ \t]*\n(?=[ \t]*[A-Z][a-z']*[ \t]+\S+[ \t]+\S)"
     r"(?![ \t]*(?:Explanation|Because|Since|Note|This)\b)"
 )
 """A solution of several sentences, a line each, behind a heading."""
@@ -51,7 +53,7 @@ _COMMENT = re.compile(
     re.IGNORECASE,
 )
 """What tells of an answer and states none."""
-_OWN = re.compile(r"\b(?:this|that|my|our)\s+(?:final\s+)?\Z", re.IGNORECASE)
+_THAT = re.compile(r"\b(?:this|that)\s+(?:final\s+)?\Z", re.IGNORECASE)
 _NONE = re.compile(r"\bno\s+(?:\w+\s+)?\Z", re.IGNORECASE)
 """Before "answer": there is none."""
 _APPROVED = re.compile(r"\s*(?:\w+\s+)?(?:correct|right|wrong|incorrect|valid|true)\b", re.IGNORECASE)
@@ -71,7 +73,7 @@ _LONG_BLANK = re.compile(r"\s{64,}")
 _EMPHASIS = re.compile(r"<(b|strong|i|em|u|code)>([^<>]*)</\1>", re.IGNORECASE)
 _NEGATION = re.compile(r"\s*(?:not|never|n't)\b(?!\s+(?:equal|valid|true|plausible|sarcastic))", re.IGNORECASE)
 _JOINS = re.compile(r"[\s,;.$]*(?:(?:\\text\{)?\s*(?:and|or)\s*\}?|\\quad|\\qquad|\\[,; ()\[\]]|[\s,;$])*[\s,;.$]*")
-_MAX_BOXES, _MAX_BOX = 30, 5000
+_MAX_BOXES, _MAX_BOX, _MOST_TRIGGERS = 30, 5000, 1000
 _OPEN_MATH = {"\\[": "\\]", "$$": "$$", "\\(": "\\)", "$": "$"}
 
 
@@ -162,7 +164,7 @@ def _last_phrase(text: str, line_answers: bool) -> Span | None:
 def _last_stated(text: str, *, options: bool) -> Span | None:
     """What the last trigger phrase states that does state something; what would be so under a condition comes last."""
     conditional: Span | None = None
-    for start in _trigger_places(text):
+    for start in islice(_trigger_places(text), _MOST_TRIGGERS):
         match = _TRIGGER.match(text, start)
         span = _span_after(text, match.end()) if match else None
         if match is None or span is None or (text[start] in "bB" and not options) or _states_nothing(text, start, span):
@@ -179,7 +181,7 @@ def _states_nothing(text: str, start: int, span: Span) -> bool:
     """Whether a phrase tells what the answer is not, or something about it, or heads a solution."""
     told = _NEGATION.match(span.text) or _COMMENT.match(span.text)
     before = text[max(0, start - 24) : start]
-    looks_back = _APPROVED.match(span.text) and _OWN.search(before)
+    looks_back = _APPROVED.match(span.text) and _THAT.search(before)
     return bool(told or looks_back or _NONE.search(before) or _HEADED.match(text, span.start))
 
 
@@ -292,6 +294,9 @@ def complete(text: str) -> bool:
 
 def _without_courtesy(text: str) -> str:
     text = text.strip()
-    while (shorter := _COURTESY.sub("", text)) and shorter != text:
-        text = shorter.rstrip()
+    for _ in range(_MOST_COURTESIES):
+        found = _COURTESY.search(text, max(0, len(text) - _LONGEST_COURTESY))
+        if not found or not found.start():
+            break
+        text = text[: found.start()].rstrip()
     return text

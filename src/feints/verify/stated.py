@@ -30,6 +30,7 @@ _SENTENCE = re.compile(r"(?<=[\w%)\]$])[.!]\**\s+(?=\**[A-Z])")
 _STORY = re.compile(r"[\s\"'(]*[A-Z][a-z']*(?:\s+\S+){2,}?[.!?]\s+[A-Z]")
 _BOLD = re.compile(r"\*\*([^*\n]*\d[^*\n]*)\*\*")
 _COPULA_BEFORE = re.compile(r"(?:\b(?:is|are|was|were|equals?|costs?|totals?)|=)\s*[$€£]?\s*\Z")
+_ANOTHER_CLAUSE = re.compile(r"[,;(]|\b(?:which|that|who|so|because|since|as|and|but)\b")
 _OPENING = re.compile(r"[\s\"'(]*(?:In|After|For|With|At|Over|From|On|Of|By|During|Within)\s+(?:\w+\s+){0,2}[$€£]?\Z")
 """Before a number that tells of when or for what the answer is."""
 _ASIDE = re.compile(r"(?<=[\w%*])[.,]?\s+\((?P<inside>[^()]*(?:\([^()]*\)[^()]*)*)\)(?=[^=]*\Z)")
@@ -203,11 +204,16 @@ def conclusion(span: str) -> str:
 
 def _said(text: str, numbers: list[Quantity]) -> Quantity:
     """The number that a sentence states: the first, but in a whole sentence one behind its verb, and no setting."""
+    first = numbers[0]
     if not re.match(r"[\s\"'(]*[A-Z][a-z]*\b", text):
-        return numbers[0]
-    behind_verb = (number for number in numbers if _COPULA_BEFORE.search(text[: number.start]))
-    setting = _OPENING.match(text[: numbers[0].start])
-    return next(behind_verb, numbers[-1] if setting else numbers[0])
+        return first
+    end = _ANOTHER_CLAUSE.search(text, first.end)
+    clause = [number for number in numbers if end is None or number.start < end.start()]
+    is_setting = _OPENING.match(text[: first.start])
+    for number in numbers if is_setting else clause:
+        if _COPULA_BEFORE.search(text[max(0, number.start - 12) : number.start]):
+            return number
+    return numbers[min(len(clause), len(numbers) - 1)] if is_setting else first
 
 
 def without_exclamation(text: str) -> str:

@@ -13,7 +13,7 @@ _TEX_BOX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|textnormal)\s
 _QUOTED = re.compile(r"\s*[\"“”'‘`*]+\s*([^\"“”`*]+?)\s*[\"“”'’`*]+")
 
 
-_HOUR = re.compile(r"(?<=\d)(\d)\s*([ap])\.?\s?m\b\.?")
+_HOUR = re.compile(r"(\d)\s*([ap])\.?\s?m\b\.?")
 _OPENING = re.compile(r"(?:it\s+(?:is|was)\s+|it's\s+)?(?:(?:on|in|at)\s+)?(?:an?\s+|the\s+)?(?=\w)")
 _EXPLAINED = re.compile(
     r",\s+(?=(?:an?|the|which|who|where|as|because|since)\b)|\s+(?=\(|(?:because|since)\b)|\s+[-–—]\s+(?=[a-z])"
