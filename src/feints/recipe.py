@@ -205,7 +205,11 @@ def recipe_schema() -> dict[str, Any]:
         "method": (one_of, Field(description=said["method"])),
         "baselines": (tuple[one_of, ...], Field(default=(), description=said["baselines"])),
     }
-    whole: dict[str, Any] = create_model("Recipe", __base__=Recipe, **fields).model_json_schema()
-    for name, text in said.items():  # a field of settings with a default loses its own
-        whole["properties"][name].setdefault("description", text)
-    return whole
+    return _described(create_model("Recipe", __base__=Recipe, **fields).model_json_schema(), said)
+
+
+def _described(schema: dict[str, Any], said: dict[str, str | None]) -> dict[str, Any]:
+    """A field of settings with a default has lost its description."""
+    for name, text in said.items():
+        schema["properties"][name].setdefault("description", text)
+    return schema
