@@ -106,6 +106,8 @@ def test_a_damaged_table_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(StorageError, match="delete this file and run again"):
         read_table(tmp_path / "t.parquet", Problem)
+    with pytest.raises(StorageError, match=r"none.parquet is missing; run the recipe again"):
+        read_table(tmp_path / "none.parquet", Problem)
 
 
 def test_a_stage_is_made_once_and_again_only_when_what_it_depends_on_changes(tmp_path: Path) -> None:

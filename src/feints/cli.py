@@ -173,13 +173,17 @@ def verify(
 def export(
     run_folder: RunPath,
     form: Annotated[str, typer.Option("--format", help="jsonl, hf, trl, llamafactory or axolotl.")] = "jsonl",
-    out: Annotated[Path | None, typer.Option("--out", help="Folder; export/FORMAT in the run unless given.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder; export/FORMAT in the run unless given, with --arm export/FORMAT/ARM."),
+    ] = None,
     arm: Annotated[str | None, typer.Option(help="Whose examples; the method's own unless given.")] = None,
 ) -> None:
     """Write a run's training examples, token weights included, for another trainer."""
     from feints.report.export import export_run  # noqa: PLC0415  as for show
 
-    for path in export_run(run_folder, form, out or run_folder / "export" / form, arm):
+    own = run_folder / "export" / form / (arm or "")
+    for path in export_run(run_folder, form, out or own, arm):
         typer.echo(str(path))
 
 

@@ -69,7 +69,7 @@ def exam_of(run: RunFolder, arm: str | None, seed: int | None, of: str | None) -
             found[entry["seed"]] = path
     if seed is not None and seed not in found:
         raise DataError(f"{run.path} has {arm} of the training seeds {sorted(found)}, not {seed}; choose one of them")
-    chosen = min(found) if seed is None else seed
+    chosen = next(iter(found)) if seed is None else seed
     answers = read_table(found[chosen], Answer)
     asked = {row.id: row for path, _ in run.outputs("0_problems") for row in read_table(path, Problem)}
     problems = tuple(asked[answer.problem_id] for answer in answers)

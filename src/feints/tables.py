@@ -32,10 +32,12 @@ def read_table(path: Path, record: type[Row]) -> list[Row]:
 
     Raises:
         VersionError: the table holds another record or version.
-        StorageError: the file is damaged.
+        StorageError: the file is missing or damaged.
     """
     try:
         table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise StorageError(f"{path} is missing; run the recipe again to make it anew") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise StorageError(f"{path} is damaged ({error}); delete this file and run again") from error
     found = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -22,6 +23,7 @@ from feints.pipeline import run_recipe
 from feints.recipe import load_recipe
 from feints.records import Example, Role
 from feints.report.export import IGNORED, export_run
+from feints.report.texts import Lessons
 from feints.runs import RunFolder
 from feints.tables import read_table, write_table
 
@@ -203,6 +205,62 @@ def test_what_an_encoder_decoder_reads_stands_apart_or_is_refused(run: Path, arm
         assert row["input_ids"] == row["prompt_ids"]
         target = zip(row["completion_ids"], row["token_weights"], strict=True)
         assert row["labels"] == [token if weight > 0 else IGNORED for token, weight in target]
+
+
+@pytest.fixture(scope="module")
+def ranked(small_recipe: Path, talker: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run whose votes a ranker weighs."""
+    folder = tmp_path_factory.mktemp("ranked")
+    recipe = yaml.safe_load(small_recipe.read_text(encoding="utf-8"))
+    recipe["method"] = {"name": "asc", "own": 2, "samples": 2}
+    recipe |= {"student": {"model": str(talker)}}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    run_recipe(load_recipe(folder / "recipe.yaml"), folder / "run", Console(file=StringIO()))
+    return folder / "run"
+
+
+def test_what_a_ranker_compares_is_never_a_text_to_imitate(ranked: Path, tmp_path: Path) -> None:
+    wrong = {
+        row["completion"]
+        for path in export_run(ranked, "jsonl", tmp_path / "jsonl")
+        if path.name.startswith("asc-ranker-train")
+        for row in rows(path)
+        if row["role"] == "wrong"
+    }
+    assert wrong
+    for form in ("llamafactory", "trl", "axolotl"):
+        names = [path.name for path in export_run(ranked, form, tmp_path / form)]
+        assert [name for name in names if "ranker" in name and "pairs" not in name and "preference" not in name] == []
+        assert any(name.startswith("asc-ranker-train") for name in names)
+    whole = json.loads((tmp_path / "llamafactory/asc-train.json").read_text(encoding="utf-8"))
+    assert not wrong & {row["output"] for row in whole}
+    assert "no texts to imitate" in (tmp_path / "llamafactory/EXPORT.md").read_text(encoding="utf-8")
+    assert not any(example.role is Role.WRONG for example in Lessons(RunFolder.open(ranked), "asc").weighted())
+    control = str(RunFolder.open(ranked).manifest["arms"][1]["name"])
+    assert (tmp_path / "control" / f"{control}-train.jsonl") in export_run(
+        ranked, "jsonl", tmp_path / "control", control
+    )
+
+
+@pytest.mark.parametrize(("weight", "kept"), [(0.1, False), (1.0, True)])
+def test_a_prompt_that_is_learnt_a_little_has_no_labels(
+    weight: float, kept: bool, run: Path, arm: str, examples: dict[str, list[Example]], tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    learnt = [
+        replace(e, weights=(weight,) * len(e.prompt_ids) + e.weights[len(e.prompt_ids) :]) for e in examples["stage1"]
+    ]
+    outputs = RunFolder.open(tmp_path / "run").outputs("3_examples")
+    [table] = [path for path, entry in outputs if entry["label"] == f"{arm}-stage1-train"]
+    write_table(table, Example, learnt)
+    export_run(tmp_path / "run", "trl", tmp_path / "out")
+    for row, example in zip(rows(tmp_path / "out" / f"{arm}-stage1-train.sft.jsonl"), learnt, strict=True):
+        in_prompt = row["labels"][: len(example.prompt_ids)]
+        assert in_prompt == (list(example.prompt_ids) if kept else [IGNORED] * len(in_prompt))
+        assert row["labels"][len(in_prompt) :] == list(example.target_ids)
+    page = (tmp_path / "out/EXPORT.md").read_text(encoding="utf-8").splitlines()
+    [said] = [line for line in page if f"{arm}-stage1-train.sft.jsonl" in line]
+    assert f"; {0 if kept else len(learnt)} texts had several sizes" in said
 
 
 def test_what_cannot_be_exported_says_so(run: Path, tmp_path: Path, arm: str) -> None:

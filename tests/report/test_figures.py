@@ -98,8 +98,8 @@ def test_right_and_wrong_are_drawn_for_each_arm(made_up: ModuleType) -> None:
         "Log-probability, plain_cot",
         "Log-probability, answer_only",
     ]
-    assert [style for style, _ in charts[2].styles] == ["right", "wrong", "right-key", "wrong-key"]
-    assert [style for style, _ in charts[3].styles] == ["right", "wrong"]
+    assert [style for style, _, _ in charts[2].styles] == ["right", "wrong", "right-key", "wrong-key"]
+    assert [style for style, _, _ in charts[3].styles] == ["right", "wrong"]
     assert (len(charts[2].lines), len(charts[3].lines)) == (12, 6)
 
 
@@ -120,6 +120,20 @@ def test_a_vote_lies_where_its_samples_and_tokens_are(made_up: ModuleType) -> No
     assert all(len(line.dots) == 1 and not line.pieces for line in single)
     assert len({line.style for line in samples.lines}) == 4
     assert vote_charts(()) == ()
+
+
+def test_a_legend_names_each_line_apart(made_up: ModuleType) -> None:
+    curves = tuple(made_up.curve(f"member {place}", 0) for place in range(11))
+    charts = [chart for chart in curve_charts(curves) if chart.title.startswith("Training loss")]
+    assert [chart.title for chart in charts] == ["Training loss, 1 to 8 of 11", "Training loss, 9 to 11 of 11"]
+    for chart in charts:
+        styles = [style for style, _, _ in chart.styles]
+        assert len(set(styles)) == len(styles) == len({label for _, label, _ in chart.styles})
+    majority, _, single, *_ = made_up.votes()
+    many = [replace(line, label=f"{n}") for n, line in enumerate([majority] * 4 + [single] * 8)]
+    for chart in vote_charts(many):
+        assert [is_dot for _, _, is_dot in chart.styles] == [False] * 4 + [True] * 8
+        assert len({(style, is_dot) for style, _, is_dot in chart.styles}) == 12
 
 
 @pytest.mark.parametrize("value", [0.0, -3.5, 1e-9])

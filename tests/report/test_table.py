@@ -27,6 +27,14 @@ def test_every_accuracy_stands_whole_in_80_columns(made_up: ModuleType) -> None:
     assert re.search(r"one right rationale took 120\s+tokens or 0.000144 USD", text)
 
 
+def test_names_that_differ_at_their_ends_stand_whole(made_up: ModuleType) -> None:
+    names = ("edit_dpo_second_rate_0_05", "edit_dpo_second_rate_0_1")
+    run = made_up.run(scores=tuple(made_up.score(name, "test", 500) for name in names), comparisons=())
+    assert [len(line) for line in lines(run, 80) if len(line) > 80] == []
+    left = "".join(re.match(r" *(\S*)", line[:24])[1] for line in lines(run, 80))  # type: ignore[index]
+    assert all(name in left for name in names)
+
+
 def test_a_percentage_never_stands_alone(made_up: ModuleType) -> None:
     text = " ".join(" ".join(lines(made_up.run(), 200)).split())
     alone = re.sub(r"\d+\.\d % \[\d+\.\d, \d+\.\d\]|95 % interval", "", text)

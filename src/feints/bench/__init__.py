@@ -200,6 +200,7 @@ class Bench:
         rows: Iterable[Rationale] | None = None,
         *,
         name: str = "",
+        compared: bool = False,
     ) -> Lesson:
         """Examples of the right rationales (or of `rows`), apart for training and validation.
 
@@ -209,11 +210,13 @@ class Bench:
             build: makes the examples.
             rows: instead of the right pile; a row learnt from twice stands here twice.
             name: told apart from other lessons of this arm by it.
+            compared: whether they are pairs to be told apart by their roles, and no texts that anyone learns to write.
 
         Raises:
             EmptyPileError: nothing is left to learn from.
         """
-        return lessons.examples(self, chosen, how, build, chosen.piles.right if rows is None else rows, name)
+        used = list(chosen.piles.right if rows is None else rows)
+        return lessons.examples(self, chosen, how, build, used, name, compared)
 
     # ------------------------------------------------------------------------------------------ train and solve
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feints.curate.choice import Chosen
 from feints.curate.examples import Built
@@ -31,13 +31,19 @@ class Lesson:
 
 
 def examples(
-    bench: Bench, chosen: Chosen, how: Sequence[object], build: Builder, rows: Iterable[Rationale], name: str
+    bench: Bench,
+    chosen: Chosen,
+    how: Sequence[object],
+    build: Builder,
+    used: list[Rationale],
+    name: str,
+    compared: bool,
 ) -> Lesson:
     """See `Bench.examples`."""
-    used = list(rows)
     if not used:
         chosen.funnel.refuse_empty()
     label = f"{bench.arm}-{name}" if name else bench.arm
+    about: dict[str, Any] = {"arm": bench.arm, **({"compared": True} if compared else {})}
     depends = [
         chosen.address,
         bench.student_identity,
@@ -54,7 +60,7 @@ def examples(
         def make() -> list[Example]:
             return [e for e in built().examples if (e.problem_id in chosen.validation) == held_back]
 
-        return bench.run.table("3_examples", f"{label}-{which}", Example, [*depends, which], make, arm=bench.arm)
+        return bench.run.table("3_examples", f"{label}-{which}", Example, [*depends, which], make, **about)
 
     lesson = Lesson(train=part("train", False), validation=part("validation", True))
     dropped = bench.run.table(
@@ -65,14 +71,8 @@ def examples(
         lambda: [*chosen.dropped, *built().dropped],
     )
     funnel = _funnel(chosen, len(used), lesson, dropped)
-    bench.run.table(
-        "3_dropped",
-        f"{label}-funnel",
-        FunnelStep,
-        [*depends, [asdict(step) for step in funnel.steps]],
-        lambda: funnel.steps,
-        arm=bench.arm,
-    )
+    steps = [*depends, [asdict(step) for step in funnel.steps]]
+    bench.run.table("3_dropped", f"{label}-funnel", FunnelStep, steps, lambda: funnel.steps, arm=bench.arm)
     funnel.refuse_empty()
     return lesson
 

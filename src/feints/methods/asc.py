@@ -189,7 +189,8 @@ def pair_lesson(
         return pair_examples(bench, start(), list(zip(rows[::2], rows[1::2], strict=True)))
 
     how = [STUDENT.hash, "ranker", tokenizer_hash, MOST_TOKENS, config.epochs]
-    return bench.examples(both, how, build, [row for pair in pairs for row in pair], name="ranker")
+    sides = [row for pair in pairs for row in pair]
+    return bench.examples(both, how, build, sides, name="ranker", compared=True)
 
 
 def drawn_pairs(

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from feints.records import Score
 from feints.report.accuracy import over_seeds, percent
 from feints.report.contents import RunContents
 from feints.report.visible import one_line
-from feints.report.words import INTERVAL_MEANING
 
 PLAIN_USE = (
     "The weights lie beside this file, each folder what `from_pretrained` reads; the prompt behind which they answer "
     "stands in `solver.json`."
+)
+INTERVALS = (
+    "Brackets hold a 95 % interval over the choice of problems: about one in twenty of such intervals misses the share "
+    "that endlessly many problems of the same kind would give. Other trained solvers stand beside this one with its "
+    "training seed, where they have it; the run's page has the other seeds."
 )
 LAYERED_USE = (
     "`from_pretrained` alone reads the untrained base: what was learnt are the additions and units in `{files}`, which "
@@ -54,7 +59,7 @@ def model_card(
         "",
         *_scores(contents, arm, seed),
         "",
-        INTERVAL_MEANING,
+        INTERVALS,
         "",
         "## Use",
         "",
@@ -93,12 +98,22 @@ def _scores(contents: RunContents, arm: str, seed: int) -> list[str]:
         "| solver | accuracy |",
         "|---|---|",
         *(
-            f"| {one_line(solver)} ({name}) | {percent(over_seeds(contents.scores_of(solver, name)))} |"
+            f"| {one_line(solver)} ({name}{seeds}) | {percent(over_seeds(scores))} |"
             for name in sets
             for solver in contents.solvers()
-            if solver != arm and contents.scores_of(solver, name)
+            if solver != arm
+            for scores, seeds in [_of_seed(contents.scores_of(solver, name), seed)]
+            if scores
         ),
     ]
+
+
+def _of_seed(scores: Sequence[Score], seed: int) -> tuple[Sequence[Score], str]:
+    """The scores of this training seed, or all with word of it where there is none."""
+    own = [score for score in scores if score.seed == seed]
+    if own or len(scores) < 2:
+        return own or scores, ""
+    return scores, f", mean of {len(scores)} training seeds"
 
 
 def _sentence(text: str) -> str:

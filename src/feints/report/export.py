@@ -35,6 +35,8 @@ class Text:
     completion: str
     seq2seq: bool
     """Whether the student is an encoder-decoder, which reads the prompt apart."""
+    compared: bool
+    """Whether it is one side of a pair that a ranker tells apart, and nobody learns to write it."""
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -44,7 +46,7 @@ class Text:
     @property
     def pulled(self) -> bool:
         """Whether any target token is to become more probable."""
-        return any(weight > 0 for weight in self.weights)
+        return not self.compared and any(weight > 0 for weight in self.weights)
 
     @property
     def even(self) -> bool:
@@ -78,19 +80,17 @@ def export_run(run: Path, form: str, out: Path, arm: str | None = None) -> list[
     arm = names[0] if arm is None else arm
     if arm not in names:
         raise UnknownNameError("arm of this run", arm, names)
-    lessons = _named(arm, _lessons(opened, arm))
-    if not lessons:
-        raise DataError(
-            f"{run} holds no training examples under the arm {arm!r}; arms that share them keep them under the first "
-            f"one, so try --arm {names[0]}"
-        )
+    if not (lessons := _named(arm, _lessons(opened, arm))):
+        other = f"; arms that share them keep them under the first one, so try --arm {names[0]}"
+        raise DataError(f"{run} holds no training examples under the arm {arm!r}{other if arm != names[0] else ''}")
     decoder = _decoder(opened, arm, form)
     make_folder(out)
     written: list[Path] = []
     notes: list[str] = []
-    for stem, examples in lessons.items():
-        for path, rows, note in _FORMS[form](out, stem, [decoder.text(example) for example in examples]):
-            notes.append(f"| {path.name} | {rows:,} | {note} |")
+    for stem, lesson in lessons.items():
+        texts = [decoder.text(example, compared=lesson.compared) for example in lesson.examples]
+        for path, rows, note in _FORMS[form](out, stem, texts):
+            notes.append(f"| {path.name} | {rows:,} | {note}{_of_wrong(texts)} |")
             written.append(path)
     if form == "llamafactory":
         written.append(_dataset_info(out, written))
@@ -116,6 +116,8 @@ class _Lesson:
     seeds: tuple[int, ...]
     """Training seeds that learnt from it."""
     examples: Sequence[Example]
+    compared: bool
+    """Whether they are pairs for a ranker."""
 
 
 def _lessons(run: RunFolder, arm: str) -> Iterator[_Lesson]:
@@ -128,22 +130,29 @@ def _lessons(run: RunFolder, arm: str) -> Iterator[_Lesson]:
             examples = read_table(path, Example)
             if examples:
                 within = str(entry.get("within", ""))
-                yield _Lesson(within=within, name=name, part=part, seeds=tuple(seeds), examples=examples)
+                yield _Lesson(
+                    within=within,
+                    name=name,
+                    part=part,
+                    seeds=tuple(seeds),
+                    examples=examples,
+                    compared=bool(entry.get("compared")),
+                )
 
 
-def _named(arm: str, lessons: Iterable[_Lesson]) -> dict[str, Sequence[Example]]:
-    """The examples of each lesson under a file name of its own: the seeds are in it where they learnt differently."""
+def _named(arm: str, lessons: Iterable[_Lesson]) -> dict[str, _Lesson]:
+    """Each lesson under a file name of its own: the seeds are in it where they learnt differently."""
     alike: dict[tuple[str, str, str], list[_Lesson]] = {}
     for lesson in lessons:
         alike.setdefault((lesson.within, lesson.name, lesson.part), []).append(lesson)
-    found: dict[str, Sequence[Example]] = {}
+    found: dict[str, _Lesson] = {}
     for (within, name, part), group in alike.items():
         for lesson in group:
             seeds = "seed" + "_".join(map(str, lesson.seeds)) if len(group) > 1 and lesson.seeds else ""
             stem = "-".join(word for word in (arm, within.replace("/", "-"), name, seeds, part) if word)
             while stem in found:  # a method may make several tables under one name
                 stem += "-more"
-            found[stem] = lesson.examples
+            found[stem] = lesson
     return found
 
 
@@ -175,7 +184,7 @@ class _Decoder:
         self._pad = pad or 0  # as where they are filled up
         self._ends = {end, *tokenizer.get_added_tokens_decoder()}
 
-    def text(self, example: Example) -> Text:
+    def text(self, example: Example, *, compared: bool = False) -> Text:
         """An example with its text."""
         prompt, around = example.prompt_ids, self._around
         if around and prompt[: len(around)] == around:
@@ -187,6 +196,7 @@ class _Decoder:
             prompt=self._tokenizer.decode(list(prompt), skip_special_tokens=False),
             completion=self._tokenizer.decode(self._body(example), skip_special_tokens=False),
             seq2seq=self.seq2seq,
+            compared=compared,
         )
 
     def _body(self, example: Example) -> list[int]:
@@ -283,11 +293,19 @@ def _preferences(path: Path, texts: Sequence[Text]) -> Written:
 
 
 def _loss_of_masks(texts: Sequence[Text], pulled: Sequence[Text]) -> str:
-    uneven = sum(len({weight for weight in text.weights if weight > 0}) > 1 for text in pulled)
+    uneven = sum(len({weight for weight in text.example.weights if weight > 0}) > 1 for text in pulled)
     return (
         f"the size of weights (a token counts or does not; {uneven:,} texts had several sizes); "
         f"{len(texts) - len(pulled):,} texts in which nothing pulls"
     )
+
+
+def _of_wrong(texts: Sequence[Text]) -> str:
+    """Word of what a careless reader would take for right."""
+    if any(text.compared for text in texts):
+        return "; these are pairs that a ranker tells apart by their roles, no texts to imitate"
+    wrong = sum(text.pulled and text.example.role is Role.WRONG for text in texts)
+    return f"; {wrong:,} texts of role wrong are learnt on purpose" if wrong else ""
 
 
 def _loss_of_pairs(texts: Sequence[Text], found: Sequence[tuple[Text, Text]]) -> str:
@@ -318,10 +336,18 @@ def _everything(text: Text) -> dict[str, Any]:
 
 
 def _labelled(text: Text) -> dict[str, Any]:
-    """Ids and labels as transformers take them; an encoder-decoder's labels and weights are those of the target."""
+    """Ids and labels as transformers take them; an encoder-decoder's labels and weights are those of the target.
+
+    A prompt that is learnt at a smaller weight has no labels: without the sizes most of the loss would be its.
+    """
     example = text.example
     ids, weights = (example.target_ids, text.weights) if text.seq2seq else (_ids(example), example.weights)
-    labels = [token if weight > 0 else IGNORED for token, weight in zip(ids, weights, strict=True)]
+    least = max(text.weights, default=0.0) if text.pulled else float("inf")
+    begins = 0 if text.seq2seq else len(example.prompt_ids)
+    labels = [
+        token if weight > 0 and (place >= begins or weight >= least) else IGNORED
+        for place, (token, weight) in enumerate(zip(ids, weights, strict=True))
+    ]
     read = example.prompt_ids if text.seq2seq else ids
     return {"input_ids": list(read), "labels": labels, "token_weights": list(weights)}
 

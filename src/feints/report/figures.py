@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 from feints.curate.funnel import FunnelStep
 from feints.evaluate.vote_curve import VotePoint
@@ -105,7 +106,7 @@ class LineChart:
     """Unit of the vertical scale."""
     lines: tuple[Line, ...]
     """The lines."""
-    styles: tuple[tuple[str, str], ...]
+    styles: tuple[tuple[str, str, bool], ...]
     """Style and what it stands for, each once."""
     x_ticks: tuple[tuple[float, str], ...]
     """Place from the left, 0 to 100, and label."""
@@ -166,13 +167,15 @@ def funnel_bars(steps: Sequence[FunnelStep]) -> tuple[Bar, ...]:
 
 
 def curve_charts(curves: Sequence[Curve]) -> tuple[LineChart, ...]:
-    """Loss and validation loss of all students together; right and wrong log-probability apart for each."""
+    """Loss and validation loss of students together, as many as there are styles; log-probabilities apart for each."""
     labels = tuple(dict.fromkeys(curve.label for curve in curves))
-    styles = {label: f"arm-{index % STYLES}" for index, label in enumerate(labels)}
     charts = []
     for title, read in (("Training loss", _loss), ("Validation loss", _validation)):
-        lines = [(curve.label, styles[curve.label], _series(curve, read)) for curve in curves]
-        charts.append(_line_chart(title, "as the method defines it", lines))
+        for first in range(0, len(labels), STYLES):
+            styles = {label: f"arm-{index}" for index, label in enumerate(labels[first : first + STYLES])}
+            lines = [(c.label, styles[c.label], _series(c, read)) for c in curves if c.label in styles]
+            part = f", {first + 1} to {first + len(styles)} of {len(labels)}" if len(labels) > STYLES else ""
+            charts.append(_line_chart(f"{title}{part}", "as the method defines it", lines))
     for label in labels:
         own = [curve for curve in curves if curve.label == label]
         lines = [("right targets", "right", _series(curve, _right)) for curve in own]
@@ -184,12 +187,14 @@ def curve_charts(curves: Sequence[Curve]) -> tuple[LineChart, ...]:
 
 
 def vote_charts(lines: Sequence[VoteLine]) -> tuple[LineChart, ...]:
-    """Accuracy against mean samples, and against mean new tokens, of a problem."""
-    charts = []
+    """Accuracy against mean samples, and against mean new tokens, of a problem; dots have styles apart if need be."""
+    charts, places = [], (count(), count())
+    apart = len(lines) > STYLES
+    styles = [f"arm-{next(places[apart and len(line.points) > 1]) % STYLES}" for line in lines]
     for across, read in (("samples of a problem", _samples), ("new tokens of a problem", _tokens)):
         series = [
-            (line.label, f"arm-{place % STYLES}", [(read(point), 100 * point.accuracy) for point in line.points])
-            for place, line in enumerate(lines)
+            (line.label, style, [(read(point), 100 * point.accuracy) for point in line.points])
+            for style, line in zip(styles, lines, strict=True)
         ]
         chart = _line_chart(f"Accuracy against {across}", "percent", series)
         charts += [replace(chart, across=across)] if chart else []
@@ -280,6 +285,7 @@ def _line_chart(title: str, unit: str, lines: Sequence[tuple[str, str, _Series]]
     finite = [(x, y) for _, _, series in measured for x, y in series if math.isfinite(y)]
     if not finite:
         return None
+    drawn_out = {label for label, _, series in measured if len(series) > 1}
     odd = sum(len(series) for _, _, series in measured) - len(finite)
     last = max(x for x, _ in finite) or 1.0
     ys = scale(min(y for _, y in finite), max(y for _, y in finite))
@@ -295,7 +301,7 @@ def _line_chart(title: str, unit: str, lines: Sequence[tuple[str, str, _Series]]
         title=title,
         unit=unit,
         lines=tuple(drawn),
-        styles=tuple(dict.fromkeys((style, label) for label, style, _ in measured)),
+        styles=tuple(dict.fromkeys((style, label, label not in drawn_out) for label, style, _ in measured)),
         x_ticks=tuple((_place(x, 0, last), f"{x:,.0f}") for x in scale(0, last) if x <= last and x == int(x)),
         y_ticks=tuple((100 - _place(y, ys[0], ys[-1]), _tick(y)) for y in ys),
         remark=" ".join(remarks),

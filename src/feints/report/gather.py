@@ -203,14 +203,12 @@ def _overlaps(exams: Exams, arms: Sequence[Arm], main: str, apart: list[str]) ->
 
 
 def _groups(run: RunFolder, exams: Exams, main: str) -> tuple[tuple[GroupScore, ...], tuple[GroupScore, ...]]:
-    """Scores by topic and by level on the main problem set, first seed of each arm."""
+    """Scores by topic and by level on the main problem set, of every arm and training seed."""
     problems = next(read_table(path, Problem) for path, entry in run.outputs("0_problems") if entry.get("set") == main)
     found: dict[str, list[GroupScore]] = {"topic": [], "level": []}
-    seen: set[str] = set()
     for (arm, name, seed), answers in exams.items():
-        if name != main or arm in seen:
+        if name != main:
             continue
-        seen.add(arm)
         for kind, group in (("topic", by_topic), ("level", by_level)):
             rows = scores_by_group(problems, answers, group, arm, main, seed)
             if len(rows) > 1:

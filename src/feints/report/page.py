@@ -29,6 +29,7 @@ def render_page(contents: RunContents) -> str:
             run=contents,
             summary=words.summary(contents),
             interval_meaning=words.INTERVAL_MEANING,
+            first_seed=", first training seed" if len(contents.seeds) > 1 else "",
             charts=figures.interval_charts(contents),
             differences=figures.differences(contents.comparisons),
             bars=figures.funnel_bars(contents.funnel),

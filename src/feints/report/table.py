@@ -95,6 +95,7 @@ def _encodable(text: str, encoding: str) -> str:
 
 def _scores(contents: RunContents) -> Table:
     table = _table("Solver", "Accuracy", "0 to 100", ("Judged", "right"), ("Seeds", "right"), ("Cut off", "right"))
+    table.columns[0].overflow = "fold"  # what tells arms apart may stand at the end of their names
     table.columns[1].no_wrap = True
     for index, problem_set in enumerate(contents.problem_sets()):
         if index:

@@ -65,13 +65,17 @@ class Lessons:
         return tuple(
             tuple(read_table(path, Example))
             for path, entry in self.run.outputs("3_examples")
-            if entry.get("arm") == self.arm and entry["label"].endswith("-train")
+            if entry.get("arm") == self.arm and entry["label"].endswith("-train") and not entry.get("compared")
         )
 
     @cached_property
     def student(self) -> Path | None:
         """Folder of one of the arm's students, which all have the same tokenizer; None where none was kept."""
-        found = (path / "student" for path, entry in self.run.outputs("4_student") if entry["arm"] == self.arm)
+        found = (
+            path / "student"
+            for path, entry in self.run.outputs("4_student")
+            if entry["arm"] == self.arm or any(user == self.arm for user, _ in entry.get("used_by", ()))
+        )
         return next((folder for folder in found if (folder / "tokenizer.json").is_file()), None)
 
     @cached_property

@@ -82,6 +82,10 @@ def judge_rows(
     return Summary(total, verdicts, unusable, time.monotonic() - started)
 
 
+_WORD = re.compile(r"[^\W\d_]{2}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+"""Letters that are no product of variables, of any script; one character is a word in some."""
+
+
 def infer_kind(gold: str, choices: tuple[Choice, ...], question: str = "") -> AnswerKind:
     """The kind of a gold answer that comes without one."""
     if choices and any(choice.label.casefold() == gold.strip("(). ").casefold() for choice in choices):
@@ -93,7 +97,7 @@ def infer_kind(gold: str, choices: tuple[Choice, ...], question: str = "") -> An
     stripped = gold.strip()
     if len(stripped.strip("()")) == 1 and stripped.strip("()").isupper() and "(B)" in question:
         return AnswerKind.CHOICE
-    if not re.search(r"[\\^$=<>{}()\[\]/*+\d]", gold) and re.search(r"[A-Za-z]{2}", gold):
+    if not re.search(r"[\\^$=<>{}()\[\]/*+\d]", gold) and _WORD.search(gold):
         return AnswerKind.TEXT
     problem = Problem(id="", question="", answer=gold, answer_kind=AnswerKind.LATEX, task="", split="")
     return AnswerKind.LATEX if gold_error(problem) is None else AnswerKind.TEXT
