@@ -17,8 +17,8 @@ from replication.results import accuracy, flags_of, mean_expense
 DOCS = ROOT / "docs" / "replication.md"
 README = ROOT / "README.md"
 SECONDS = (
-    "Seconds are those of training, judging and exams on one of two busy cores; those of code before commit c2fdbd7 (the "
-    "commits stand below) leave out the sampling of texts to learn from, which for rounds takes nearly as long as "
+    "Seconds are those of training, judging and exams on one of two busy cores; those of code before commit c2fdbd7 "
+    "(the commits stand below) leave out the sampling of texts to learn from, which for rounds takes nearly as long as "
     "their training."
 )
 MARKS = ("<!-- replication -->", "<!-- /replication -->")
