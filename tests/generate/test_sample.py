@@ -359,17 +359,22 @@ def test_ctrl_c_twice_stops_at_once_and_marks_what_was_in_flight(tmp_path: Path)
 
 
 def test_ctrl_c_inside_a_running_loop_finishes_too() -> None:
-    source = ScriptedSource(Counting(), latency=0.05, in_flight=4)
+    handler, pressed = Counting(), []
+
+    def pressing(request: Request) -> str:
+        answer = handler(request)
+        if handler.calls.total() == 20 and not pressed:
+            pressed.append(request)
+            os.kill(os.getpid(), signal.SIGINT)
+        return answer
 
     async def inside() -> int:
         asyncio.get_running_loop().call_soon(lambda: None)
-        timer = subprocess.Popen([sys.executable, "-c", f"import os,time;time.sleep(.3);os.kill({os.getpid()}, 2)"])
-        sampled = sample_all(source, questions(1000))
-        timer.wait()
+        sampled = sample_all(ScriptedSource(pressing, latency=0.05, in_flight=4), questions(1000))
         assert sampled.report.why_unsent == "stopped by Ctrl+C"
         return len(sampled.answered)
 
-    assert 0 < asyncio.run(inside()) < 1000
+    assert 0 < asyncio.run(inside()) < 1000 and pressed
 
 
 def test_a_full_disk_lets_calls_in_flight_land_and_then_says_so(tmp_path: Path) -> None:
