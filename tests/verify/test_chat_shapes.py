@@ -94,6 +94,7 @@ def test_another_number_is_wrong(gold: str, text: str) -> None:
         ("20", "Number of correct answers = 20\n\nScore = 20 * 4 = 80\n\nSo she scores **80 points**."),
         ("3", "Answer:\nTom starts with 3 apples.\nHe buys 5 more.\nTom has 8 apples."),
         ("8", "<thinking>\nSo the answer is 8"),
+        ("5", "If A, the answer is 5. If B, the answer is less clear."),
     ],
 )
 def test_a_number_on_the_way_is_no_answer(gold: str, text: str) -> None:
@@ -163,6 +164,18 @@ def test_a_review_that_is_cut_is_never_a_negative() -> None:
     verdict = check(problem("B", CHOICE, SENTENCES), said, finish=Finish.LENGTH)
     assert verdict.value is Judgement.NO_ANSWER
     assert check(problem("no", BOOLEAN), "Yes, since some", finish=Finish.LENGTH).value is Judgement.NO_ANSWER
+
+
+def test_a_refusal_that_opens_with_a_word_is_none() -> None:
+    said = "No. I cannot help with that question, sorry."
+    assert check(problem("yes", BOOLEAN), said, finish=Finish.REFUSAL).value is Judgement.NO_ANSWER
+
+
+def test_what_a_vote_counts_of_a_text_does_not_hang_on_the_gold_answer() -> None:
+    said = "The answer is Paris, the capital of France."
+    right, wrong = (check(problem(gold, TEXT), said) for gold in ("Paris", "Lyon"))
+    assert (right.value, wrong.value) == (Judgement.CORRECT, Judgement.WRONG)
+    assert right.extracted == wrong.extracted == "Paris"
 
 
 @pytest.mark.parametrize(

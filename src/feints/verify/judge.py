@@ -27,6 +27,11 @@ _DENIAL = re.compile(
     r"|\bnot\s+equal|≠|\\neq?|!=)\s*(?:(?:equal|to|the|option|exactly)\s+){0,3}[\s$(*\"'\\{]*\Z",
     re.IGNORECASE,
 )
+_UNCERTAIN = re.compile(
+    r"\s*(?:\w+\s+){0,2}(?:unclear|unknown|uncertain|undetermined|impossible|unsolvable|complicated|clear|maybe|ambiguous)\b",
+    re.IGNORECASE,
+)
+"""What takes back an answer that was stated before."""
 _MAX_SPAN, _MAX_BARE = 4000, 500
 _OPERATORS = "+-*/=^×÷·"
 """At the end of a text: what they would have been followed by is not there."""
@@ -62,21 +67,11 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     said, inside = spoken(text[-MAX_TEXT:])
     said = tidy(said).strip()
     span = _stated(gold, said)
-    if span is None and finish is not Finish.LENGTH:
+    if span is None and finish not in _CUT:
         span = _said_first(gold, said)
     if span is None:
         return _unmarked(gold, said, inside, finish)
-    # A bare text that is all mathematics is no sentence, so that its 7! is a factorial.
-    alone = span.mark == "box" or (span.mark == "bare" and gold.kind is AnswerKind.LATEX)
-    finding = compare(gold, span.text, marked=True, boxed=alone)
-    if finding.extracted is None and gold.kind is AnswerKind.BOOLEAN:
-        finding = compare(gold, _next_line(said, span), marked=True)
-    earlier = None
-    if finding.extracted is None and span.mark != "bare" and gold.kind is not AnswerKind.BOOLEAN:
-        earlier = _stated(gold, said[: span.begins].strip())
-    if earlier is not None and earlier.mark != "bare":
-        before = compare(gold, earlier.text, marked=True, boxed=earlier.mark == "box")
-        finding = before if before.extracted is not None else finding
+    span, finding = _read(gold, said, span)
     if finding.extracted is None:
         lenient = _lenient(gold, said, Judgement.NO_ANSWER)
         return _verdict(Judgement.NO_ANSWER, lenient, finding)
@@ -89,6 +84,22 @@ def judge(problem: Problem, text: str, *, thinking: str = "", finish: Finish = F
     if finding.same:
         return _verdict(Judgement.CORRECT, Judgement.CORRECT, finding)
     return _verdict(Judgement.WRONG, _lenient(gold, said, Judgement.WRONG), finding)
+
+
+def _read(gold: Gold, said: str, span: Span) -> tuple[Span, Finding]:
+    """What a statement says, or else the one before it, which a mere remark does not take back."""
+    # A bare text that is all mathematics is no sentence, so that its 7! is a factorial.
+    alone = span.mark == "box" or (span.mark == "bare" and gold.kind is AnswerKind.LATEX)
+    finding = compare(gold, span.text, marked=True, boxed=alone)
+    if finding.extracted is not None or span.mark == "bare":
+        return span, finding
+    if gold.kind is AnswerKind.BOOLEAN:
+        return span, compare(gold, _next_line(said, span), marked=True)
+    earlier = None if _UNCERTAIN.match(span.text) else _stated(gold, said[: span.begins].strip())
+    if earlier is not None and earlier.mark != "bare":
+        before = compare(gold, earlier.text, marked=True, boxed=earlier.mark == "box")
+        return (earlier, before) if before.extracted is not None else (span, finding)
+    return span, finding
 
 
 def _at_the_end(said: str, span: Span, extracted: str) -> bool:

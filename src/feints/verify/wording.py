@@ -16,7 +16,7 @@ _QUOTED = re.compile(r"\s*[\"“”'‘`*]+\s*([^\"“”`*]+?)\s*[\"“”'’`
 _HOUR = re.compile(r"(\d)\s*([ap])\.?\s?m\b\.?")
 _OPENING = re.compile(r"(?:it\s+(?:is|was)\s+|it's\s+)?(?:(?:on|in|at)\s+)?(?:an?\s+|the\s+)?(?=\w)")
 _EXPLAINED = re.compile(
-    r",\s+(?=(?:an?|the|which|who|where|as|because|since)\b)|\s+(?=\(|(?:because|since)\b)|\s+[-–—]\s+(?=[a-z])"
+    r",\s+(?=(?:an?|the|which|who|where|as|because|since)\b)|\s+(?=\([^()]*\)[.!]?\s*\Z|(?:because|since)\b)|\s+[-–—]\s+(?=[a-z])"
 )
 """Where an explanation of the answer begins: "Paris, the capital of France"."""
 
@@ -41,15 +41,20 @@ def _loose(text: str) -> str:
 
 
 def compare(gold: str, span: str) -> Finding:
-    """Compare a stated answer with the gold text; the quoted part counts where the answer opens with a quote."""
+    """Compare a stated answer with the gold text; the quoted part counts where the answer opens with a quote.
+
+    What is shown is read without the gold answer, so that a vote tells right and wrong answers apart alike.
+    """
     said = span.strip()
     quoted = _QUOTED.match(said)
     readings = [said, quoted[1]] if quoted else [said]
     readings.append(re.split(r"(?<=\w)[.!]\s+(?=[A-Z])", said)[0])
     wanted, loose = normal(gold), _loose(gold)
-    for reading in (*readings, _EXPLAINED.split(readings[-1], maxsplit=1)[0]):
+    readings.append(_EXPLAINED.split(readings[-1], maxsplit=1)[0])
+    shown = readings[1].strip() if quoted else readings[-1].strip() or said
+    for reading in readings:
         if normal(reading) == wanted or (loose and _loose(reading) == loose):
-            return Finding(True, reading.strip(), CHECKER, "same text")
-    if not normal(readings[-1]) and not readings[-1].strip():
+            return Finding(True, shown, CHECKER, "same text")
+    if not shown:
         return Finding(None, None, CHECKER, "no text is stated")
-    return Finding(False, readings[1] if quoted else readings[-1], CHECKER, "another text")
+    return Finding(False, shown, CHECKER, "another text")
