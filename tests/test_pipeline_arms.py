@@ -88,25 +88,28 @@ def test_baselines_stand_beside_the_method_and_its_control(do: Do, toy: type[Set
         ("answer_only", "untrained"),
     ]  # fmt: skip
     assert solve_one(folder, "Two and two?", "toy4", 0) == solve_one(folder, "Two and two?", "plain_cot", 0)
-    lines = plan_recipe(load_recipe(small_recipe, [two]), folder)
+    lines = plan_recipe(load_recipe(small_recipe, [two, "sampling.max_tokens=100"]), folder)
     assert lines[-3:] == [
-        "and at most 144 further requests by toy3",
-        "and at most 192 further requests by toy4",
+        "and at most 144 further requests by toy3, replies of at most 14,400 tokens",
+        "and at most 192 further requests by toy4, replies of at most 19,200 tokens",
         "what several ask alike is sent once",
     ]
     alone = "method={name: tailored, plain: false, rounds: 2, samples: 1, round_tokens: 50, inner: {name: plain_cot}}"
     said = plan_recipe(load_recipe(small_recipe, [alone]), folder)
     assert not any(line.startswith("requests:") for line in said), "the plain question is never asked"
-    assert said[-3].startswith("at most 96 requests, 100 tokens in all, by tailored")
+    assert said[-3].startswith("at most 96 requests by tailored-") and said[-3].endswith(", 100 tokens in all")
     seeds = plan_recipe(load_recipe(small_recipe, [alone, "seeds=[0, 1]"]), folder)
-    assert seeds[-3].startswith("at most 96 requests, 100 tokens in all, with each seed by tailored")
-    one_arm = [two.replace(", {name: toy, further: 4}", ""), "seeds=[0, 1]"]
+    assert seeds[-3].startswith("at most 96 requests with each seed by tailored-")
+    priced = ["teacher.model=lab", "teacher.prices={lab: {input: 1, output: 2.5}}", "sampling.max_tokens=1000"]
+    one_arm = [two.replace(", {name: toy, further: 4}", ""), "seeds=[0, 1]", *priced]
     assert plan_recipe(load_recipe(small_recipe, one_arm), folder)[-2:] == [
-        "and at most 144 further requests with each seed by toy3",
+        "and at most 144 further requests with each seed by toy3, replies of at most 144,000 tokens, 0.36 USD",
         "what several ask alike is sent once",
     ]
-    programs = plan_recipe(load_recipe(small_recipe, ["method={name: potd}"]), folder)
-    assert programs[-3:-1] == ["at most 48 requests by potd", "at most 48 requests by potd_answer_only"]
+    programs = plan_recipe(load_recipe(small_recipe, ["method={name: potd}", "sampling.max_tokens=10"]), folder)
+    assert programs[-3:-1] == [
+        f"at most 48 requests by {arm}, replies of at most 480 tokens" for arm in ("potd", "potd_answer_only")
+    ]
     with pytest.raises(SettingsError, match="would pay for replies that nothing learns from"):
         sample_recipe(load_recipe(small_recipe, [alone]), folder, Console(file=io.StringIO()))
     with pytest.raises(SettingsError, match="two arms of this run are called 'answer_only'"):

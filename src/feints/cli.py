@@ -58,7 +58,7 @@ def _out_folder(recipe: Recipe, out: Path | None) -> Path:
 
 @app.command()
 def plan(recipe: RecipeFile, set_: Overrides = None, out: Out = None) -> None:
-    """Say what the first sampling will cost at most and how often each arm may ask again, before anything is spent.
+    """Say what the first sampling will cost at most and what each arm may ask again, before anything is spent.
 
     Seeds share the first sampling; `budget` in the recipe bounds everything.
     """

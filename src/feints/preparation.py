@@ -27,7 +27,7 @@ from feints.errors import MissingExtraError, SettingsError, UnknownNameError
 from feints.generate.guard import alone
 from feints.generate.ledger import Ledger
 from feints.generate.opening import check_prices, open_source
-from feints.generate.plan import plan
+from feints.generate.plan import most_of_replies, plan
 from feints.generate.prompt import TEACHER, Prompt, own_prompt, read_prompt
 from feints.generate.rationales import requests_for
 from feints.generate.scripted import ScriptedSource
@@ -314,8 +314,8 @@ def _unlike(first: Settings, second: Settings) -> str:
 def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
     """What the questions to the teacher will take at most, in lines; sends nothing.
 
-    Tokens and money are those of the first round of sampling, which all seeds share; what a method asks later depends
-    on the answers, and where these come from the student, on the seed.
+    Tokens and money are those of the first round of sampling, which all seeds share. What a method asks later depends
+    on the answers, and where these come from the student, on the seed: of it the replies alone can be bounded.
     """
     with TemporaryDirectory() as scratch, _known_ledger(recipe, out) as ledger:
         problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
@@ -330,13 +330,14 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
         most_tokens = getattr(teacher, "most_tokens", None)
         found = plan([request for _, request in pairs], teacher.identity, ledger, price, most_tokens)
         asked = _asked(recipe, len(pairs))
+        limit = sampling.max_tokens if most_tokens is None else most_tokens
         plainly = found.lines() if any(one.plain for one in asked.values()) or not asked else []
         return [
             *problems.notices,
             f"teacher: {teacher.identity}",
             *plainly,
             *(found.beyond(recipe.budget) if plainly else ()),
-            *_further(asked, bool(plainly), len(recipe.seeds)),
+            *_further(asked, bool(plainly), len(recipe.seeds), partial(most_of_replies, limit=limit, price=price)),
         ]
 
 
@@ -347,15 +348,15 @@ def _asked(recipe: Recipe, sampled: int) -> dict[str, methods.Asks]:
     return {arm.name: methods.asked(arm.method, arm.config, sampled) for arm in arms_of(recipe)}
 
 
-def _further(asked: Mapping[str, methods.Asks], plainly: bool, seeds: int) -> list[str]:
-    """What is asked besides the plain question, in lines."""
+def _further(asked: Mapping[str, methods.Asks], plainly: bool, seeds: int, most: Callable[[int], str]) -> list[str]:
+    """What is asked besides the plain question, in lines; `most` says what so many replies take."""
     lines = []
     each = " with each seed" if seeds > 1 else ""
     for name, one in asked.items():
-        bound = "" if one.tokens is None else f", {one.tokens:,} tokens in all,"
+        bound = most(one.further) if one.tokens is None else f"{one.tokens:,} tokens in all"
         if one.further:
             begin = ("and at most", "further requests") if plainly else ("at most", "requests")
-            lines.append(f"{begin[0]} {one.further:,} {begin[1]}{bound}{each} by {name}")
+            lines.append(f"{begin[0]} {one.further:,} {begin[1]}{each} by {name}, {bound}")
     if len(lines) > 1 or (lines and seeds > 1):
         lines.append("what several ask alike is sent once")
     return lines or ([] if plainly else ["no request"])

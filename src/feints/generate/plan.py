@@ -63,6 +63,13 @@ class Plan:
         return [f"the budget may end this sooner ({', '.join(over)})"] if over else []
 
 
+def most_of_replies(requests: int, limit: int, price: Price | None = None) -> str:
+    """In words, what the replies to requests that are not written yet take if each runs to its `limit` of tokens."""
+    tokens = requests * limit
+    money = "" if price is None else f", {price.cost(Usage(completion_tokens=tokens)):,.2f} {price.currency}"
+    return f"replies of at most {tokens:,} tokens{money}"
+
+
 def plan(
     requests: Sequence[Request],
     identity: str,
