@@ -40,6 +40,8 @@ def make(kind: AnswerKind) -> Problem:
         (AnswerKind.LATEX, ["5, 7", "5,7"], "5"),
         (AnswerKind.LATEX, ["$x + 1$", "x+1", "\\text{x}+1"], "x-1"),
         (AnswerKind.TEXT, ['"Paris".', "paris"], "Rome"),
+        (AnswerKind.TEXT, ["Monday", "a Monday", "on Monday.", "it is on a Monday"], "Tuesday"),
+        (AnswerKind.TEXT, ["3 p.m.", "3pm", "at 3 pm"], "4 pm"),
     ],
 )
 def test_one_answer_in_many_dresses_is_one_key(kind: AnswerKind, same: list[str], other: str) -> None:

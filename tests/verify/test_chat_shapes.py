@@ -217,3 +217,40 @@ def test_an_option_in_another_dress(texts: tuple[str, ...], said: str, gold: str
 )
 def test_texts_and_mathematics(kind: AnswerKind, gold: str, text: str, expected: str) -> None:
     assert value(gold, text, kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold", "text", "said"),
+    [
+        (NUMBER, "42", "The answer is 43... wait, no, 42.", "42"),
+        (NUMBER, "42", "The answer is 43. Wait, that's wrong. It should be 42.", "42"),
+        (NUMBER, "42", "Answer: 43, no, 42 apples", "42"),
+        (NUMBER, "42", "\\boxed{43}. Oops, the correct answer is 42.", "42"),
+        (NUMBER, "-42", "The answer is 43, or rather -42", "-42"),
+        (LATEX, "\\frac{1}{2}", "The answer is $\\frac{1}{3}$. Wait, no, 1/2.", "1/2"),
+        (CHOICE, "C", "The answer is B. Wait, no, C.", "C"),
+    ],
+)
+def test_a_correction_at_the_end_counts(kind: AnswerKind, gold: str, text: str, said: str) -> None:
+    verdict = check(problem(gold, kind, PLACES if kind is CHOICE else ()), text)
+    assert (verdict.value, verdict.extracted) == (Judgement.CORRECT, said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold", "text"),
+    [
+        (NUMBER, "42", "The answer is 42. Wait, let me check: 6 * 7 = 42, and 42 - 2 = 40."),
+        (NUMBER, "42", "The answer is 42, no more than 50."),
+        (NUMBER, "42", "The answer is 42, actually 2 more than 40."),
+        (CHOICE, "B", "The answer is B. Sorry, A is wrong."),
+        (CHOICE, "B", "The answer is B, actually a"),
+    ],
+)
+def test_a_look_back_is_no_correction(kind: AnswerKind, gold: str, text: str) -> None:
+    assert value(gold, text, kind, PLACES if kind is CHOICE else ()) == "correct"
+
+
+def test_a_correction_that_was_cut_is_no_wrong_answer() -> None:
+    asked = problem("42")
+    assert check(asked, "The answer is 43... wait, no, 4", finish=Finish.LENGTH).value is Judgement.NO_ANSWER
+    assert check(asked, "The answer is 43... wait, no, 4.", finish=Finish.LENGTH).value is Judgement.WRONG

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from feints.records import AnswerKind, Problem
 from feints.verify import latex, stated
 from feints.verify.options import read_label
-from feints.verify.wording import normal
+from feints.verify.wording import loose, normal
 from feints.verify.yesno import read_truth
 
 _TEX_SPACE = re.compile(r"\\[,;:! ]|\\q?quad|\s|\$|\\left|\\right|\\displaystyle")
@@ -41,9 +41,9 @@ class Vote:
 def answer_key(problem: Problem, extracted: str | None) -> str | None:
     """The normal form of an answer: equal keys are one answer in a vote.
 
-    Read by the kind of answer the problem asks for, never by its gold answer: 18, $18.00 and 36/2 are
-    one number, (b) and the text of option B one choice. What a number or formula comes to is what the checker
-    compares: its last side, exactly evaluated. What cannot be read as its kind stands for itself.
+    Read by the kind of answer the problem asks for, never by its gold answer: 18, $18.00 and 36/2 are one number, (b)
+    and the text of option B one choice, "a Monday" and "Monday" one text. What a number or formula comes to is what the
+    checker compares: its last side, exactly evaluated. What cannot be read as its kind stands for itself.
 
     Returns:
         None when the sample gave no answer: it does not vote.
@@ -61,7 +61,7 @@ def answer_key(problem: Problem, extracted: str | None) -> str | None:
     if kind is AnswerKind.LATEX:
         number = latex.exact_value(extracted)
         return _squeezed(extracted) if number is None else str(number)
-    return normal(extracted)
+    return loose(extracted) or normal(extracted)
 
 
 def by_answer(problem: Problem, text: str, extracted: str | None) -> str | None:

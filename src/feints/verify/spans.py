@@ -35,7 +35,7 @@ _COURTESY = re.compile(
     re.IGNORECASE,
 )
 """What stands behind an answer and says nothing of it."""
-_MOST_COURTESIES, _LONGEST_COURTESY = 4, 300
+_MOST_COURTESIES, _LONGEST_COURTESY, _LONGEST_CORRECTION = 4, 300, 200
 _DISPLAYED = re.compile(r"\\\[.*?\\\]|\$\$.*?\$\$", re.DOTALL)
 _MINUS = re.compile(r"(?:=|\bis|\$|\\\(|\\\[)\s*-\s*\Z")
 _TRIGGER_WORDS = ("answer", "####", "correct", "right", "best")
@@ -59,6 +59,14 @@ _NONE = re.compile(r"\bno\s+(?:\w+\s+)?\Z", re.IGNORECASE)
 _APPROVED = re.compile(r"\s*(?:\w+\s+)?(?:correct|right|wrong|incorrect|valid|true)\b", re.IGNORECASE)
 """Behind "this answer is": the author looks back on what was stated."""
 _CONDITION = re.compile(r"\bif\b[^.!?\n]*[.!?]?\Z", re.IGNORECASE)
+_CORRECTED = re.compile(
+    r"[\s,.;!?…–—-]+(?:oh|hmm|wait|hold\s+on|oops|sorry|no(?=[,.…–—])|actually|correction|scratch\s+that|I\s+meant?|make\s+that|or\s+rather)"
+    r"(?:[\s,.:;!…–—*-]|\b(?:no|not|wait|sorry|actually|that|this|it|I|made|an?|was|is|the|final|correct|right|wrong|incorrect|mistake"
+    r"|error|answer|should|must|be)\b|['’]s\b)*\s"
+    r"(?P<said>(?:[-−]?[$€£]?\d[\d,]*(?:[./]\d+)?%?(?:\s+[A-Za-z]+){0,3}|\(?(?-i:[A-Z])\)?))(?P<ended>[.!]?)\**\s*\Z",
+    re.IGNORECASE,
+)
+"""A correction that a text ends in ("... wait, no, 42"), behind what it had stated."""
 _FINAL = re.compile(r"\bfinal\s+\Z", re.IGNORECASE)
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _TAGGED = re.compile(
@@ -136,9 +144,14 @@ def marked(text: str, *, line_answers: bool) -> Span | None:
     box = _last_box(text)
     phrase = _last_phrase(text, line_answers)
     if box is None or phrase is None:
-        return box or phrase
-    last_word = phrase.mark == "final" and phrase.start > box.start and not _BOX.search(phrase.text)
-    return phrase if last_word else box
+        stated = box or phrase
+    else:
+        last_word = phrase.mark == "final" and phrase.start > box.start and not _BOX.search(phrase.text)
+        stated = phrase if last_word else box
+    corrected = stated and _CORRECTED.search(text, max(stated.start, len(text) - _LONGEST_CORRECTION))
+    if stated and corrected:
+        return replace(stated, text=corrected["said"], start=corrected.start("said"), ends=bool(corrected["ended"]))
+    return stated
 
 
 def _first_problem(text: str) -> str:

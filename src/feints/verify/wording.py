@@ -34,8 +34,8 @@ def normal(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip().casefold()
 
 
-def _loose(text: str) -> str:
-    """`normal` with list commas and hyphens made spaces, hours written one way, and without what may open it."""
+def loose(text: str) -> str:
+    """What tells texts apart: `normal`, commas, hyphens as space, hours written one way, without what may open it."""
     text = _HOUR.sub(lambda hour: f"{hour[1]} {hour[2]}m", _OPENING.sub("", normal(text)))
     return re.sub(r"\s+", " ", re.sub(r"[,;/-]", " ", text)).strip()
 
@@ -49,11 +49,11 @@ def compare(gold: str, span: str) -> Finding:
     quoted = _QUOTED.match(said)
     readings = [said, quoted[1]] if quoted else [said]
     readings.append(re.split(r"(?<=\w)[.!]\s+(?=[A-Z])", said)[0])
-    wanted, loose = normal(gold), _loose(gold)
+    wanted, told = normal(gold), loose(gold)
     readings.append(_EXPLAINED.split(readings[-1], maxsplit=1)[0])
     shown = readings[1].strip() if quoted else readings[-1].strip() or said
     for reading in readings:
-        if normal(reading) == wanted or (loose and _loose(reading) == loose):
+        if normal(reading) == wanted or (told and loose(reading) == told):
             return Finding(True, shown, CHECKER, "same text")
     if not shown:
         return Finding(None, None, CHECKER, "no text is stated")
