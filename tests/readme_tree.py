@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[1]
 START, END = "<!-- tree -->", "<!-- /tree -->"
 ORDER = (
     "generate", "verify", "curate", "train", "evaluate", "bench", "methods", "tasks", "lab", "report",
-    "records.py", "errors.py", "tables.py", "config.py", "runs.py", "recipe.py", "preparation.py", "pipeline.py",
-    "diagnosis.py", "cli.py",
+    "records.py", "errors.py", "tables.py", "config.py", "runs.py", "recipe.py", "arms.py", "preparation.py",
+    "pipeline.py", "diagnosis.py", "cli.py",
 )  # fmt: skip
 
 

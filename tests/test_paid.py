@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from feints.arms import arms_of
 from feints.errors import DataError, SettingsError
 from feints.generate.budget import Budget, Price
 from feints.generate.guard import alone
@@ -20,7 +21,7 @@ from feints.generate.prompt import TEACHER
 from feints.generate.scripted import ScriptedSource
 from feints.methods import edit, plain_cot
 from feints.pipeline import profile_of, recipe_text, run_recipe
-from feints.preparation import arms_of, open_ledger, open_run
+from feints.preparation import open_ledger, open_run
 from feints.recipe import load_recipe
 from feints.records import Pair, Problem
 from feints.report.expense import expenses
@@ -193,3 +194,5 @@ def test_arms_of_one_method_are_told_apart_by_what_differs(small_recipe: Path) -
     assert [arm.name for arm in arms_of(recipe)][2:] == ["redi", "redi_alpha_0.5", "redi_profile_as_released"]
     assert profile_of(recipe) == "clean, as_released in redi_profile_as_released"
     assert profile_of(load_recipe(small_recipe)) == "clean"
+    inside = "method={name: asc, inner: {name: ensemble, combine: mean, inner: {name: edit, profile: as_released}}}"
+    assert profile_of(load_recipe(small_recipe, [inside])) == "as_released"

@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
+from feints.arms import arms_of
 from feints.pipeline import run_recipe
-from feints.preparation import arms_of
 from feints.recipe import Recipe, load_recipe
 
 HERE = Path(__file__).parent

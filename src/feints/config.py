@@ -161,6 +161,20 @@ def validate(document: Document, model: type[SettingsType]) -> SettingsType:
     raise SettingsError(f"{document.source} has {count}:\n  {shown}")
 
 
+def in_words(error: ValidationError, model: type[BaseModel]) -> str:
+    """The mistakes of settings of `model` that stand in no document of their own, in one line."""
+    said = []
+    for item in error.errors():
+        where = dotted(tuple(item["loc"])) or "the whole"
+        if item["type"] == "extra_forbidden":
+            said.append(f"{where} is an unknown key{_near(model, tuple(item['loc']))}")
+        elif item["type"] == "missing":
+            said.append(f"{where} is missing")
+        else:
+            said.append(f"{where}: {item['msg'][:1].lower()}{item['msg'][1:]} (found {item.get('input')!r})")
+    return "; ".join(said)
+
+
 def _problem(document: Document, model: type[BaseModel], item: Any) -> tuple[int, str]:
     location: Loc = tuple(item["loc"])
     line, where = place_of(document, location)

@@ -18,7 +18,7 @@ from feints.errors import BudgetError, DataError, SettingsError, UnknownNameErro
 from feints.evaluate.chained import Chain
 from feints.evaluate.error_kinds import JUDGE, ErrorKind, ErrorShare, Label, error_shares, read_label
 from feints.evaluate.exam import Comparison, compare
-from feints.evaluate.solver import SOLVER_FILE, load_solver
+from feints.evaluate.solver import SOLVER_FILE, Majority, load_solver
 from feints.generate.progress import SamplingProgress, currency_of
 from feints.generate.prompt import Prompt, own_prompt
 from feints.generate.rationales import Asking, ask_all
@@ -202,6 +202,11 @@ def with_oracle(teacher: Teacher, exam: Exam) -> Comparison:
         BudgetError: see `Teacher.ask`.
     """
     chain = load_solver(solver_of(teacher.run, exam))
+    if isinstance(chain, Majority):
+        raise DataError(
+            f"{exam.arm} sat its exam by votes, and the oracle answers once; run the recipe with exam.votes: 1 in a "
+            "folder of its own"
+        )
     if not isinstance(chain, Chain) or not set(chain.final.prompt.slots) <= {"core", "information", "key_points"}:
         raise DataError(f"{exam.arm} reads no key points before it solves; name an arm of KPDD with 2 or 3 stages")
     said = [dict.fromkeys(("core", "information"), "") for _ in exam.problems]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -14,6 +14,7 @@ import yaml
 from rich.console import Console
 
 from feints import methods
+from feints.arms import UNTRAINED, arms_of, check_start
 from feints.bench import Bench
 from feints.bench.inner import made_by
 from feints.errors import DataError, UnknownNameError
@@ -27,12 +28,11 @@ from feints.generate.prompt import STUDENT
 from feints.generate.weights import local_folder, weights_identity
 from feints.lab.nano import NANO_FOLDER, NANO_NAME
 from feints.preparation import (
-    UNTRAINED,
     ProblemSets,
-    arms_of,
     check_device,
     check_split,
-    load_problems,
+    find_problems,
+    keep_problems,
     open_bench,
     open_ledger,
     open_run,
@@ -73,8 +73,10 @@ def _run(recipe: Recipe, run: RunFolder, console: Console) -> Path:
     local = with_student_folder(recipe)
     identity = weights_identity(Path(local.student.model))
     check_arms(local)
-    problems = load_problems(recipe, run)
-    check_split(recipe, problems)
+    found = find_problems(recipe)
+    check_split(recipe, found.train)
+    check_start(recipe, found.train)
+    problems = keep_problems(found, run)
     write_whole(out / "recipe.yaml", recipe_text(recipe))
     for notice in problems.notices:
         console.print(notice, highlight=False)
@@ -116,10 +118,16 @@ def check_arms(recipe: Recipe) -> None:
 
 def profile_of(recipe: Recipe) -> str:
     """The profile of the method, and which arms have another one, for the head of the report."""
-    profiles = {arm.name: str(getattr(arm.config, "profile", "clean")) for arm in arms_of(recipe)}
+    profiles = {arm.name: _profile(arm.config.model_dump()) for arm in arms_of(recipe)}
     first = next(iter(profiles.values()))
     others = [f"{profile} in {name}" for name, profile in profiles.items() if profile != first]
     return ", ".join([first, *others])
+
+
+def _profile(settings: Mapping[str, Any]) -> str:
+    """The profile of a method, or of the one inside it."""
+    own, inner = str(settings.get("profile", "clean")), settings.get("inner")
+    return _profile(inner) if own == "clean" and inner else own
 
 
 def distil_and_examine(recipe: Recipe, bench: Bench, problems: ProblemSets) -> list[dict[str, str]]:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from rich.console import Console
 
 from feints import methods, tasks
+from feints.arms import UNTRAINED, arms_of
 from feints.bench import Bench
 from feints.bench.serving import Serving
-from feints.config import Settings
 from feints.curate.funnel import Funnel
 from feints.curate.leak import Decontaminated, remove_leaks
 from feints.curate.split import split_by_problem
@@ -39,9 +37,6 @@ from feints.records import Dropped, Judgement, Problem, content_hash
 from feints.runs import LOCK, RunFolder, Stored, make_folder
 from feints.verify.pool import CheckerPool
 
-UNTRAINED = "untrained"
-"""Arm of the student before any training."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemSets:
@@ -59,6 +54,26 @@ class ProblemSets:
     """What was found on loading, and what of the sampling asked for has no effect."""
     about: Mapping[str, str]
     """Source, licence, citation and canary of the data, for model cards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundProblems:
+    """What a task holds, before anything is written."""
+
+    train: Sequence[Problem]
+    """Training problems, leaks removed."""
+    tests: Mapping[str, Sequence[Problem]]
+    """What is examined on, by name."""
+    dropped: Sequence[Dropped]
+    """What was left out, and why."""
+    funnel: Funnel
+    """What became of the training problems."""
+    without_leaks: Callable[[Sequence[Problem]], Decontaminated]
+    """See `ProblemSets`."""
+    notices: tuple[str, ...]
+    """See `ProblemSets`."""
+    about: Mapping[str, str]
+    """See `ProblemSets`."""
 
 
 @contextmanager
@@ -87,6 +102,11 @@ def open_run(out: Path) -> Iterator[RunFolder]:
 
 
 def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
+    """What the task holds, in tables of the run."""
+    return keep_problems(find_problems(recipe), run)
+
+
+def find_problems(recipe: Recipe) -> FoundProblems:
     """Load the task, hold back its test sets, and remove leaks before anything is paid."""
     if isinstance(recipe.task, LabTask):
         train, tests, notices = _lab_problems(recipe.task)
@@ -109,32 +129,42 @@ def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
         )
     without_leaks = partial(remove_leaks, tests=tests, ngram=recipe.decontaminate)
     clean = without_leaks(train)
-    # Tables are named by what they hold: more test problems, or another way to the same ones, train nothing anew.
-    kept = run.table("0_problems", "train", Problem, ["train", _contents(clean.kept)], lambda: clean.kept)
-    dropped = [*dropped, *clean.named()]
-    run.table("3_dropped", "problems", Dropped, [_contents(dropped)], lambda: dropped)
-    stored = {}
-    for name in wanted:
-        asked = tests[name][: recipe.exam.limit]
-        stored[name] = run.table("0_problems", name, Problem, [name, _contents(asked)], asked.__iter__, set=name)
-    funnel = Funnel().start("in the task", "problems", len(train)).step("not leaked", len(clean.kept), clean.dropped)
-    return ProblemSets(
-        train=kept,
-        tests=stored,
-        funnel=funnel,
+    return FoundProblems(
+        train=clean.kept,
+        tests={name: tests[name][: recipe.exam.limit] for name in wanted},
+        dropped=[*dropped, *clean.named()],
+        funnel=Funnel().start("in the task", "problems", len(train)).step("not leaked", len(clean.kept), clean.dropped),
         without_leaks=without_leaks,
         notices=(*notices, clean.notice(), *recipe.sampling.notices()),
         about=about,
     )
 
 
-def check_split(recipe: Recipe, problems: ProblemSets) -> None:
+def keep_problems(found: FoundProblems, run: RunFolder) -> ProblemSets:
+    """Tables of it, named by what they hold: more test problems, or another way to the same, train nothing anew."""
+    train = run.table("0_problems", "train", Problem, ["train", _contents(found.train)], found.train.__iter__)
+    run.table("3_dropped", "problems", Dropped, [_contents(found.dropped)], found.dropped.__iter__)
+    tests = {
+        name: run.table("0_problems", name, Problem, [name, _contents(asked)], asked.__iter__, set=name)
+        for name, asked in found.tests.items()
+    }
+    return ProblemSets(
+        train=train,
+        tests=tests,
+        funnel=found.funnel,
+        without_leaks=found.without_leaks,
+        notices=found.notices,
+        about=found.about,
+    )
+
+
+def check_split(recipe: Recipe, problems: Iterable[Problem]) -> None:
     """Refuse too few problems to hold some back before anything is paid: every method holds back the same ones.
 
     Raises:
         EmptyPileError: none is left on one side.
     """
-    split_by_problem(problems.train, validation=recipe.curate.validation, seed=recipe.curate.seed)
+    split_by_problem(problems, validation=recipe.curate.validation, seed=recipe.curate.seed)
 
 
 def _contents(rows: Sequence[Problem] | Sequence[Dropped]) -> str:
@@ -263,54 +293,6 @@ def read_prompts(recipe: Recipe) -> dict[str, Prompt]:
     return {name: read_prompt(path) for name, path in (short | recipe.prompts).items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedArm:
-    """A solver that a run will make with every training seed."""
-
-    name: str
-    """In tables."""
-    role: str
-    """method, control or other."""
-    explanation: str
-    """Half a sentence."""
-    method: methods.Method
-    """The file that makes it."""
-    config: Any
-    """With these settings."""
-
-
-def arms_of(recipe: Recipe) -> list[PlannedArm]:
-    """The method, its control, and the baselines, in the order shown.
-
-    Raises:
-        SettingsError: two of them would stand under one name.
-    """
-    method = methods.find(recipe.method.name)
-    wanted = [("method", method, recipe.method), ("control", method, method.control(recipe.method))]
-    wanted += [("other", methods.find(config.name), config) for config in recipe.baselines]
-    arms: dict[str, PlannedArm] = {}
-    for role, file, config in wanted:
-        if config is None:
-            continue
-        name, explanation = file.arm(config)
-        if name in arms and arms[name].method is file:
-            name += _unlike(arms[name].config, config)
-        if name in arms or name == UNTRAINED:
-            raise SettingsError(
-                f"two arms of this run are called {name!r}; take the one out of baselines, or give it a setting that "
-                "its method names differently"
-            )
-        arms[name] = PlannedArm(name=name, role=role, explanation=explanation, method=file, config=config)
-    return list(arms.values())
-
-
-def _unlike(first: Settings, second: Settings) -> str:
-    """The settings of the second that differ from the first's, as the end of a name: two arms of a method have one."""
-    there, here = first.model_dump(mode="json"), second.model_dump(mode="json")
-    said = "".join(f"_{name}_{value}" for name, value in here.items() if value != there.get(name, value))
-    return re.sub(r"[^\w.-]+", "_", said)
-
-
 def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
     """What the questions to the teacher will take at most, in lines; sends nothing.
 
@@ -319,7 +301,7 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
     """
     with TemporaryDirectory() as scratch, _known_ledger(recipe, out) as ledger:
         problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
-        check_split(recipe, problems)
+        check_split(recipe, problems.train)
         keyless = recipe.teacher.model_copy(update={"api_key_env": None})  # nothing is sent, so no key is needed
         teacher = open_teacher(recipe.model_copy(update={"teacher": keyless}))
         prompt = own_prompt(TEACHER, read_prompts(recipe))

@@ -205,6 +205,11 @@ class Rationale:
     """Money paid, in the currency of the recipe's price table."""
 
 
+def of_teacher(row: Rationale, teacher: str) -> bool:
+    """Whether the source of this identity wrote it as a teacher: a student of the same weights writes its own texts."""
+    return row.author == teacher and row.origin is not Origin.SELF
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What a checker says of one rationale."""

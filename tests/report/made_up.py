@@ -28,22 +28,17 @@ from feints.report.contents import (
     Arm,
     ArmRole,
     ComparisonRow,
-    Curve,
-    CurvePoint,
-    FurtherFunnel,
     GroupScore,
     Judged,
     KeyPair,
     KeyShare,
     OverlapRow,
-    RankerRow,
-    Round,
     RunContents,
     Sample,
     Spend,
-    VoteLine,
     WeightedExample,
 )
+from feints.report.training import Curve, CurvePoint, FurtherFunnel, RankerRow, Round, VoteLine
 
 
 def wilson(right: int, counted: int) -> tuple[float, float]:

@@ -9,7 +9,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from feints.curate.funnel import FunnelStep
-from feints.report.contents import Curve, CurvePoint
 from feints.report.figures import (
     MOST_POINTS,
     curve_charts,
@@ -19,6 +18,7 @@ from feints.report.figures import (
     scale,
     vote_charts,
 )
+from feints.report.training import Curve, CurvePoint
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))

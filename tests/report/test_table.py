@@ -77,3 +77,5 @@ def test_rounds_of_several_students_say_whose_they_are(made_up: ModuleType) -> N
     assert "(seed" not in "".join(lines(made_up.run(rounds=rounds), 120))
     more = (*rounds, replace(rounds[0], seed=1000))
     assert "tailored, 1 (seed 1000)" in "".join(lines(made_up.run(rounds=more), 120))
+    nested = (*rounds, replace(rounds[0], within="round_1"))
+    assert "tailored, round_1/1 " in "".join(lines(made_up.run(rounds=nested), 120))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, ValidationError
 
 from feints.bench.serving import Learner
+from feints.config import in_words
 from feints.curate.choice import Chosen
 from feints.errors import SettingsError
 from feints.evaluate.solver import Majority, OneShot, Solver
@@ -45,6 +46,10 @@ class Makes:
     """Whether it answers through layers of its own, which no mean of weights has."""
     causal: bool = False
     """Whether an encoder-decoder cannot learn so."""
+    grows: bool = False
+    """Whether it makes problems of its own, about which a method with rounds around it knows nothing."""
+    words: bool = True
+    """Whether its student answers in words, and not in a form that is executed."""
 
 
 def made_by(method: Any, config: Any) -> Makes:
@@ -85,7 +90,9 @@ class Inner:
         try:
             config = method.Config(**{key: value for key, value in settings.items() if key != "name"})
         except ValidationError as error:
-            raise SettingsError(f"method.inner cannot be used as settings of {name}: {error}") from error
+            raise SettingsError(
+                f"method.inner cannot be used as settings of {name}: {in_words(error, method.Config)}"
+            ) from error
         made, asks = made_by(method, config), getattr(method, "asks", None)
         plain = made.plain and (asks is None or asks(config, 0).plain)
         if not made.one_text:
@@ -97,6 +104,11 @@ class Inner:
             raise SettingsError(
                 f"method.inner: {name} with these settings asks the teacher, or its student, another question than the "
                 f"plain one, and rounds ask and answer that one, in words; {ANOTHER}"
+            )
+        if made.grows and not any_prompt:
+            raise SettingsError(
+                f"method.inner: {name} makes problems of its own, which a method with rounds around it would not have "
+                f"answered; {ANOTHER}, or {name} outside and the other one inside"
             )
         if mean_of > 1 and made.layers:
             raise SettingsError(f"method.inner: {name} trains {NO_MEAN}")

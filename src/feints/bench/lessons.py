@@ -41,7 +41,7 @@ def examples(
 ) -> Lesson:
     """See `Bench.examples`."""
     if not used:
-        chosen.funnel.refuse_empty()
+        chosen.funnel.refuse_empty(cut_short=bool(bench.stopped))
     label = f"{bench.arm}-{name}" if name else bench.arm
     about: dict[str, Any] = {"arm": bench.arm, **({"compared": True} if compared else {})}
     depends = [
@@ -73,7 +73,7 @@ def examples(
     funnel = _funnel(chosen, len(used), lesson, dropped)
     steps = [*depends, [asdict(step) for step in funnel.steps]]
     bench.run.table("3_dropped", f"{label}-funnel", FunnelStep, steps, lambda: funnel.steps, arm=bench.arm)
-    funnel.refuse_empty()
+    funnel.refuse_empty(cut_short=bool(bench.stopped))
     return lesson
 
 

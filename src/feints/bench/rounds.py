@@ -17,7 +17,7 @@ from feints.evaluate.rounds import RoundReport, Sitting, teacher_spend
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import Prompt
 from feints.generate.settings import SamplingSettings
-from feints.records import Dropped, Judgement, Origin, Problem, Rationale, Verdict
+from feints.records import Dropped, Judgement, Origin, Problem, Rationale, Verdict, of_teacher
 from feints.runs import Stored
 from feints.tables import read_table
 
@@ -137,7 +137,7 @@ class Course:
             for path, entry in bench.run.outputs("1_rationales")
             if entry["address"] in bench.sampled
             for row in read_table(path, Rationale)
-            if row.author == bench.teacher.identity and (key := row.ledger_key or row.id) not in self.paid
+            if of_teacher(row, bench.teacher.identity) and (key := row.ledger_key or row.id) not in self.paid
         }
         self.paid |= rows.keys()
         return teacher_spend(list(rows.values()))

@@ -95,8 +95,8 @@ class Funnel:
             unit = step.unit
         return " -> ".join(parts)
 
-    def refuse_empty(self, what: str = "examples") -> None:
-        """Raise if the last step kept nothing.
+    def refuse_empty(self, what: str = "examples", *, cut_short: bool = False) -> None:
+        """Raise if the last step kept nothing; `cut_short` tells that a budget or Ctrl+C ended sampling early.
 
         Raises:
             EmptyPileError: names the step that emptied the funnel, its reasons, and what to look at.
@@ -110,5 +110,9 @@ class Funnel:
         raise EmptyPileError(
             f"0 {what} are left to learn from: {self.text()}. Step {emptied.name!r} left out "
             f"{emptied.rows_in - emptied.kept:,} {emptied.unit}{f' ({why})' if why else ''}. "
-            "Look at the verdict counts: a prompt that never yields a parsable answer is the usual cause"
+            + (
+                "Sampling ended early: raise the budget and run again, and it goes on from here"
+                if cut_short
+                else "Look at the verdict counts: a prompt that never yields a parsable answer is the usual cause"
+            )
         )

@@ -3,14 +3,16 @@
 A method file holds, top to bottom: its citation, the idea and its numbered departures from the paper (module
 docstring), a frozen `Config`, its prompts, losses and extra modules, `distil(bench, config)`, which reads like the
 paper, and `control(config)`. Dropping the file here is the whole installation. Where it asks the teacher more than the
-plain question it says so by `asks(config, sampled)`, and where its student is not the usual kind, by `makes(config)`
-(`bench.inner.Makes`). This file imports no torch, so that methods can be listed where only the core is installed.
+plain question it says so by `asks(config, sampled)`, where its student is not the usual kind, by `makes(config)`
+(`bench.inner.Makes`), and what it can refuse before anything is paid it refuses in `check(config, start)`. This file
+imports no torch, so that methods can be listed where only the core is installed.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -20,7 +22,9 @@ from feints.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
     from feints.bench import Bench
+    from feints.evaluate.settings import ExamSettings
     from feints.evaluate.solver import Solver
+    from feints.records import Problem
 
 ENTRY_POINTS = "feints.methods"
 """Group under which other packages add methods: name = "package.module"."""
@@ -65,6 +69,40 @@ class Planned(Method, Protocol):
     def asks(self, config: Any, sampled: int, /) -> Asks:
         """What it asks at most, the plain question being `sampled` requests."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a run begins with."""
+
+    exam: ExamSettings
+    """How its solvers answer."""
+    seeds: Sequence[int]
+    """Its training seeds."""
+    problems: Sequence[Problem]
+    """Training problems, leaks removed."""
+
+
+@runtime_checkable
+class Checked(Method, Protocol):
+    """A method that can tell from the start of a run that it would refuse to go on later."""
+
+    def check(self, config: Any, start: Start, /) -> None:
+        """Refuse it now, before anything is paid.
+
+        Raises:
+            FeintsError: what it would raise later.
+        """
+        ...
+
+
+def check(method: Method, config: Any, start: Start) -> None:
+    """Let a method, and the one inside it (its setting `inner`), refuse what cannot end well, if its file can tell."""
+    if isinstance(method, Checked):
+        method.check(config, start)
+    if inner := getattr(config, "inner", None):
+        inside = find(inner["name"])
+        check(inside, inside.Config(**{key: value for key, value in inner.items() if key != "name"}), start)
 
 
 def asked(method: Method, config: Any, sampled: int) -> Asks:

@@ -88,7 +88,8 @@ class Config(CleanSettings):
 
 def distil(bench: Bench, config: Config) -> Solver:
     """Take or train a student; let it answer; train the ranker on its texts and the teacher's; vote."""
-    student = learn_student(bench, config) if config.student_run is None else student_of_run(config.student_run, bench)
+    run = config.student_run
+    student = learn_student(bench, config) if run is None else student_of_run(run, bench.seed)
     student.sampling = bench.exam.drawn
     student.checker, student.device = bench.pool, bench.device
     ranker = learn_ranker(bench, config, student) if config.slope else None
@@ -110,7 +111,13 @@ def asks(config: Config, sampled: int) -> methods.Asks:
         return methods.Asks(plain=config.teacher and config.slope > 0)
     inner = Inner.of(config.inner, methods.find, any_prompt=True)
     asked = methods.asked(inner.method, inner.config, sampled)
-    return replace(asked, plain=asked.plain or (config.teacher and config.slope > 0))
+    return replace(asked, plain=asked.plain or (config.teacher and config.slope > 0 and inner.makes.words))
+
+
+def check(config: Config, start: methods.Start) -> None:
+    """Look for the student of every seed in the run that is named."""
+    for seed in start.seeds if config.student_run else ():
+        student_of_run(str(config.student_run), seed)
 
 
 def makes(config: Config) -> Makes:
@@ -127,8 +134,8 @@ def learn_student(bench: Bench, config: Config) -> OneShot:
     return Inner.of(config.inner, methods.find, any_prompt=True).distil(bench)
 
 
-def student_of_run(path: str, bench: Bench) -> OneShot:
-    """The solver that the method of another run gave for this training seed.
+def student_of_run(path: str, seed: int) -> OneShot:
+    """The solver that the method of another run gave for a training seed.
 
     Raises:
         DataError: the run has none.
@@ -136,9 +143,9 @@ def student_of_run(path: str, bench: Bench) -> OneShot:
     """
     run = RunFolder.open(Path(path))
     arm = str(run.manifest["arms"][0]["name"])
-    folder = run.solvers().get((arm, bench.seed))
+    folder = run.solvers().get((arm, seed))
     if folder is None:
-        raise DataError(f"{path} has no solver of {arm} with training seed {bench.seed}; run it with this seed first")
+        raise DataError(f"{path} has no solver of {arm} with training seed {seed}; run it with this seed first")
     return one_text(load_solver(folder), f"run {path}")
 
 
@@ -155,6 +162,10 @@ def learn_ranker(bench: Bench, config: Config, student: OneShot) -> Ranker:
     if config.teacher and student.form is Form.COT:
         said = bench.ask("teacher", TEACHER)
         both = bench.choose(said, bench.judge("teacher", said)).joined(both)
+    elif config.teacher:
+        bench.notices.append(
+            f"ranker: it learns the student's own texts alone; the teacher's have no form {student.form}"
+        )
     body = config.ranker_body or bench.student.model
 
     def start() -> RankerStudent:
@@ -272,7 +283,7 @@ def report_ranker(bench: Bench, ranker: Ranker, both: Chosen) -> None:
 
 def control(config: Config) -> Config | None:
     """Plain self-consistency; None for the control itself."""
-    return config.model_copy(update={"slope": 0.0}) if config.slope else None
+    return config.model_copy(update={"slope": 0.0, "offset": config.offset or 1.0}) if config.slope else None
 
 
 def arm(config: Config) -> tuple[str, str]:

@@ -32,6 +32,7 @@ from feints.bench.inner import Inner, InnerSettings, Makes
 from feints.config import CleanSettings
 from feints.errors import SettingsError
 from feints.evaluate.ensemble import Ensemble
+from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import Majority, OneShot, Solver
 from feints.records import content_hash
 
@@ -63,13 +64,7 @@ def distil(bench: Bench, config: Config) -> Solver:
     Raises:
         SettingsError: a vote of fewer samples than members, or students that have no mean.
     """
-    inner = _inner(config)
-    samples = bench.exam.votes if bench.exam.votes > 1 else config.samples
-    if config.combine == "vote" and samples < config.members:
-        raise SettingsError(
-            f"{samples} samples of {config.members} students leave some without a voice; raise exam.votes or "
-            "method.samples, or lower method.members"
-        )
+    inner, samples = _inner(config), _samples(config, bench.exam)
     members = [_member(bench, inner, number) for number in range(config.members)]
     if config.combine == "mean":
         first = members[0]
@@ -77,6 +72,21 @@ def distil(bench: Bench, config: Config) -> Solver:
     for one in members:
         one.sampling = bench.exam.drawn
     return Majority(Ensemble(members), samples)
+
+
+def _samples(config: Config, exam: ExamSettings) -> int:
+    """How many samples vote.
+
+    Raises:
+        SettingsError: fewer than there are students.
+    """
+    samples = exam.votes if exam.votes > 1 else config.samples
+    if config.combine == "vote" and samples < config.members:
+        raise SettingsError(
+            f"{samples} samples of {config.members} students leave some without a voice; raise exam.votes or "
+            "method.samples, or lower method.members"
+        )
+    return samples
 
 
 def _member(bench: Bench, inner: Inner, number: int) -> OneShot:
@@ -113,6 +123,11 @@ def _inner(config: Config) -> Inner:
     if config.combine == "mean" and inner.makes.layers:
         raise SettingsError(f"method.inner: {inner.name} {_NO_MEAN}")
     return inner
+
+
+def check(config: Config, start: methods.Start) -> None:
+    """Look at the number of samples."""
+    _samples(config, start.exam)
 
 
 def asks(config: Config, sampled: int) -> methods.Asks:

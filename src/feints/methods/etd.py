@@ -105,7 +105,8 @@ def control(config: Config) -> Config | None:
 
 def makes(config: Config) -> Makes:
     """Questions of each form, and one form after the other at inference."""
-    return Makes(plain=False, one_text=not config.mixture or len(ORDERS[config.order]) == 1)
+    order = ORDERS[config.order]
+    return Makes(plain=False, one_text=not config.mixture or len(order) == 1, words=order[0] is Form.COT)
 
 
 def arm(config: Config) -> tuple[str, str]:

@@ -6,14 +6,14 @@ problems so far and sits an exam on them. For a problem it solves the teacher ma
 similar one; a variant joins the set if it is readable, unlike every training problem, in no test set, and if more than
 half of `attempts` answers, by default executed programs, agree on its answer, which becomes the gold answer.
 
-Departures: 1) rounds, thresholds and the way answers are accepted are not in the source we have; they are settings, and
-majority of five executed programs is a recommendation of our specification. 2) Problems held back by
-`curate.validation` sit the exams, get no variants and are never trained on; the student that does best on them is
-returned. 3) Each round's student begins untrained. 4) `inner` trains it by any method of the shelf. 5) Near-identical
-rationales of a problem count once; set curate.near_duplicate to null for all.
+Departures: 1) rounds, thresholds and how answers are accepted are not in the source we have; they are settings, and a
+majority of five executed programs is our specification's advice. 2) Problems held back by `curate.validation` sit the
+exams, get no variants and are never trained on; the student that does best on them is returned. 3) Each round's student
+begins untrained. 4) `inner` trains it by any method of the shelf. 5) Near-identical rationales of a problem count once
+(curate.near_duplicate).
 
-Control: the static set at equal teacher calls (`grow: false`): with `round_calls` both arms use up that many calls a
-round, the control on further rationales of the given problems; without it the control gets as many as growing can take.
+Control: the static set at equal teacher calls (`grow: false`), on the given problems: with `round_calls` both use up
+that many calls a round, without it it gets as many as growing can take. What `inner` itself asks comes on top.
 """
 
 from __future__ import annotations
@@ -286,8 +286,8 @@ def asks(config: Config, sampled: int) -> methods.Asks:
 
 
 def makes(config: Config) -> Makes:
-    """What `inner` makes."""
-    return Inner.of(config.inner, methods.find).makes
+    """What `inner` makes, of problems of its own too."""
+    return replace(Inner.of(config.inner, methods.find).makes, grows=config.grow)
 
 
 def arm(config: Config) -> tuple[str, str]:

@@ -172,7 +172,7 @@ def control(config: Config) -> Config | None:
 
 def makes(config: Config) -> Makes:
     """Questions of its own, and a student or a text for each stage."""
-    return Makes(plain=False, one_text=config.stages == 1 or not config.key_points)
+    return Makes(plain=False, one_text=config.stages == 1 or not config.key_points, words=config.form == "cot")
 
 
 def arm(config: Config) -> tuple[str, str]:

@@ -32,8 +32,8 @@ from feints.curate.split import as_many
 from feints.errors import DataError
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER
+from feints.methods import Start
 from feints.records import Dropped, Example, Problem, Rationale, Role, content_hash
-from feints.runs import Stored
 from feints.train.losses import weighted_nll
 from feints.train.student import Student
 
@@ -95,11 +95,11 @@ def pile(bench: Bench, chosen: Chosen, name: str) -> Sequence[Rationale]:
         DataError: the data set has no solutions of its own, and they are asked for.
     """
     if name == "gold":
-        return solutions(bench.problems)
+        return solutions(bench.problems.rows)
     return chosen.piles.wrong if name == "wrong" else (*chosen.piles.right, *chosen.piles.wrong)
 
 
-def solutions(problems: Stored[Problem]) -> list[Rationale]:
+def solutions(problems: Sequence[Problem]) -> list[Rationale]:
     """The worked solutions of the data set as rationales.
 
     Raises:
@@ -111,6 +111,12 @@ def solutions(problems: Stored[Problem]) -> list[Rationale]:
         f"none of {len(problems)} training problems has a worked solution; learn: gold needs a task that has them, "
         "such as math or gsm8k"
     )
+
+
+def check(config: Config, start: Start) -> None:
+    """Look for solutions where they are to be learnt, or counted."""
+    if MATCHED.get(config.learn, config.learn) == "gold":
+        solutions(start.problems)
 
 
 def control(config: Config) -> Config | None:

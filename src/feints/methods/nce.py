@@ -40,6 +40,7 @@ from feints.errors import DataError
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER
 from feints.generate.weights import weights_identity
+from feints.methods import Start
 from feints.records import Rationale, Role
 from feints.runs import RunFolder
 from feints.train.assistants import holds_nat
@@ -151,6 +152,14 @@ def nat_of_run(path: Path, seed: int, arm: str) -> Path:
         f"{path} has no arm {arm} of training seed {seed} (it has those of: {seeds}); run method nat with this seed "
         "and profile first, or leave nat_run out"
     )
+
+
+def check(config: Config, start: Start) -> None:
+    """Look for the NAT of every seed in the run that is named."""
+    if config.nat_run is not None:
+        arm = "nat_released" if config.profile == "as_released" else "nat"
+        for seed in start.seeds:
+            nat_of_run(Path(config.nat_run), seed, arm)
 
 
 def control(config: Config) -> Config | None:

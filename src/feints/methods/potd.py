@@ -107,7 +107,8 @@ def asks(config: Config, sampled: int) -> methods.Asks:
 
 def makes(config: Config) -> Makes:
     """Every form but words has questions of its own."""
-    return Makes(plain=config.form == "cot")
+    words = config.form == "cot"
+    return Makes(plain=words, words=words)
 
 
 def arm(config: Config) -> tuple[str, str]:

@@ -11,26 +11,22 @@ with w = `prompt_weight` on the prompt and 1 on the rationale, over all T predic
 learnt, p another right rationale of the same problem, n an own mistake, and M counts the trios of the step.
 
 Departures: 1) prompts of the teacher, number of rounds and what is carried over are unknown (TAIL-O1 to O3): templates
-are replaceable (recipe key `prompts`), the others are settings. The student's prompt is zero-shot, and w acts on that
-shorter text: the code's has lines Question, Reasoning and Answer behind 3 to 5 demonstrations; set such in the file of
-`prompts.student_zero_shot` (template, shots). 2) The first round learns from the teacher's plain rationales too, so
-that a student whose texts cannot be read yet has something to start from (`plain: false`: where they can). 3) Problems
-held back by `curate.validation` are answered greedily in each exam and never learnt from; the student that does best on
-them is returned, the untrained one included (TAIL-D6: the code selects on the test set). 4) p and n are drawn once per
-rationale, not anew each epoch. 5) Texts are compared whole (the code cuts at 192 tokens); a loss that is no number
-stops the run (the code sets it to 0). 6) NO_ANSWER is no mistake, answers are compared as numbers, and the exam stops
-at the end of a text (TAIL-D4, D7, D8). 7) `as_released` reproduces TAIL-D1 to D3 only; our prompts do not end in a
-space, so the seam is the weights of a rationale's first two tokens. 8) An encoder-decoder imitates only and predicts no
-prompt. 9) `inner` trains each round's student by another method, to which mistakes are wrong rationales; one with
-layers of its own (nat) begins each round from the untrained student. 10) A step may hold two rationales of one problem,
-each with a trio of its own (the code's sampler keeps them apart). 11) `own` adds the student's own right texts
-(rejection sampling, Yuan et al., 2023). 12) `mean_of` averages the weights of the last rounds (model soups, Wortsman et
-al., 2022). 13) Near duplicates are left out unless curate.near_duplicate is null (the code: mistakes that are the
-same).
+are replaceable (`prompts`), the rest settings. The student's prompt is zero-shot, and w acts on that shorter text: the
+code's has lines Question, Reasoning and Answer behind 3 to 5 demonstrations (a prompt file can). 2) The first round
+learns from the teacher's plain rationales too, for a student whose texts cannot be read yet (`plain: false`: where they
+can). 3) Problems held back by `curate.validation` are answered greedily in each exam and never learnt from; the best of
+all students on them is returned, the untrained one too (TAIL-D6: the code selects on the test set). 4) p and n are
+drawn once per rationale, not anew each epoch. 5) Texts are compared whole (the code cuts at 192 tokens); a loss that is
+no number stops the run (the code: 0). 6) NO_ANSWER is no mistake, answers are compared as numbers, and the exam stops
+at the end of a text (TAIL-D4, D7, D8). 7) `as_released` is TAIL-D1 to D3 only; our prompts end in no space, so the seam
+is the weight of two first tokens. 8) An encoder-decoder imitates only and predicts no prompt. 9) `inner` trains each
+round's student by another method, to which mistakes are wrong rationales; one with layers of its own (nat) begins each
+round untrained. 10) A step may hold two rationales of one problem, each with its trio (the code keeps them apart). 11)
+`own` adds the student's own right texts (rejection sampling, Yuan et al., 2023). 12) `mean_of` averages the weights of
+the last rounds (model soups, Wortsman et al., 2022). 13) Near duplicates are left out (curate.near_duplicate).
 
 Control: the teacher answers the same kind of mistakes without seeing them (`feedback: untailored`), at equal calls, or
-equal tokens with `round_tokens`. Other baselines: `reflection: 0`; `feedback: star` (Zelikman et al., 2022: the student
-itself, gold answer as a hint, no teacher); one round and answer only are plain_cot and its control.
+equal tokens with `round_tokens`. Other baselines: `reflection: 0`; `feedback: star` (Zelikman et al., 2022).
 """
 
 from __future__ import annotations
@@ -264,19 +260,23 @@ def _train(bench: Bench, config: Config, course: Course, number: int, known: Cho
 
 
 def control(config: Config) -> Config | None:
-    """The mistakes unseen by the teacher; None for the baselines."""
-    return config.model_copy(update={"feedback": "untailored"}) if config.feedback == "tailored" else None
+    """The mistakes unseen by the teacher, inside itself too; None for the baselines."""
+    within = config.inner and config.inner | ({"feedback": "untailored"} if config.inner["name"] == "tailored" else {})
+    unseen = {"feedback": "untailored", "inner": within}
+    return config.model_copy(update=unseen) if config.feedback == "tailored" else None
 
 
 def asks(config: Config, sampled: int) -> methods.Asks:
     """Most calls after the first `sampled` ones: every text of an exam may be a mistake, and `inner` may ask of it."""
     texts = config.samples * sampled
-    inner = None if config.inner is None else Inner.of(config.inner, methods.find, mean_of=config.mean_of)
-    further = 0 if inner is None else methods.asked(inner.method, inner.config, texts).further
     answered = 0 if config.feedback == "star" else texts
-    bound = None if further or not answered or config.round_tokens is None else config.rounds * config.round_tokens
     plain = config.plain and config.feedback != "star"  # star's student asks itself
-    return methods.Asks(config.rounds * (answered + further), bound, plain)
+    inner = None if config.inner is None else Inner.of(config.inner, methods.find, mean_of=config.mean_of)
+    known = range(1, config.rounds + 1) if config.data == "accumulate" else [1] * config.rounds
+    learnt = [plain * sampled + rounds * (texts + answered) for rounds in known]
+    further = sum(methods.asked(inner.method, inner.config, many).further for many in learnt) if inner else 0
+    bound = None if further or not answered or config.round_tokens is None else config.rounds * config.round_tokens
+    return methods.Asks(config.rounds * answered + further, bound, plain)
 
 
 def makes(config: Config) -> Makes:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from feints.curate.funnel import FunnelStep
-from feints.evaluate.calibration import RankerCheck
-from feints.evaluate.rounds import RoundReport
 from feints.evaluate.stats import Overlap
-from feints.evaluate.vote_curve import VotePoint
 from feints.records import Problem, Rationale, Role, Score, Verdict
+from feints.report.training import Curve, FurtherFunnel, RankerRow, Round, VoteLine
 
 
 class ArmRole(StrEnum):
@@ -80,18 +78,6 @@ class OverlapRow:
     """The other."""
     found: Overlap
     """Problems both solve, and the chance level of the ratio."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RankerRow:
-    """How good the scores of a ranker are."""
-
-    arm: str
-    """Whose ranker."""
-    seed: int
-    """Training seed."""
-    check: RankerCheck
-    """On rationales it was not trained on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,45 +226,6 @@ class KeyShare:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CurvePoint:
-    """What was measured at one optimiser step; None where nothing was."""
-
-    step: int
-    """Optimiser steps done."""
-    loss: float | None = None
-    """Training loss as the method defines it."""
-    right_logprob: float | None = None
-    """Mean log-probability per token of right targets."""
-    wrong_logprob: float | None = None
-    """Mean log-probability per token of wrong targets."""
-    right_key: float | None = None
-    """The same over key tokens of right targets alone."""
-    wrong_key: float | None = None
-    """The same over key tokens of wrong targets."""
-    validation: float | None = None
-    """Loss on the validation split of train."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """One training run."""
-
-    arm: str
-    """The solver it made, or had a part in."""
-    seed: int
-    """Training seed."""
-    name: str = ""
-    """Which of the students of this solver: a stage or a round; "" where there is one only."""
-    points: tuple[CurvePoint, ...] = ()
-    """In the order of steps."""
-
-    @property
-    def label(self) -> str:
-        """The solver, and which of its students."""
-        return f"{self.arm}, {self.name}" if self.name else self.arm
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupScore:
     """A score on one topic or level of a problem set."""
 
@@ -286,40 +233,6 @@ class GroupScore:
     """Topic or level."""
     score: Score
     """Of the problems in it; solver, problem set and seed as usual."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoteLine:
-    """Accuracy of one kind of vote against what it draws; a single point is a solver as it was examined."""
-
-    label: str
-    """The solver, and the vote."""
-    points: tuple[VotePoint, ...]
-    """From few samples to many."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FurtherFunnel:
-    """The funnel of a further stage, a round, or another arm."""
-
-    title: str
-    """Whose."""
-    steps: tuple[FunnelStep, ...]
-    """From the first to the last."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """One round of an arm with one training seed."""
-
-    arm: str
-    """Which arm."""
-    seed: int
-    """Training seed."""
-    brought: RoundReport
-    """Its exam, what the teacher was asked, and what became of it."""
-    scores: tuple[Score, ...] = ()
-    """Of the student at its end on the test sets, where the recipe wants such exams."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

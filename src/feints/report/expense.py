@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from feints.records import Rationale
+from feints.records import Rationale, of_teacher
 from feints.report.contents import Expense
 from feints.runs import RunFolder
 from feints.tables import read_table
@@ -78,7 +78,7 @@ class _Texts:
 
     def _took(self, row: Rationale) -> dict[str, int]:
         """A request and its tokens, sent and received; of a student's text the tokens it wrote."""
-        if row.author != self._teacher:
+        if not of_teacher(row, self._teacher):
             return {"own_tokens": row.completion_tokens}
         return {"requests": 1, "prompt_tokens": row.prompt_tokens, "completion_tokens": row.completion_tokens}
 

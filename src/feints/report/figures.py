@@ -10,7 +10,8 @@ from itertools import count
 from feints.curate.funnel import FunnelStep
 from feints.evaluate.vote_curve import VotePoint
 from feints.report.accuracy import Accuracy, over_seeds, percent, points
-from feints.report.contents import ArmRole, ComparisonRow, Curve, CurvePoint, RankerRow, RunContents, VoteLine
+from feints.report.contents import ArmRole, ComparisonRow, RunContents
+from feints.report.training import Curve, CurvePoint, RankerRow, VoteLine
 
 MOST_POINTS = 240
 """Points drawn per line; more cannot be seen."""

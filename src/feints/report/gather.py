@@ -15,7 +15,7 @@ from feints.evaluate import stats
 from feints.evaluate.exam import by_level, by_topic, compare, compare_seeds, right_overlap, score, scores_by_group
 from feints.generate.budget import Price
 from feints.generate.source import Usage
-from feints.records import Answer, Judgement, Problem, Rationale, Score, Verdict
+from feints.records import Answer, Judgement, Problem, Rationale, Score, Verdict, of_teacher
 from feints.report import texts, training
 from feints.report.contents import Arm, ArmRole, ComparisonRow, GroupScore, Judged, OverlapRow, RunContents, Spend
 from feints.report.expense import expenses
@@ -242,10 +242,10 @@ def _spend(
 ) -> Spend | None:
     # What a student wrote in an exam of its own costs no teacher; labels and new problems are paid, never judged; a
     # reply that two equal problems share, or that stands in several tables, is paid once.
-    paid = {row.ledger_key or row.id: row for row in rationales if row.author == teacher}.values()
+    paid = {row.ledger_key or row.id: row for row in rationales if of_teacher(row, teacher)}.values()
     if not paid:
         return None
-    counts = Counter(row.verdict.value for row in judged if row.rationale.author == teacher)
+    counts = Counter(row.verdict.value for row in judged if of_teacher(row.rationale, teacher))
     given = recipe["teacher"]["prices"].get(recipe["teacher"]["model"])
     price = Price(**given) if given else None
     sent, received = sum(row.prompt_tokens for row in paid), sum(row.completion_tokens for row in paid)

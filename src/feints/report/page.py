@@ -12,8 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from feints.report import accuracy, cost, figures, weights, words
-from feints.report.contents import Curve, GroupScore, RunContents
+from feints.report.contents import GroupScore, RunContents
 from feints.report.expense import mean_expenses
+from feints.report.training import Curve
 from feints.report.visible import shown
 
 LONG_TEXT = 900

@@ -135,9 +135,9 @@ def _rounds(contents: RunContents) -> Table:
     )
     several = len({own.seed for own in contents.rounds}) > 1  # an ensemble's members have seeds of their own
     for own in contents.rounds:
-        row = own.brought
+        row, inside = own.brought, f"{own.within}/" if own.within else ""
         table.add_row(
-            Text(one_line(f"{own.arm}, {row.round}" + (f" (seed {own.seed})" if several else ""))),
+            Text(one_line(f"{own.arm}, {inside}{row.round}" + (f" (seed {own.seed})" if several else ""))),
             f"{row.right:,} of {row.samples - row.not_checked:,}",
             f"{row.held_back_right:,} of {row.held_back_counted:,}",
             f"{row.requests:,}",

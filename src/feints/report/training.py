@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from feints.curate.funnel import Funnel, FunnelStep
@@ -11,14 +12,100 @@ from feints.evaluate.calibration import RankerCheck
 from feints.evaluate.exam import score
 from feints.evaluate.rounds import RoundReport
 from feints.evaluate.vote_curve import VotePoint
-from feints.records import Answer
-from feints.report.contents import Curve, CurvePoint, FurtherFunnel, RankerRow, Round, VoteLine
+from feints.records import Answer, Score
 from feints.runs import RunFolder
 from feints.tables import read_table
 
 Exams = Mapping[tuple[str, str, int], Sequence[Answer]]
 """Answers by arm, problem set and training seed."""
 _FUNNEL = "-funnel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """What was measured at one optimiser step; None where nothing was."""
+
+    step: int
+    """Optimiser steps done."""
+    loss: float | None = None
+    """Training loss as the method defines it."""
+    right_logprob: float | None = None
+    """Mean log-probability per token of right targets."""
+    wrong_logprob: float | None = None
+    """Mean log-probability per token of wrong targets."""
+    right_key: float | None = None
+    """The same over key tokens of right targets alone."""
+    wrong_key: float | None = None
+    """The same over key tokens of wrong targets."""
+    validation: float | None = None
+    """Loss on the validation split of train."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One training run."""
+
+    arm: str
+    """The solver it made, or had a part in."""
+    seed: int
+    """Training seed."""
+    name: str = ""
+    """Which of the students of this solver: a stage or a round; "" where there is one only."""
+    points: tuple[CurvePoint, ...] = ()
+    """In the order of steps."""
+
+    @property
+    def label(self) -> str:
+        """The solver, and which of its students."""
+        return f"{self.arm}, {self.name}" if self.name else self.arm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoteLine:
+    """Accuracy of one kind of vote against what it draws; a single point is a solver as it was examined."""
+
+    label: str
+    """The solver, and the vote."""
+    points: tuple[VotePoint, ...]
+    """From few samples to many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FurtherFunnel:
+    """The funnel of a further stage, a round, or another arm."""
+
+    title: str
+    """Whose."""
+    steps: tuple[FunnelStep, ...]
+    """From the first to the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankerRow:
+    """How good the scores of a ranker are."""
+
+    arm: str
+    """Whose ranker."""
+    seed: int
+    """Training seed."""
+    check: RankerCheck
+    """On rationales it was not trained on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One round of an arm with one training seed."""
+
+    arm: str
+    """Which arm."""
+    seed: int
+    """Training seed."""
+    brought: RoundReport
+    """Its exam, what the teacher was asked, and what became of it."""
+    within: str = ""
+    """The round of another method, or the member, that it belongs to."""
+    scores: tuple[Score, ...] = ()
+    """Of the student at its end on the test sets, where the recipe wants such exams."""
 
 
 def funnels(run: RunFolder, arms: Sequence[str]) -> tuple[tuple[FunnelStep, ...], tuple[FurtherFunnel, ...]]:
@@ -57,12 +144,14 @@ def rounds(run: RunFolder, arms: Sequence[str], sets: Sequence[str]) -> tuple[Ro
         if "round" not in entry:
             continue
         arm, seed = entry["arm"], entry["seed"]
+        within = str(entry.get("within", "")).rpartition("/")[0]
         taken = [(name, exams.get((arm, seed, entry.get("within"), name))) for name in sets]
         scores = tuple(score(read_table(file, Answer), arm, name, seed) for name, file in taken if file)
         found += [
-            Round(arm=arm, seed=seed, brought=brought, scores=scores) for brought in read_table(path, RoundReport)
+            Round(arm=arm, seed=seed, brought=brought, within=within, scores=scores)
+            for brought in read_table(path, RoundReport)
         ]
-    return tuple(sorted(found, key=lambda row: (arms.index(row.arm), row.seed, row.brought.round)))
+    return tuple(sorted(found, key=lambda row: (arms.index(row.arm), row.seed, row.within, row.brought.round)))
 
 
 def rankers(run: RunFolder) -> tuple[RankerRow, ...]:
