@@ -26,6 +26,10 @@ from feints.report.gather import gather
         (["baselines=[{name: asc, student_run: nowhere}]"], "nowhere"),
         (["method={name: tailored, inner: {name: fdd}}"], "makes problems of its own"),
         (["method={name: fdd, inner: {name: fdd}}"], "makes problems of its own"),
+        (
+            ["method={name: tailored}", "student_endpoint={base_url: 'http://localhost:1/v1', model: m}"],
+            "serves adapters .*set it to lora",
+        ),
         (["method={name: ensemble, inner: {name: plain_cot, taget: answer}}"], r"taget is an unknown key.*target"),
     ],
 )

@@ -174,5 +174,5 @@ def test_a_prompt_of_ones_own_stands_in_for_the_methods(do: Do, counted: type[Co
     assert "Reply in one line" in (solver / "solver.json").read_text()
     [note] = [note for note in gather(folder).notes if "was not used" in note]
     assert note.startswith("prompts.other") and "student_zero_shot, teacher_cot" in note
-    with pytest.raises(SettingsError, match=r"has the slots \['hint'\], but \[\] are filled"):
+    with pytest.raises(SettingsError, match=r"\['hint'\], none are filled"):
         do(f"prompts={{teacher_cot: {tmp_path}/odd.yaml}}")

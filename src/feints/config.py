@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -159,6 +160,22 @@ def validate(document: Document, model: type[SettingsType]) -> SettingsType:
     shown = "\n  ".join(text for _, text in problems)
     count = f"{len(problems)} mistake{'s' if len(problems) > 1 else ''}"
     raise SettingsError(f"{document.source} has {count}:\n  {shown}")
+
+
+def load_added(kind: str, point: EntryPoint) -> Any:
+    """What another package adds under an entry point.
+
+    Raises:
+        SettingsError: it cannot be imported, for whatever reason.
+    """
+    try:
+        return point.load()
+    except Exception as error:
+        owner = f" of package {point.dist.name}" if point.dist else ""
+        raise SettingsError(
+            f"{kind} {point.name!r}{owner} ({point.value}) cannot be imported: {type(error).__name__}: {error}; mend "
+            "or uninstall it"
+        ) from error
 
 
 def in_words(error: ValidationError, model: type[BaseModel]) -> str:

@@ -17,7 +17,7 @@ from feints import methods
 from feints.arms import UNTRAINED, arms_of, check_start
 from feints.bench import Bench
 from feints.bench.inner import made_by
-from feints.errors import DataError, UnknownNameError
+from feints.errors import DataError, SettingsError, UnknownNameError
 from feints.evaluate.adaptive_vote import AdaptiveVote
 from feints.evaluate.error_kinds import JUDGE
 from feints.evaluate.exam import examine
@@ -111,6 +111,10 @@ def check_arms(recipe: Recipe) -> None:
         FeintsError: a method trains by another one that it cannot, or the student cannot learn or be examined.
     """
     arms = arms_of(recipe)
+    if recipe.student_endpoint is not None and recipe.student.adapter.kind == "full":
+        raise SettingsError(
+            "student_endpoint serves adapters of a base it has loaded, but student.adapter.kind is full; set it to lora"
+        )
     for arm in arms:
         methods.asked(arm.method, arm.config, 0)  # which reads the settings of a method inside another
     check_student(recipe.student, [arm.name for arm in arms if made_by(arm.method, arm.config).causal])

@@ -152,7 +152,8 @@ def _resolved(
     """Settings class of what stands at `place`, by its name; None and a mistake where that says nothing known."""
     name = given.get("name") if isinstance(given, dict) else None
     if not isinstance(name, str):
-        mistakes.append(f"{_where(document, place)} must hold a name, for example {place[0]}: {{name: ...}}")
+        example = "[{name: ...}]" if len(place) > 1 else "{name: ...}"
+        mistakes.append(f"{_where(document, place)} must hold a name, for example {place[0]}: {example}")
         return None
     try:
         return resolve(name)

@@ -343,6 +343,14 @@ def test_a_question_refused_by_an_endpoint_that_answered_none_is_named_with_what
     assert "teacher.omit" not in str(caught.value)
 
 
+def test_an_endpoint_that_wants_the_limit_under_its_newer_name_is_told_apart(endpoint: Start) -> None:
+    said = error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+    server = endpoint(lambda body, number: Said(said, 400))
+    with pytest.raises(SourceError, match="set teacher.max_tokens_field: max_completion_tokens") as caught:
+        complete_all(teacher(server, max_attempts=1), questions(1))
+    assert "teacher.omit" not in str(caught.value)
+
+
 # Budgets
 
 

@@ -249,6 +249,10 @@ def test_what_cannot_be_rendered_is_refused(byte_level):
         gemma.prompt_ids(CHAT[:1])
     with pytest.raises(StudentError, match="at least one message"):
         gemma.prompt_ids(())
+    broken = _tokenizer(byte_level, "llama")
+    broken.chat_template = "{% for m in messages %}{{ m.content }"
+    with pytest.raises(StudentError, match="cannot be rendered: .*student.chat: false"):
+        Renderer(broken, chat=True)
     endless = _tokenizer(byte_level, "base")
     endless.eos_token = None
     with pytest.raises(StudentError, match="never learn to stop"):

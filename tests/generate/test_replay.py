@@ -131,9 +131,11 @@ def test_both_layouts_are_read(tmp_path: Path, name: str) -> None:
     [
         ([1], "line 1: a row must be an object"),
         ({"text": "x"}, "line 1: a row needs question"),
+        ({"question": 5, "text": "x"}, r"found question \(int\), text \(str\)"),
+        ({"question": "q", "samples": []}, "no completion; check the names, and that rows have samples"),
         ({"question": "q", "samples": [{"said": "x"}]}, "line 1: a sample must be an object with a text"),
         ({"question": "q", "text": "x", "finish": "tired"}, "finish is 'tired'"),
-        ({"question": " ", "text": "x"}, "empty question"),
+        ({"question": " ", "text": "x"}, "line 1: an empty question"),
     ],
 )
 def test_a_row_of_another_shape_is_named(tmp_path: Path, row: Any, complaint: str) -> None:

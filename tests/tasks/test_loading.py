@@ -62,6 +62,9 @@ def test_other_packages_add_tasks(monkeypatch):
     assert tasks.find("mine") is own
     with pytest.raises(SettingsError, match="has no Config"):
         tasks.find("broken")
+    points.append(EntryPoint("gone", "nowhere_at_all", "feints.tasks"))
+    with pytest.raises(SettingsError, match=r"task 'gone' \(nowhere_at_all\) cannot be imported: ModuleNotFoundError"):
+        tasks.find("gone")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,7 @@ def test_missing_and_unknown_files(tmp_path):
         load(written(tmp_path, ["a,b"], "rows.csv"))
     with pytest.raises(DataError, match="not a readable Parquet file"):
         load(written(tmp_path, ["PAR1"], "rows.parquet"))
-    with pytest.raises(DataError, match="cannot be read as UTF-8"):
+    with pytest.raises(DataError, match="is no gzip file .*take .gz out of its name"):
         load(written(tmp_path, ["not gzip"], "rows.jsonl.gz"))
     with pytest.raises(SettingsError, match="give the file as `path`"):
         own.load(own.Config())

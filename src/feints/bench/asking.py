@@ -148,11 +148,11 @@ def _refuse_unheard(order: Order, author: TextSource) -> None:
         SettingsError: the order says more than the question to such a source.
     """
     said = sorted({slot for asking in order.askings for slot in asking.filled})
-    if said and getattr(author, "plain_only", False):
+    wanted = f"read {', '.join(said)} beside the question" if said else "make a problem of the question"
+    if (said or order.origin is Origin.PROBLEM) and getattr(author, "plain_only", False):
         raise SettingsError(
-            f"{order.label}: the teacher is to read {', '.join(said)} beside the question, and recorded completions "
-            "(teacher.source: replay) answer the question alone; take an endpoint, or a method or settings that ask "
-            "nothing else (docs/teachers.md)"
+            f"{order.label}: the teacher is to {wanted}, and recorded completions (teacher.source: replay) answer the "
+            "question alone; take an endpoint, or a method or settings that ask nothing else (docs/teachers.md)"
         )
 
 

@@ -1,7 +1,4 @@
-"""Solvers: what every method returns, saved to a folder and loaded back; one shot, and majority of several.
-
-Torch is imported late, where a student's weights are first needed.
-"""
+"""Solvers: what every method returns, saved to a folder and loaded back; one shot, and majority of several."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from rich.console import Console
 
+from feints.config import load_added
 from feints.errors import DataError, SettingsError, StudentError, UnknownNameError, VersionError
 from feints.evaluate.vote import Key, by_answer, vote
 from feints.generate.ledger import Ledger
@@ -136,7 +134,7 @@ def _name_of(kind: type) -> str:
 def _class_of(name: str) -> Any:
     points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name in points:
-        return points[name].load()
+        return load_added("solver", points[name])
     module, _, attribute = name.partition(":")
     if module.partition(".")[0] == "feints" and all(part.isidentifier() for part in [*module.split("."), attribute]):
         try:

@@ -142,7 +142,7 @@ def judge_error(status: int, headers: Mapping[str, str], data: bytes, settings: 
         return AgainError(why=why, is_refusal=True, wait=retry_after(headers))
     if status in (409, 425) or status in _FATE_UNKNOWN or status >= 500:
         return AgainError(why=why, is_charged=status in _FATE_UNKNOWN, wait=retry_after(headers))
-    return ForGoodError(why=f"{why}; {_advice(status, settings)}")
+    return ForGoodError(why=f"{why}; {_advice(status, settings, why)}")
 
 
 def judge_piece(error: PieceError, data: bytes, settings: TeacherSettings) -> Exception:
@@ -164,7 +164,7 @@ def judge_proxy(error: aiohttp.ClientHttpProxyError, settings: TeacherSettings) 
     """What it means that a proxy did not let a call through; nothing was sent."""
     why = f"the proxy answered HTTP {error.status} {error.message}"
     if error.status == 407:
-        return ForGoodError(why=f"{why}; {_advice(407, settings)}")
+        return ForGoodError(why=f"{why}; {_advice(407, settings, why)}")
     return AgainError(why=why)
 
 
@@ -187,7 +187,7 @@ def _question_refused(why: str, names: frozenset[str], data: bytes) -> QuestionE
     )
 
 
-def _advice(status: int, settings: TeacherSettings) -> str:
+def _advice(status: int, settings: TeacherSettings, why: str) -> str:
     name = settings.api_key_env
     if status in (401, 403):
         if name is None:
@@ -200,6 +200,8 @@ def _advice(status: int, settings: TeacherSettings) -> str:
             "put the proxy's name and password into HTTPS_PROXY and HTTP_PROXY (http://NAME:PASSWORD@HOST:PORT), or "
             "set teacher.use_proxy: false"
         )
+    if "max_completion_tokens" in why and settings.max_tokens_field != "max_completion_tokens":
+        return "set teacher.max_tokens_field: max_completion_tokens"
     return (
         "a parameter the endpoint does not know can be left out with teacher.omit, a missing one added with "
         "teacher.extra_body"

@@ -185,6 +185,11 @@ def _read_key(variable: str | None) -> str:
     """The key, or an empty text for an open endpoint."""
     if variable is None:
         return ""
+    if not variable.isidentifier():
+        raise SettingsError(
+            "teacher.api_key_env is to be the name of an environment variable, such as TEACHER_KEY, and is none; put "
+            "the key itself into that variable"
+        )
     key = os.environ.get(variable, "").strip()
     if not key:
         raise SettingsError(

@@ -113,9 +113,10 @@ def own_prompt(default: Prompt, own: Mapping[str, Prompt]) -> Prompt:
     """
     found = own.get(default.id, default)
     if set(found.slots) != set(default.slots):
+        filled = ", ".join(f"{{{slot}}}" for slot in sorted(default.slots)) or "none"
         raise SettingsError(
-            f"prompts.{default.id}: the file's template has the slots {sorted(found.slots)}, but "
-            f"{sorted(default.slots)} are filled here; use each of these once in the template"
+            f"prompts.{default.id}: of the template's slots beside those of the problem, {sorted(found.slots)}, "
+            f"{filled} are filled here; use each of these once and take the others out"
         )
     return found
 
@@ -132,7 +133,7 @@ def read_prompt(path: str | Path) -> Prompt:
     except UnicodeDecodeError as error:
         raise SettingsError(f"prompt file {path} is not a text in UTF-8 ({error}); save it in this encoding") from error
     except (OSError, yaml.YAMLError, ValueError) as error:
-        raise SettingsError(f"prompt file {path} cannot be read: {error}") from error
+        raise SettingsError(f"prompt file {path} cannot be read: {error}; name a YAML file with a template") from error
     known = [field.name for field in fields(Prompt)]
     if not isinstance(found, dict) or "template" not in found or set(found) - set(known):
         shown = sorted(map(str, found)) if isinstance(found, dict) else type(found).__name__

@@ -165,7 +165,7 @@ class Renderer:
         """Whether a system turn is rendered (some templates refuse it, some drop it)."""
         try:
             rendered = self._render([{"role": "system", "content": _SENTINEL}, {"role": "user", "content": "a"}])
-        except (TemplateError, ValueError):
+        except StudentError:
             return False
         return _SENTINEL in rendered
 
@@ -178,15 +178,19 @@ class Renderer:
             turns = [{"role": "user", "content": folded}, *turns[2:]]
         try:
             return self._render(turns, generation=generation)
-        except (TemplateError, ValueError) as error:
+        except StudentError as error:
             roles = ", ".join(turn["role"] for turn in turns)
             raise StudentError(
-                f"the chat template refuses the turns ({roles}): {error}; reorder them or set chat: false"
+                f"the chat template refuses the turns ({roles}): {error.__cause__}; reorder them or set chat: false"
             ) from error
 
     def _render(self, turns: list[dict[str, str]], *, generation: bool = False) -> str:
-        rendered = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation)
-        return str(rendered)
+        try:
+            return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation))
+        except (TemplateError, ValueError) as error:
+            raise StudentError(
+                f"the student's chat template cannot be rendered: {error}; mend it, or set student.chat: false"
+            ) from error
 
     @cached_property
     def opens_thinking(self) -> bool:

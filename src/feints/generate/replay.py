@@ -100,13 +100,17 @@ class ReplaySource:
             question = row.get("question")
             samples = row.get("samples", [row] if "text" in row else None)
             if not isinstance(question, str) or not isinstance(samples, list):
+                found = ", ".join(f"{name} ({type(value).__name__})" for name, value in sorted(row.items()))
                 raise DataError(
-                    f"{path}, line {number}: a row needs question, and samples or text; found {sorted(row)}"
+                    f"{path}, line {number}: a row needs question, a text, and text or a list of samples; found {found}"
                 )
+            if not _normal(whole(question)):
+                raise DataError(f"{path}, line {number}: an empty question; write it, or remove the row")
             kept = [s for s in samples if _matches(s, "model", model) and _matches(s, "method", method)]
             records.setdefault(whole(question), []).extend(_recorded(s, f"{path}, line {number}") for s in kept)
         if not any(records.values()):
-            raise DataError(f"{path} holds no completion (model {model!r}, method {method!r}); check the names")
+            names = "" if model is method is None else f" of model {model!r} and method {method!r}"
+            raise DataError(f"{path} holds no completion{names}; check the names, and that rows have samples or a text")
         return cls({question: samples for question, samples in records.items() if samples}, missing)
 
     def parse(self, request: Request, key: str, raw: Mapping[str, Any]) -> Completion:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from feints.config import Settings
+from feints.config import Settings, load_added
 from feints.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def find(name: str) -> Method:
     if name in _own():
         found: Any = importlib.import_module(f"{__name__}.{name}")
     elif name in _added():
-        found = _added()[name].load()
+        found = load_added("method", _added()[name])
     else:
         raise UnknownNameError("method", name, names())
     for part in PARTS:

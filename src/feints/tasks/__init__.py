@@ -7,6 +7,7 @@ import pkgutil
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
+from feints.config import load_added
 from feints.errors import SettingsError, UnknownNameError
 from feints.tasks.loading.problems import Problems, TaskConfig
 
@@ -39,7 +40,7 @@ def find(name: str) -> Task:
     if name in _own():
         found = importlib.import_module(f"{__name__}.{name}")
     elif name in _added():
-        found = _added()[name].load()
+        found = load_added("task", _added()[name])
     else:
         raise UnknownNameError("task", name, names())
     for part in ("Config", "load"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 from collections.abc import Mapping
@@ -50,6 +51,8 @@ def _json(path: Path, *, lines: bool) -> list[Row]:
     try:
         with opened(path) as stream:
             text = stream.read()
+    except gzip.BadGzipFile as error:
+        raise DataError(f"{path} is no gzip file ({error}); take .gz out of its name") from error
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}; save it in this encoding") from error
     if lines:
