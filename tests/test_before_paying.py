@@ -39,6 +39,12 @@ def test_what_would_be_refused_later_is_refused_first(do: Do, overrides: list[st
     assert Counted.asked == 0 and "pydantic" not in str(refused.value)
 
 
+def test_planning_refuses_it_too(small_recipe: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(small_recipe, ["method={name: ensemble, members: 3, samples: 2}"])
+    with pytest.raises(SettingsError, match="without a voice"):
+        plan_recipe(recipe, tmp_path / "run")
+
+
 @pytest.mark.slow
 def test_a_refused_change_leaves_a_finished_run_finished(do: Do) -> None:
     folder = do("method={name: ensemble, members: 2, samples: 4}")

@@ -160,7 +160,11 @@ def verify(
     out: Annotated[Path, typer.Option("--out", help="Where the judged rows go: .jsonl, .jsonl.gz or .parquet.")],
     workers: Annotated[int | None, typer.Option(help="Worker processes; one per core unless given.", min=1)] = None,
 ) -> None:
-    """Judge anyone's rows: keeps their fields and adds verdict, extracted, checker and reason."""
+    """Judge anyone's rows: keeps their fields and adds verdict, lenient, extracted, checker and reason.
+
+    Kinds are number, latex, choice, boolean and text, read off the gold answer unless given; choices are a list of
+    {label, text}. A field that a row has under an added name is kept as input_verdict and so on.
+    """
     found = judge_rows(file, out, workers=workers)
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in found.verdicts.items())
     typer.echo(f"{found.rows:,} rows in {found.seconds:.1f} s ({found.per_second:,.0f} rows/s): {counts}")

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from feints import methods, tasks
-from feints.arms import UNTRAINED, arms_of
+from feints.arms import UNTRAINED, arms_of, check_start
 from feints.bench import Bench
 from feints.bench.serving import Serving
 from feints.curate.funnel import Funnel
@@ -302,6 +302,8 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
     with TemporaryDirectory() as scratch, _known_ledger(recipe, out) as ledger:
         problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
         check_split(recipe, problems.train)
+        if find_spec("torch") is not None:  # which the files of methods need
+            check_start(recipe, problems.train.rows)
         keyless = recipe.teacher.model_copy(update={"api_key_env": None})  # nothing is sent, so no key is needed
         teacher = open_teacher(recipe.model_copy(update={"teacher": keyless}))
         prompt = own_prompt(TEACHER, read_prompts(recipe))

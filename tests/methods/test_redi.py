@@ -311,3 +311,7 @@ def test_stage_two_goes_on_from_stage_one_at_a_fiftieth_of_the_rate(
         entry["depends"][5]["learning_rate"] for _, entry in stages.values() if entry["name"] in ("stage1", "stage2")
     ]
     assert sorted({round(rate / max(rates), 6) for rate in rates}) == [0.02, 1.0]
+    seconds = [entry["depends"][5] for _, entry in stages.values() if entry["name"] == "stage2"]
+    assert {(how["epochs"], how["max_steps"]) for how in seconds} == {(1, None)}, (
+        "stage 2 is one pass, whatever stage 1"
+    )

@@ -34,6 +34,7 @@ from feints.records import (
     Verdict,
 )
 from feints.tables import read_table
+from feints.train.reflection import reflective_loss
 from feints.verify.judge import judge
 from feints.verify.options import read_label
 
@@ -234,9 +235,19 @@ def test_a_mistake_that_is_not_answered_is_left_out_for_a_reason(run: Run) -> No
     assert all((row.id in answered) is (row.id not in lost) for row in wrong)
 
 
-def test_as_released_ends_mistakes_with_the_gold_answer_and_lightens_the_seam(run: Run) -> None:
+def test_as_released_ends_mistakes_with_the_gold_answer_pads_prompts_and_lightens_the_seam(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    padded: list[bool] = []
+
+    def loss(*args: Any, padded_prompts: bool, **more: Any) -> Any:
+        padded.append(padded_prompts)
+        return reflective_loss(*args, padded_prompts=padded_prompts, **more)
+
+    monkeypatch.setattr(tailored, "reflective_loss", loss)
     clean, _ = run(Config(rounds=1))
     released, _ = run(Config(rounds=1, profile="as_released"))
+    assert padded == [False, True]
 
     def of(bench: Any, role: Role) -> dict[str, Example]:
         return {e.rationale_id: e for e in bench.fits[-1].lesson.train.rows if e.role is role}

@@ -152,11 +152,34 @@ def test_a_zero_is_an_id(tmp_path):
     assert [p.id for p in renamed.train] == ["0", "file/train/1", "file/train/2"]
 
 
+@pytest.mark.parametrize(("name", "separator"), [("rows.csv", ","), ("rows.tsv", "\t")])
+def test_cells_are_texts_whatever_they_look_like(tmp_path, name, separator):
+    lines = [["question", "answer"], ['"Two, and ""two""?\nSay it."', "007"], ["How much\u2028is it?", "1/2"]]
+    problems = load({"train": written(tmp_path, [separator.join(line) for line in lines], name)}, answer_kind="text")
+    assert [(p.question, p.answer) for p in problems.train] == [
+        ('Two, and "two"?\nSay it.', "007"), ("How much\u2028is it?", "1/2"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["question,answer", "one, two,3"], r"line 2: 3 cells under 2 column names; put a cell that holds ','"),
+        (["question,answer,answer", "a,1,2"], "two columns are called 'answer'"),
+        (["question,answer", '"open,1'], "repair the quotes of this row"),
+        (["question,answer"], "holds no rows"),
+    ],
+)
+def test_cells_that_do_not_fit_are_named(tmp_path, lines, message):
+    with pytest.raises(DataError, match=message):
+        load(written(tmp_path, lines, "rows.csv"))
+
+
 def test_missing_and_unknown_files(tmp_path):
     with pytest.raises(DataError, match="no data file at"):
         load(str(tmp_path / "nowhere.jsonl"))
     with pytest.raises(DataError, match="cannot read files of this kind"):
-        load(written(tmp_path, ["a,b"], "rows.csv"))
+        load(written(tmp_path, ["a,b"], "rows.xlsx"))
     with pytest.raises(DataError, match="not a readable Parquet file"):
         load(written(tmp_path, ["PAR1"], "rows.parquet"))
     with pytest.raises(DataError, match="is no gzip file .*take .gz out of its name"):

@@ -1,10 +1,13 @@
-"""Rows of a local JSONL, JSON or Parquet file, with one clear error for each way it can be unusable."""
+"""Rows of a local JSONL, JSON, CSV or Parquet file, with one clear error for each way it can be unusable."""
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,9 @@ from feints.generate.json_lines import opened
 from feints.records import read_json
 
 Row = Mapping[str, Any]
-SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+_LONGEST_CELL = 10_000_000
+"""Characters; the csv module refuses more than 131,072 by itself."""
 
 
 def read_rows(path: str | Path) -> list[Row]:
@@ -34,7 +39,12 @@ def read_rows(path: str | Path) -> list[Row]:
     name = path.name.lower()
     if not name.endswith(SUFFIXES):
         raise DataError(f"{path}: cannot read files of this kind; give one of {', '.join(SUFFIXES)}")
-    rows = _parquet(path) if name.endswith(".parquet") else _json(path, lines=".jsonl" in name)
+    if name.endswith(".parquet"):
+        rows = _parquet(path)
+    elif name.removesuffix(".gz").endswith((".csv", ".tsv")):
+        rows = _cells(path, "\t" if ".tsv" in name else ",")
+    else:
+        rows = _json(path, lines=".jsonl" in name)
     if not rows:
         raise DataError(f"{path} holds no rows; give a file with at least one problem")
     return rows
@@ -47,14 +57,39 @@ def _parquet(path: Path) -> list[Row]:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from error
 
 
-def _json(path: Path, *, lines: bool) -> list[Row]:
+def _text(path: Path) -> str:
     try:
         with opened(path) as stream:
-            text = stream.read()
+            return stream.read()
     except gzip.BadGzipFile as error:
         raise DataError(f"{path} is no gzip file ({error}); take .gz out of its name") from error
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}; save it in this encoding") from error
+
+
+def _cells(path: Path, separator: str) -> list[Row]:
+    """Rows below a line of column names; every cell is a text, so that 007 and 1/2 stay what they are."""
+    csv.field_size_limit(_LONGEST_CELL)
+    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=separator, strict=True)
+    rows: list[Row] = []
+    try:
+        names = next(reader, [])
+        if doubled := [name for name, times in Counter(names).items() if times > 1]:
+            raise DataError(f"{path}: two columns are called {doubled[0]!r}; rename one")
+        for cells in filter(None, reader):
+            if len(cells) != len(names):
+                raise DataError(
+                    f"{path}, line {reader.line_num}: {len(cells)} cells under {len(names)} column names; put a cell "
+                    f"that holds {separator!r} or a line break in double quotes"
+                )
+            rows.append(dict(zip(names, cells, strict=True)))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}; repair the quotes of this row") from error
+    return rows
+
+
+def _json(path: Path, *, lines: bool) -> list[Row]:
+    text = _text(path)
     if lines:
         # Split at "\n" only: U+2028 and its kin may stand unescaped inside a JSON string.
         numbered = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
