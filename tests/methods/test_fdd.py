@@ -254,6 +254,7 @@ def test_equal_texts_are_kept_once() -> None:
         (["4", "4", "5", "5", "6"], 5, None),
         (["4", "4", None, None, None], 5, None),
         (["4", "4"], 5, None),
+        (["4", "4", None, None], 4, None),
         ([None], 1, None),
         (["4"], 1, 0),
         ([], 5, None),

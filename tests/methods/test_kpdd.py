@@ -103,6 +103,11 @@ def _labelled(form: str) -> Form:
     return Form.KEYPOINTS if form == "cot" else Form(form)
 
 
+def test_each_stage_has_the_weight_of_its_lambda(bench: Bench) -> None:
+    config = kpdd.Config(sharing="single", core_weight=2, information_weight=3, solution_weight=5)
+    assert [stage.weight for stage in kpdd.stages_of(bench, config)] == [2, 3, 5]
+
+
 @pytest.mark.parametrize("stages", [3, 2])
 @pytest.mark.parametrize("form", ["cot", "pot"])
 def test_kpdd_p3_inputs_are_nested_and_hold_no_answer(bench: Bench, stages: Any, form: str) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from feints.errors import DataError
+from feints.curate.choice import Chosen
+from feints.curate.funnel import Funnel
+from feints.curate.piles import Piles
+from feints.errors import DataError, EmptyPileError
 from feints.methods import mix, push
 from feints.records import AnswerKind, Example, Problem, Rationale, Role
 from feints.runs import Stored
@@ -109,6 +112,24 @@ def test_at_most_eight_candidates_of_a_problem_in_turn() -> None:
     wrong = [Rationale(id=f"w{n}", problem_id="p", text="") for n in range(2)]
     chosen = [row.id for row in push.candidates(right, wrong)]
     assert chosen == ["r0", "w0", "r1", "w1", "r2", "r3", "r4", "r5"]
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_pushing_wants_both_sides(term: push.Term) -> None:
+    row = Rationale(id="r", problem_id="p", text="")
+
+    def bench(*, right: int, wrong: int) -> Any:
+        piles = Piles(right=(row,) * right, wrong=(row,) * wrong, rejected=())
+        funnel = Funnel().start("sampled", "rationales", right)
+        chosen = Chosen(piles=piles, validation=frozenset(), funnel=funnel, dropped=())
+        return SimpleNamespace(
+            ask=lambda *_: None, judge=lambda *_: None, choose=lambda *_: chosen, stopped={}
+        )  # and nothing to train with
+
+    with pytest.raises(EmptyPileError, match="0 examples are left to learn from"):
+        push.distil(bench(right=0, wrong=4), push.Config(term=term))
+    with pytest.raises(DataError, match=f"{term}: none of the teacher's rationales is wrong"):
+        push.distil(bench(right=4, wrong=0), push.Config(term=term))
 
 
 @pytest.mark.slow

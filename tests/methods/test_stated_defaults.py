@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from feints import methods
-from feints.bench.assistants import NatSettings
+from feints.bench.assistants import NatSettings, divisor
+from feints.bench.dual import SHOWN
+from feints.curate.dual import RELEASED_LENGTH
 from feints.evaluate.ranker import MOST_TOKENS
-from feints.methods import tailored
+from feints.methods import edit, tailored
 from feints.train.assistants import ADAPTER
+from feints.train.disagreement import SMOOTHING
 from feints.verify.execution import Limits
 
 STATED: dict[str, dict[str, Any]] = {
@@ -21,7 +24,7 @@ STATED: dict[str, dict[str, Any]] = {
         "samples": 4, "temperature": 1, "prompt_weight": 0.1, "reflection": 0.5, "margin": 1, "pooling": "last",
     },
     # TDG: p 3 in the script, 5 epochs of the ranker; 1 + s
-    "asc": {"power": 3, "epochs": 5, "offset": 1, "slope": 1},
+    "asc": {"power": 3, "epochs": 5, "offset": 1, "slope": 1, "samples": 16, "own": 16},
     "nce": {"width": 128, "share": 0.5, "offset": 0, "temperature": 1, "smoothing": "none", "direction": "neg_nat"},
     "push": {"term": "unlikelihood", "weight": 0.05},
     # REDI: alpha 0.8, 1e-6 after 5e-5
@@ -47,5 +50,8 @@ def test_further_numbers_that_stand_in_no_recipe() -> None:
     assert (ADAPTER.rank, ADAPTER.alpha, ADAPTER.dropout) == (8, 16, 0.05)
     assert NatSettings().width == 128
     assert tailored.SEAM == 2 and MOST_TOKENS == 511
+    assert (edit.DPO_BETA, RELEASED_LENGTH, SHOWN) == (0.1, 1024, 3)
+    assert (divisor(True), divisor(False)) == ("valid_tokens", "target_tokens"), "TDG-D1"
+    assert SMOOTHING == 1e-7, "TDG-D11"
     limits = Limits()
     assert (limits.seconds, limits.constraint_seconds) == (5.0, 1.0)

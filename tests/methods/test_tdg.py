@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from feints.bench.assistants import NatSettings, shuffled
+from feints.bench.assistants import NatSettings, learn_nat, shuffled
 from feints.curate.choice import Chosen
 from feints.curate.funnel import Funnel
 from feints.curate.gold import gold_rows
@@ -30,6 +30,7 @@ from feints.records import AnswerKind, Example, Origin, Problem, Rationale, Role
 from feints.runs import RunFolder
 from feints.tables import read_table
 from feints.train.assistants import load_nat
+from feints.train.disagreement import self_distillation
 from feints.train.integrate import layers
 from feints.train.integrate_files import read_plan
 from feints.train.settings import AdapterSettings, StudentSettings
@@ -135,9 +136,27 @@ def test_a_recipes_adapter_is_the_one_of_neg_and_pos(here: Any, talker: Path) ->
     assert {path.rpartition(".")[2] for path, _ in layers(model)} == {"k_proj", "o_proj"}
 
 
-def test_as_released_prompt_and_padding_are_learnt_and_padding_stops(here: Any) -> None:
+def test_as_released_prompt_and_padding_are_learnt_and_padding_stops(
+    here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TDG-D1, D2, D6, D11: what is released reaches NEG's start, NCE's own NAT and NCE's loss."""
+    losses: list[Any] = []
+    taught: list[str] = []
+
+    def loss(*args: Any, **how: Any) -> Any:
+        losses.append(how)
+        return self_distillation(*args, **how)
+
+    def learnt(bench: Any, settings: NatSettings, *more: Any) -> Any:
+        taught.append(settings.profile)
+        return learn_nat(bench, settings, *more)
+
+    monkeypatch.setattr(nce, "self_distillation", loss)
+    monkeypatch.setattr(nce, "learn_nat", learnt)
     with here() as bench:
         solver = nat.distil(bench, nat.Config(profile="as_released"))
+        starts = [p for name, p in bench.fits[0].learner().model.named_parameters() if "lora_B" in name]
+        assert starts and all(bool(start.abs().sum() > 0) for start in starts), "NEG begins at random"
         for fitted in bench.fits:
             rows = list(fitted.lesson.train) + list(fitted.lesson.validation)
             assert len({len(e.prompt_ids) + len(e.target_ids) for e in rows}) == 1
@@ -152,6 +171,7 @@ def test_as_released_prompt_and_padding_are_learnt_and_padding_stops(here: Any) 
             rows = [*fitted.lesson.train, *fitted.lesson.validation]
             assert len({len(e.prompt_ids) + len(e.target_ids) for e in rows}) == 1
             assert all(set(e.weights) == {1.0} for e in rows)
+        assert losses == [{"stored": True, "released": True}] and taught == ["as_released"]
         clean = nat.distil(bench, nat.Config())
         assert clean.source.renderer.tokenizer.pad_token_id not in clean.source.renderer.stop_ids
 

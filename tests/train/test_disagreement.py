@@ -17,7 +17,6 @@ from feints.train import disagreement
 from feints.train.assistants import NatStudent, load_nat, neg_student
 from feints.train.batch import Batcher
 from feints.train.disagreement import (
-    SMOOTHING,
     Disagreement,
     Teacher,
     beta,
@@ -311,7 +310,11 @@ def test_tdg_d1_examples_as_released(make_student: Any, make_examples: Any) -> N
     assert whole_and_padded([], 0) == ()
 
 
-def test_as_released_smooths_the_target_too(nat_folder: Any, learner: Any, make_examples: Any) -> None:
+def test_as_released_smooths_the_target_too(
+    nat_folder: Any, learner: Any, make_examples: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smoothing = 1e-2  # of 1e-7 the loss would not show whether it stands there
+    monkeypatch.setattr(disagreement, "SMOOTHING", smoothing)
     student, teacher = learner("llama"), Teacher(nat_folder("llama"))
     teacher.beside(student)
     examples = list(whole_and_padded(make_examples(student, count=3), 0))
@@ -325,11 +328,11 @@ def test_as_released_smooths_the_target_too(nat_folder: Any, learner: Any, make_
         ids = torch.tensor([example.prompt_ids + example.target_ids])
         with torch.no_grad():
             set_mode(nat, "neg")
-            neg = nat(input_ids=ids).logits[0, :-1].softmax(-1) + SMOOTHING
+            neg = nat(input_ids=ids).logits[0, :-1].softmax(-1) + smoothing
             set_mode(nat, "nat")
             both = nat(input_ids=ids).logits[0, :-1]
             mine = student.model(input_ids=ids).logits[0, :-1].log_softmax(-1)
         nats = (neg * (neg.log() - both.log_softmax(-1))).sum(-1).mean()
-        soft = -((both.softmax(-1) + SMOOTHING) * mine).sum(-1)
+        soft = -((both.softmax(-1) + smoothing) * mine).sum(-1)
         total += float(((0.5 + torch.tanh(nats)) * soft).sum())
     assert found == pytest.approx(total / step.counts.valid_tokens, rel=1e-4)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from feints.evaluate.solver import Majority, answer_with
 from feints.evaluate.vote import Key, vote
 from feints.records import Answer, Problem, content_hash
 
-TRIGGER = "the answer is"
+_TRIGGER = re.compile("the answer is", re.IGNORECASE)
 
 
 def behind_trigger(problem: Problem, text: str, extracted: str | None) -> str | None:
     """What follows the first trigger of a text, letter by letter; None where it holds none, or nothing follows."""
     del problem, extracted
-    return text.lower().partition(TRIGGER)[2].strip() or None
+    found = _TRIGGER.search(text)
+    return text[found.end() :].strip() or None if found else None
 
 
 class RawVote(Majority):

@@ -10,14 +10,14 @@ wrong text: L = 1/|y+| sum alpha nll(key of y+) - 1/|y-| sum beta nll(key of y-)
 none), Std-CoT with dual chains (marked, none), DPO (dpo), and repeated sampling: at as many calls as the dual chains
 take (repeated, none), or with the wrong chains of both draws mended, at as many chains (repeated+rectified, none).
 
-Departures: 1) the teacher gets no human demonstrations (teacher_prompt sets the paper's three) and may be sampled
-several times a problem; every wrong rationale is mended, every right one corrupted. 2) Mended chains that end wrong and
-corrupted ones that end right are dropped with a reason (EDIT-A9). 3) Texts are aligned unpadded (EDIT-A5). 4) The bound
-tau reads the distribution that predicts a token (EDIT-A11). 5) Votes count normalised answers (EDIT-A12). 6) Prompt and
-target are tokenised apart (EDIT-A6; with a chat template or an encoder-decoder in either profile). 7) Natural pairs, a
-right and a wrong sample of one problem, are a third source. 8) The epoch kept is the best on held-back pairs. 9)
-Unreadable replies are not mended, near-identical ones count once (curate.near_duplicate: null for all). `profile:
-as_released` undoes 2 to 6, but cuts no text at 1,024 tokens: a longer one is counted in a notice.
+Departures: 1) no sub-task is described, pairs shown may be of another one, and the teacher gets no human demonstrations
+(teacher_prompt sets the paper's three) and may be sampled several times a problem; every wrong rationale is mended,
+every right one corrupted. 2) Mended chains that end wrong and corrupted ones that end right are dropped with a reason
+(EDIT-A9). 3) Texts are aligned unpadded (EDIT-A5). 4) The bound tau reads the distribution that predicts a token
+(EDIT-A11). 5) Votes count normalised answers (EDIT-A12). 6) Prompt and target are tokenised apart (EDIT-A6; with a chat
+template or an encoder-decoder in either profile). 7) Natural pairs, a right and a wrong sample of one problem, are a
+third source. 8) The epoch kept is the best on held-back pairs. 9) Unreadable replies are not mended, near-identical
+ones kept once. `profile: as_released` undoes 2 to 6, but cuts no text at 1,024 tokens (a notice counts longer ones).
 
 Control: the same pairs, alpha and steps, nothing pushed away; where nothing is pulled either, the first stage alone.
 """

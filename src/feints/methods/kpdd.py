@@ -13,9 +13,9 @@ than the student's context, it is solved without them. 4) Failed programs count 
 see method etd. 5) Solutions are compared as any other answer of the form is, to less than 1e-3 for executed ones. 6)
 Solutions may also be equations (eot) or constraints (sat). 7) Words and programs share core question and information
 where the teacher is asked in three calls (KPDD-A6: the first two are the same and paid once); in one call each reply
-has its own. 8) Key points that state an answer are rejected with the rest of the reply. 9) No stage learns hidden
-reasoning, which covers all fields of a reply. 10) Near-identical replies count once, before key points are judged
-(KPDD-P2: curate.near_duplicate null).
+has its own. 8) Key points that state an answer, or a core question with a figure that the question lacks, are rejected
+with the reply. 9) No stage learns hidden reasoning, which covers all fields of a reply. 10) Near-identical replies
+count once, before key points are judged (KPDD-P2: curate.near_duplicate null).
 
 Control: of the same replies the solution alone is learnt from the question alone (CoTD, PoTD), at equal solving steps.
 """

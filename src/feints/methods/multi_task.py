@@ -181,7 +181,10 @@ def refuse_empty(variant: str, tasks: Sequence[Task]) -> None:
             f"{variant}: none of the teacher's right rationales says anything before its answer, so there is no "
             "reasoning to learn; ask for it in the teacher's prompt (teacher_prompt), or take the variant mt_cot"
         )
-    if tasks and not any(task.text for task in tasks if task.role is not Role.RIGHT):
+    others = [task for task in tasks if task.role is not Role.RIGHT]
+    if tasks and not others:
+        raise DataError(f"{variant}: there is no wrong rationale to set against the right ones; raise sampling.n")
+    if others and not any(task.text for task in others):
         raise DataError(
             f"{variant}: none of the wrong rationales states an answer that could be learnt from it; ask in the "
             'teacher\'s prompt (teacher_prompt) for a last line such as "The answer is ...", or take another variant'

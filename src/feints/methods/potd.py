@@ -9,8 +9,9 @@ student writes is run as well, so it need not calculate. `form: cot` is CoTD, th
 Departures: 1) programs run in a sandbox of processes without files and network, equations and constraints are read by a
 grammar of ours and never evaluated as text. 2) A rationale that fails to run is a wrong one and keeps its kind of
 failure; what this machine cannot run is not judged. 3) PaD's self-refinement and step-wise beam search are left out.
-4) The unsatisfiable and the ambiguous are two kinds of failure (SatLM) for equations too. 5) Near-identical rationales
-of a problem count once; set curate.near_duplicate to null for all.
+4) The unsatisfiable and the ambiguous are two kinds of failure (SatLM) for equations too; a constraint may declare a
+whole number (`Int`), where SatLM has reals alone. 5) Near-identical rationales of a problem count once; set
+curate.near_duplicate to null for all.
 
 Control: answer-only fine-tuning on the same problems, once per right rationale, hence at equal optimiser steps.
 """

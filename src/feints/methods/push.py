@@ -30,6 +30,7 @@ from torch import Tensor
 from feints.bench import Bench
 from feints.config import UnreleasedSettings
 from feints.curate.examples import Built, build_examples
+from feints.errors import DataError
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER
 from feints.records import Rationale, Role
@@ -53,10 +54,22 @@ class Config(UnreleasedSettings):
 
 
 def distil(bench: Bench, config: Config) -> Solver:
-    """Sample the teacher; imitate what is right and push away what is wrong."""
+    """Sample the teacher; imitate what is right and push away what is wrong.
+
+    Raises:
+        EmptyPileError: nothing is right: what is left would be pushing alone.
+        DataError: nothing is wrong, so that nothing would be pushed away.
+    """
     said = bench.ask("teacher", TEACHER)
     verdicts = bench.judge("teacher", said)
     chosen = bench.choose(said, verdicts)
+    if not chosen.piles.right:
+        chosen.funnel.refuse_empty(cut_short=bool(bench.stopped))
+    if not chosen.piles.wrong and config.weight:
+        raise DataError(
+            f"{config.term}: none of the teacher's rationales is wrong, so there is nothing to push away; raise "
+            "sampling.n or its temperature, or take plain_cot"
+        )
     prompt, together = bench.prompt(STUDENT), config.term == "contrastive"
     rows = (
         candidates(chosen.piles.right, chosen.piles.wrong) if together else [*chosen.piles.right, *chosen.piles.wrong]

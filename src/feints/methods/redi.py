@@ -34,7 +34,7 @@ from feints.curate.examples import STEP, Built, build_examples
 from feints.curate.piles import reject_reason
 from feints.evaluate.solver import Solver
 from feints.generate.prompt import STUDENT, TEACHER
-from feints.records import Dropped, Example, Rationale, Role, Verdict, content_hash
+from feints.records import Dropped, Example, Judgement, Rationale, Role, Verdict, content_hash
 from feints.runs import Stored
 from feints.train.batch import Batch, Counts
 from feints.train.losses import Loss, per_token, token_nll, weighted_nll
@@ -132,11 +132,15 @@ def first_pairs(chosen: Chosen, doubtful: Sequence[Rationale] = ()) -> list[tupl
 def not_right(said: Stored[Rationale], verdicts: Stored[Verdict]) -> list[Rationale]:
     """Rationales that are neither right nor surely wrong: not decided on, without an answer, cut or refused.
 
-    These are the ones sorting rejects, whatever answer was read out of them; what is left out later as a duplicate or
-    as one too many was right or wrong, and stays out.
+    These are the ones sorting rejects, but for those whose answer was right all the same; what is left out later as a
+    duplicate or as one too many was right or wrong, and stays out.
     """
     of = {verdict.rationale_id: verdict for verdict in verdicts}
-    return [row for row in said if row.text.strip() and reject_reason(row, of[row.id]) is not None]
+    return [
+        row
+        for row in said
+        if row.text.strip() and of[row.id].value is not Judgement.CORRECT and reject_reason(row, of[row.id])
+    ]
 
 
 def examples_of(bench: Bench, student: Student, rows: Sequence[Rationale], role: Role) -> Built:
