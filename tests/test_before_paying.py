@@ -43,6 +43,10 @@ def test_planning_refuses_it_too(small_recipe: Path, tmp_path: Path) -> None:
     recipe = load_recipe(small_recipe, ["method={name: ensemble, members: 3, samples: 2}"])
     with pytest.raises(SettingsError, match="without a voice"):
         plan_recipe(recipe, tmp_path / "run")
+    for host in ("asc", "fdd", "tailored", "ensemble"):
+        mistyped = load_recipe(small_recipe, [f"method={{name: {host}, inner: {{name: plain_cot, taget: answer}}}}"])
+        with pytest.raises(SettingsError, match="taget is an unknown key"):
+            plan_recipe(mistyped, tmp_path / "run")
 
 
 @pytest.mark.slow

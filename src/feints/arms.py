@@ -85,4 +85,5 @@ def check_start(recipe: Recipe, problems: Sequence[Problem]) -> None:
     """
     start = methods.Start(exam=recipe.exam, seeds=recipe.seeds, problems=problems)
     for arm in arms_of(recipe):
+        methods.asked(arm.method, arm.config, 0)  # which reads the settings of a method inside another
         methods.check(arm.method, arm.config, start)

@@ -13,7 +13,6 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from feints import methods
 from feints.arms import UNTRAINED, arms_of, check_start
 from feints.bench import Bench
 from feints.bench.inner import made_by
@@ -108,15 +107,13 @@ def check_arms(recipe: Recipe) -> None:
     """Refuse what would fail in any arm before the first of them pays.
 
     Raises:
-        FeintsError: a method trains by another one that it cannot, or the student cannot learn or be examined.
+        FeintsError: the student cannot learn or be examined, or an endpoint is to serve it whole.
     """
     arms = arms_of(recipe)
     if recipe.student_endpoint is not None and recipe.student.adapter.kind == "full":
         raise SettingsError(
             "student_endpoint serves adapters of a base it has loaded, but student.adapter.kind is full; set it to lora"
         )
-    for arm in arms:
-        methods.asked(arm.method, arm.config, 0)  # which reads the settings of a method inside another
     check_student(recipe.student, [arm.name for arm in arms if made_by(arm.method, arm.config).causal])
 
 
