@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tests.small_runs import Counted, Do
 
 from feints import methods
 from feints.arms import arms_of
 from feints.errors import FeintsError, SettingsError
-from feints.preparation import plan_recipe
+from feints.preparation import plan_recipe, sample_recipe
 from feints.recipe import load_recipe
 from feints.report.gather import gather
 
@@ -47,6 +48,21 @@ def test_planning_refuses_it_too(small_recipe: Path, tmp_path: Path) -> None:
         mistyped = load_recipe(small_recipe, [f"method={{name: {host}, inner: {{name: plain_cot, taget: answer}}}}"])
         with pytest.raises(SettingsError, match="taget is an unknown key"):
             plan_recipe(mistyped, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["method={name: ensemble, members: 3, samples: 2}"], "without a voice"),
+        (["task.train=1"], "0 for validation"),
+    ],
+)
+def test_sampling_alone_refuses_it_too(
+    small_recipe: Path, counted: type[Counted], tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(FeintsError, match=message):
+        sample_recipe(load_recipe(small_recipe, overrides), tmp_path / "run", Console(quiet=True))
+    assert counted.asked == 0
 
 
 @pytest.mark.slow

@@ -38,10 +38,13 @@ def method(request: pytest.FixtureRequest) -> Any:
 def runs(method: Any, tiny: ModuleType, talker: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Distils on a tiny bench; configs share a run folder, so each costs only what it changes."""
     shared = tmp_path_factory.mktemp("runs")
+    known = {prompt for name in methods.names() for prompt in methods.prompts_of(methods.find(name))}
 
     def run(config: Any, folder: Path = shared, **changed: Any) -> tuple[Any, Solver]:
         with tiny.tiny_bench(folder, talker, **changed) as bench:
-            return bench, method.distil(bench, config)
+            solver = method.distil(bench, config)
+            assert bench.prompt_ids <= known, "a prompt outside the file's namespace cannot be replaced by its id"
+            return bench, solver
 
     return run
 

@@ -164,15 +164,17 @@ def test_rows_left_out_on_loading_are_dropped_with_their_reason(small_recipe: Pa
 def test_a_prompt_of_ones_own_stands_in_for_the_methods(do: Do, counted: type[Counted], tmp_path: Path) -> None:
     for name, template in (("terse", "{question} {choices} Reply in one line. {cue}"), ("odd", "{question} {hint}")):
         (tmp_path / f"{name}.yaml").write_text(f"template: '{template}'\ncue: 'The answer is'")
-    own = f"prompts={{teacher_cot: {tmp_path}/terse.yaml, student_zero_shot: {tmp_path}/terse.yaml, other: x}}"
+    own = f"prompts={{teacher_cot: {tmp_path}/terse.yaml, student_zero_shot: {tmp_path}/terse.yaml, edit_contrast: x}}"
     with pytest.raises(SettingsError, match="prompt file x cannot be read"):
         do(own)
-    folder = do(own.replace("other: x", f"other: {tmp_path}/terse.yaml"))
+    folder = do(own.replace("edit_contrast: x", f"edit_contrast: {tmp_path}/terse.yaml"))
     asked = rows(folder, "1_rationales", Rationale)
     assert {row.prompt_id for row in asked} == {"terse"} and counted.asked == 48
     solver = next(path for path, entry in RunFolder.open(folder).outputs("4_student") if entry.get("solver"))
     assert "Reply in one line" in (solver / "solver.json").read_text()
     [note] = [note for note in gather(folder).notes if "was not used" in note]
-    assert note.startswith("prompts.other") and "student_zero_shot, teacher_cot" in note
+    assert note.startswith("prompts.edit_contrast") and "student_zero_shot, teacher_cot" in note
+    with pytest.raises(SettingsError, match=r"no prompt of a method is called 'teacher_cto'; did you mean teacher_cot"):
+        do(f"prompts={{teacher_cto: {tmp_path}/terse.yaml}}")
     with pytest.raises(SettingsError, match=r"\['hint'\], none are filled"):
         do(f"prompts={{teacher_cot: {tmp_path}/odd.yaml}}")

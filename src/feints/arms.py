@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from feints import methods
 from feints.config import Settings
-from feints.errors import SettingsError
+from feints.errors import SettingsError, UnknownNameError
+from feints.evaluate.error_kinds import JUDGE
 from feints.recipe import Recipe
 from feints.records import Problem, content_hash
 
@@ -78,12 +80,24 @@ def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterato
 
 
 def check_start(recipe: Recipe, problems: Sequence[Problem]) -> None:
-    """Refuse what an arm would refuse once the teacher is paid.
+    """Refuse what an arm would refuse once the teacher is paid, as far as methods can be read here.
 
     Raises:
-        FeintsError: settings that do not go together, another run that is not there, problems without solutions.
+        FeintsError: settings that do not go together, another run that is not there, problems without solutions, a
+            prompt of the user's that would stand in for none.
     """
+    if find_spec("torch") is None:  # which the files of methods need
+        return
+    _check_prompts(recipe.prompts)
     start = methods.Start(exam=recipe.exam, seeds=recipe.seeds, problems=problems)
     for arm in arms_of(recipe):
         methods.asked(arm.method, arm.config, 0)  # which reads the settings of a method inside another
         methods.check(arm.method, arm.config, start)
+
+
+def _check_prompts(ids: Iterable[str]) -> None:
+    known: set[str] = set()
+    for name in ids:
+        known = known or {JUDGE.id}.union(*(methods.prompts_of(methods.find(one)) for one in methods.names()))
+        if name not in known:
+            raise UnknownNameError("prompt of a method", name, known)

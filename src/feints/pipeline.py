@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from feints.arms import UNTRAINED, arms_of, check_start
+from feints.arms import UNTRAINED, arms_of
 from feints.bench import Bench
 from feints.bench.inner import made_by
 from feints.errors import DataError, SettingsError, UnknownNameError
@@ -29,9 +29,7 @@ from feints.lab.nano import NANO_FOLDER, NANO_NAME
 from feints.preparation import (
     ProblemSets,
     check_device,
-    check_split,
-    find_problems,
-    keep_problems,
+    load_problems,
     open_bench,
     open_ledger,
     open_run,
@@ -72,10 +70,7 @@ def _run(recipe: Recipe, run: RunFolder, console: Console) -> Path:
     local = with_student_folder(recipe)
     identity = weights_identity(Path(local.student.model))
     check_arms(local)
-    found = find_problems(recipe)
-    check_split(recipe, found.train)
-    check_start(recipe, found.train)
-    problems = keep_problems(found, run)
+    problems = load_problems(recipe, run)
     write_whole(out / "recipe.yaml", recipe_text(recipe))
     for notice in problems.notices:
         console.print(notice, highlight=False)

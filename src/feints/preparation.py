@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -102,8 +102,16 @@ def open_run(out: Path) -> Iterator[RunFolder]:
 
 
 def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
-    """What the task holds, in tables of the run."""
-    return keep_problems(find_problems(recipe), run)
+    """What the task holds, in tables of the run; before one is written, what would be refused on it is refused.
+
+    Raises:
+        FeintsError: what an arm would refuse once the teacher is paid, see `check_start`.
+        EmptyPileError: problems too few to hold some back, as every method does.
+    """
+    found = find_problems(recipe)
+    split_by_problem(found.train, validation=recipe.curate.validation, seed=recipe.curate.seed)
+    check_start(recipe, found.train)
+    return keep_problems(found, run)
 
 
 def find_problems(recipe: Recipe) -> FoundProblems:
@@ -156,15 +164,6 @@ def keep_problems(found: FoundProblems, run: RunFolder) -> ProblemSets:
         notices=found.notices,
         about=found.about,
     )
-
-
-def check_split(recipe: Recipe, problems: Iterable[Problem]) -> None:
-    """Refuse too few problems to hold some back before anything is paid: every method holds back the same ones.
-
-    Raises:
-        EmptyPileError: none is left on one side.
-    """
-    split_by_problem(problems, validation=recipe.curate.validation, seed=recipe.curate.seed)
 
 
 def _contents(rows: Sequence[Problem] | Sequence[Dropped]) -> str:
@@ -301,9 +300,6 @@ def plan_recipe(recipe: Recipe, out: Path) -> list[str]:
     """
     with TemporaryDirectory() as scratch, _known_ledger(recipe, out) as ledger:
         problems = load_problems(recipe, RunFolder(Path(scratch) / "plan"))
-        check_split(recipe, problems.train)
-        if find_spec("torch") is not None:  # which the files of methods need
-            check_start(recipe, problems.train.rows)
         keyless = recipe.teacher.model_copy(update={"api_key_env": None})  # nothing is sent, so no key is needed
         teacher = open_teacher(recipe.model_copy(update={"teacher": keyless}))
         prompt = own_prompt(TEACHER, read_prompts(recipe))

@@ -165,6 +165,12 @@ def test_a_method_that_cannot_train_inside_is_refused_before_anything_is_paid(ru
     assert asked == []
 
 
+def test_settings_of_the_loss_that_inner_takes_the_place_of_are_refused() -> None:
+    with pytest.raises(ValueError, match="a loss of its own, without margin, reflection; leave that out"):
+        Config(inner={"name": "edit"}, margin=2, reflection=1)
+    assert Config(**Config(inner={"name": "edit"}, reflection=0).model_dump()).inner, "off, or as it is by itself"
+
+
 def test_a_round_of_which_nothing_right_came_back_is_the_last(run: Run, talker: Path) -> None:
     def says(request: Request) -> str:
         asked.append(request)

@@ -20,7 +20,8 @@ from feints.records import AnswerKind, Choice, Problem
 from feints.tasks import bbh
 from feints.tasks import file as own
 from feints.tasks.loading.assemble import shuffled
-from feints.tasks.loading.layouts import Place, clean_solution, level_of, number_text, options_of
+from feints.tasks.loading.layouts import Place, clean_solution, level_of, number_text
+from feints.verify.choices import options_of
 
 
 def row(number: int, **fields):
@@ -135,6 +136,7 @@ def test_bytes_of_a_table_are_no_text(tmp_path):
         (["x", ["y"]], "an option holds a list"),
         ([{"label": "A", "text": "x"}, {"label": "B"}], "an option holds label; it needs label and text"),
         ({"A": "x", "B": ["y"]}, "an option holds a list"),
+        ({"label": ["A", "B"], "text": ["x"]}, "the options have 2 labels and 1 texts"),
         ([f"option {n}" for n in range(30)], "30 options cannot be lettered A to Z"),
     ],
 )
@@ -287,6 +289,7 @@ def test_rows_without_ids_keep_their_side_under_another_name_and_place(tmp_path)
 
 
 def test_the_bbh_split_has_the_sizes_of_the_paper():
+    """EDIT-P10."""
     sizes = [250] * 24 + [187, 178, 146]
     problems = [
         Problem(

@@ -77,7 +77,7 @@ def test_parquet_and_lines_hold_the_same(tmp_path: Path) -> None:
 def test_bad_lines_are_all_listed_and_nothing_is_written(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     bad = ['{"gold": "1", "text": "1"}', "{oops", "[1]", '{"gold": "1"}', '{"text": "1"}', ""]
-    bad += ['{"gold": "1", "text": "1", "kind": "numbr"}', '{"gold": "A", "text": "A", "choices": ["x"]}']
+    bad += ['{"gold": "1", "text": "1", "kind": "numbr"}', '{"gold": "A", "text": "A", "choices": "x"}']
     source.write_text("\n".join(bad))
     with pytest.raises(DataError) as caught:
         judge_rows(source, tmp_path / "out.jsonl")
@@ -85,6 +85,26 @@ def test_bad_lines_are_all_listed_and_nothing_is_written(tmp_path: Path) -> None
     assert [f"line {n}:" in message for n in range(1, 9)] == [False, True, True, True, True, False, True, True]
     assert "6 of 7 rows" in message
     assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        ["red", "blue"],
+        ["A) red", "(B) blue"],
+        [{"label": "A", "text": "red"}, {"label": "B", "text": "blue"}],
+        {"A": "red", "B": "blue", "C": None},
+        {"label": ["A", "B"], "text": ["red", "blue"]},
+    ],
+)
+def test_choices_may_be_written_as_data_sets_write_them(tmp_path: Path, choices: object) -> None:
+    texts = ["The answer is (B).", "It is blue.", "The answer is red."]
+    source = write(tmp_path / "in.jsonl", [{"gold": "B", "text": text, "choices": choices} for text in texts])
+    judge_rows(source, tmp_path / "out.jsonl")
+    judged = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["extracted"] for row in judged] == ["B", "B", "A"]
+    assert [row["verdict"] for row in judged] == ["correct", "correct", "wrong"]
+    assert judged[0]["choices"] == choices
 
 
 def test_half_characters_and_a_byte_order_mark_are_no_obstacle(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from feints.config import Settings, load_added
 from feints.errors import SettingsError, UnknownNameError
+from feints.generate.prompt import Prompt
 
 if TYPE_CHECKING:
     from feints.bench import Bench
@@ -103,6 +104,12 @@ def check(method: Method, config: Any, start: Start) -> None:
     if inner := getattr(config, "inner", None):
         inside = find(inner["name"])
         check(inside, inside.Config(**{key: value for key, value in inner.items() if key != "name"}), start)
+
+
+def prompts_of(method: Method) -> set[str]:
+    """Ids of the prompts that a method's file holds or imports, alone or in a mapping: what a user's may replace."""
+    held = [one for value in vars(method).values() for one in (value.values() if isinstance(value, dict) else (value,))]
+    return {one.id for one in held if isinstance(one, Prompt)}
 
 
 def asked(method: Method, config: Any, sampled: int) -> Asks:

@@ -34,9 +34,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from feints import methods
 from feints.bench import Bench
@@ -98,18 +99,14 @@ class Config(Settings):
         default="tailored",
         description="tailored: the teacher sees the mistake; untailored: it does not; star: the student answers.",
     )
-    plain: bool = Field(
-        default=True,
-        description="The first round learns plain rationales too; false: the teacher is asked about mistakes alone.",
-    )
+    plain: bool = Field(default=True, description="The first round learns plain rationales too, not mistakes alone.")
     own: bool = Field(default=False, description="Learn the student's own right texts too, as star always does.")
     data: Literal["accumulate", "replace"] = Field(
         default="accumulate", description="A round learns from all rounds so far, or from its own rationales alone."
     )
     start: Literal["continue", "restart"] = Field(
         default="continue",
-        description="A round goes on from the last student, or begins with the untrained one, as it must where `inner` "
-        "gives the student layers of its own (nat).",
+        description="A round goes on from the last student, or from the untrained one, as it must if `inner` is nat.",
     )
     mean_of: int = Field(default=1, ge=1, description="Last rounds whose mean weights are one more student to return.")
     prompt_weight: float = Field(default=0.1, ge=0, description="Weight of prompt tokens in imitation.")
@@ -117,16 +114,21 @@ class Config(Settings):
     margin: float = Field(default=1.0, gt=0, description="Rho of the triplet.")
     pooling: Literal["last", "mean"] = Field(default="last", description="State of the last token, or the mean of all.")
     round_tokens: int | None = Field(
-        default=None,
-        ge=1,
-        description="Most teacher tokens (sent and received) of one round's feedback; null: every mistake is answered.",
-        examples=[900],
+        default=None, ge=1, examples=[900], description="Most teacher tokens of a round's feedback; null: no bound."
     )
     inner: InnerSettings | None = Field(
         default=None,
         description="Method by name with its settings that trains each round's student instead of the loss above.",
         examples=[{"name": "plain_cot"}],
     )
+
+    @model_validator(mode="after")
+    def _no_setting_without_effect(self) -> Config:
+        own = ("margin", "pooling", "profile", "prompt_weight", "reflection")
+        unused = [name for name in own if getattr(self, name) not in (type(self).model_fields[name].default, 0)]
+        if self.inner and unused:
+            raise ValueError(f"inner trains by a loss of its own, without {', '.join(unused)}; leave that out")
+        return self
 
 
 def distil(bench: Bench, config: Config) -> Solver:
@@ -152,7 +154,6 @@ def distil(bench: Bench, config: Config) -> Solver:
             fresh = fresh.joined(replace(chosen, piles=replace(chosen.piles, wrong=())))
         known = fresh if known is None or config.data == "replace" else known.joined(fresh)
         whole = not any(cut_short(here, told) for _, told in asked)
-        accepted = len(fresh.piles.right)
         useful = any(row.problem_id not in course.held_back for row in fresh.piles.right)
         if useful:
             course.graduate(_train(here, config, course, number, known, inner), mean_of=config.mean_of)
@@ -160,7 +161,7 @@ def distil(bench: Bench, config: Config) -> Solver:
         report = sitting.report(
             number,
             mistakes=len(mistakes),
-            accepted=accepted,
+            accepted=len(fresh.piles.right),
             learnt=len(known.piles.right) if useful else 0,
             problems=len(bench.problems),
             outcome=outcome_of(useful, whole),
@@ -190,10 +191,7 @@ def _feedback(bench: Bench, config: Config, number: int, mistakes: Sequence[Rati
     """The teacher's answers to mistakes: all at once, or in parts until the tokens of the round are used up."""
     prompt = bench.prompt(FEEDBACK if config.feedback == "tailored" else UNTAILORED)
     waiting = sorted(mistakes, key=lambda row: unit_interval("feedback", bench.sampling.seed, row.id))
-
-    def ask(label: str, rows: Sequence[Rationale]) -> Told:
-        return _told(bench, prompt, number, rows, mistakes, label)
-
+    ask = partial(_told, bench, prompt, number, mistakes)
     if config.round_tokens is None:
         return ask("feedback", waiting)
     askings = [_about(bench, row, prompt) for row in waiting]
@@ -203,7 +201,7 @@ def _feedback(bench: Bench, config: Config, number: int, mistakes: Sequence[Rati
 
 
 def _told(
-    bench: Bench, prompt: Prompt, number: int, rows: Sequence[Rationale], mistakes: Sequence[Rationale], label: str
+    bench: Bench, prompt: Prompt, number: int, mistakes: Sequence[Rationale], label: str, rows: Sequence[Rationale]
 ) -> Told:
     """Answers to `rows`, some of all `mistakes`; unseen ones of one problem are told apart by their seeds."""
     turn: dict[str, int] = {}
@@ -291,8 +289,8 @@ def arm(config: Config) -> tuple[str, str]:
         "untailored": "the teacher answers as often, the mistakes unseen",
         "star": "the student answers itself, with the answer as a hint",
     }[config.feedback]
-    by = f"trained by {config.inner['name']}" if config.inner else ""
-    marks = [by] if by else [] if config.reflection else ["without self-reflection"]
+    alone = [] if config.reflection else ["without self-reflection"]
+    marks = [f"trained by {config.inner['name']}"] if config.inner else alone
     marks += [] if config.plain or config.feedback == "star" else ["mistakes alone"]
     marks += ["with own right texts"] if config.own else []
     name = "-".join([config.feedback, *(mark.replace(" ", "_") for mark in marks)])

@@ -6,8 +6,9 @@ from feints.records import AnswerKind, Problem
 from feints.tasks.loading.assemble import Layout, load_task
 from feints.tasks.loading.files import Row
 from feints.tasks.loading.hub import HubTable
-from feints.tasks.loading.layouts import Place, options_of
+from feints.tasks.loading.layouts import Place
 from feints.tasks.loading.problems import About, Problems, TaskConfig
+from feints.verify.choices import options_of
 
 ABOUT = About(
     source="google-deepmind/AQuA",

@@ -17,10 +17,9 @@ from feints.tasks.loading.layouts import (
     id_of,
     kind_of,
     level_of,
-    options_of,
-    single,
 )
 from feints.tasks.loading.problems import About, Problems, TaskConfig
+from feints.verify.choices import options_of, single
 
 
 class Config(TaskConfig):

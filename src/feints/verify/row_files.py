@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from feints.errors import DataError, StorageError
 from feints.generate.json_lines import opened
 from feints.records import AnswerKind, read_json
+from feints.verify.choices import options_of
 
 BATCH = 2048
 """Rows held in memory at once."""
@@ -101,12 +102,11 @@ def _fault(line: str) -> str | None:
 
 
 def _choices_fault(choices: Any) -> str | None:
-    if choices is None:
-        return None
-    good = isinstance(choices, list) and all(
-        isinstance(c, dict) and isinstance(c.get("label"), str) and isinstance(c.get("text"), str) for c in choices
-    )
-    return None if good else "choices is no list of {label, text}"
+    try:
+        options_of(choices)
+    except ValueError as error:
+        return f"choices: {error}"
+    return None
 
 
 class RowWriter(Protocol):

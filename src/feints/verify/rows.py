@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from feints.records import AnswerKind, Choice, Finish, Judgement, Problem, Verdict
+from feints.verify.choices import options_of
 from feints.verify.gold import gold_error, whole_number
 from feints.verify.pool import DEADLINE, CheckerPool
 from feints.verify.row_files import KINDS, batches, checked, read_rows, writer
@@ -118,7 +119,7 @@ def _judge_batch(
 
 
 def _problem(number: int, row: dict[str, Any]) -> Problem:
-    choices = tuple(Choice(label=c["label"], text=c["text"]) for c in row.get("choices") or ())
+    choices = options_of(row.get("choices"))
     gold, question = str(row["gold"]), str(row.get("question") or "")
     kind = KINDS[row["kind"]] if row.get("kind") else infer_kind(gold, choices, question)
     if kind is AnswerKind.CHOICE:
