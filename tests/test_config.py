@@ -32,6 +32,11 @@ class Outer(Settings):
     seeds: tuple[int, ...] = (0,)
 
 
+class Several(Settings):
+    path: str | tuple[str, ...] | dict[str, str]
+    nested: dict[str, str | tuple[str, ...]]
+
+
 def load(text: str, *overrides: str) -> Outer:
     return validate(parse_document(text, "recipe.yaml", overrides), Outer)
 
@@ -57,6 +62,17 @@ def test_all_mistakes_are_listed_at_once_with_lines_and_near_matches() -> None:
         "teacher.path: is missing",
     ):
         assert expected in message, message
+
+
+def test_a_value_that_may_have_several_forms_is_one_mistake() -> None:
+    document = parse_document("path: 5\nnested: {a: 5, b: x}\n", "r.yaml")
+    with pytest.raises(SettingsError) as caught:
+        validate(document, Several)
+    assert str(caught.value).splitlines() == [
+        "r.yaml has 2 mistakes:",
+        "  line 1: path: input should be a valid string or a list or a valid dictionary (found 5)",
+        "  line 2: nested.a: input should be a valid string or a list (found 5)",
+    ]
 
 
 def test_a_wrong_override_is_named_as_such() -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ from feints.lab.reader import read
 from feints.lab.teacher_diagnosis import error_kind
 from feints.pipeline import run_recipe
 from feints.recipe import load_recipe
-from feints.records import Judgement
+from feints.records import Judgement, Problem
+from feints.tables import read_table
 
 pytestmark = pytest.mark.slow
 
@@ -161,7 +163,7 @@ def test_what_a_program_leaves_without_a_value_is_not_shown_to_the_teacher(folde
 def test_the_oracle_reads_the_teachers_key_points_and_asks_no_stage_before_the_last(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """KPDD-P6, on a run."""
+    """KPDD-P6: of a run, on its exam."""
     before, asked = bytes_of(folder), paid(folder)
     teacher = Teacher(folder, quiet())
     exam = exam_of(teacher.run, None, None, None)
@@ -180,6 +182,18 @@ def test_the_oracle_reads_the_teachers_key_points_and_asks_no_stage_before_the_l
     assert with_oracle(Teacher(folder, quiet()), exam) == found
     assert paid(folder) == first
     assert bytes_of(folder) == before
+
+
+def test_on_what_it_learnt_from_the_oracle_is_no_worse_than_the_chain_itself(folder: Path) -> None:
+    """KPDD-P6: on a slice of the training problems."""
+    teacher = Teacher(folder, quiet())
+    exam = exam_of(teacher.run, None, None, None)
+    (path,) = [path for path, entry in teacher.run.outputs("0_problems") if entry["label"] == "train"]
+    learnt = tuple(read_table(path, Problem))
+    own = load_solver(solver_of(teacher.run, exam)).solve(learnt, seed=0)
+    found = with_oracle(teacher, replace(exam, problems=learnt, answers=tuple(own)))
+    assert found.n == len(learnt) and found.both_right + found.only_a, "else nothing is shown here"
+    assert found.high >= 0, "worse than the chain itself by more than chance"
 
 
 def test_recorded_completions_are_no_answer_to_another_question(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

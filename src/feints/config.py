@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from feints.errors import SettingsError
 
 Loc = tuple[str | int, ...]
+_LISTS = {"tuple_type", "list_type"}
 
 
 class Settings(BaseModel):
@@ -156,8 +157,8 @@ def validate(document: Document, model: type[SettingsType]) -> SettingsType:
     try:
         return model.model_validate(document.values)
     except ValidationError as error:
-        problems = sorted({_problem(document, model, item) for item in error.errors()})
-    shown = "\n  ".join(text for _, text in problems)
+        problems = _problems(document, model, error)
+    shown = "\n  ".join(problems)
     count = f"{len(problems)} mistake{'s' if len(problems) > 1 else ''}"
     raise SettingsError(f"{document.source} has {count}:\n  {shown}")
 
@@ -192,32 +193,52 @@ def in_words(error: ValidationError, model: type[BaseModel]) -> str:
     return "; ".join(said)
 
 
-def _problem(document: Document, model: type[BaseModel], item: Any) -> tuple[int, str]:
-    location: Loc = tuple(item["loc"])
-    line, where = place_of(document, location)
-    if item["type"] == "extra_forbidden":
-        return line, f"{where} unknown key{_near(model, location)}"
-    if item["type"] == "missing":
+def _problems(document: Document, model: type[BaseModel], error: ValidationError) -> list[str]:
+    """Each mistake, in the order of the file; a value that may have several forms is one, told by its nearest form."""
+    at: dict[Loc, list[Any]] = {}
+    for item in error.errors():
+        at.setdefault(_stands(document, item), []).append(item)
+    inner = [place for place in at if not any(other != place and other[: len(place)] == place for other in at)]
+    return [text for _, text in sorted(_problem(document, model, place, at[place]) for place in inner)]
+
+
+def _stands(document: Document, item: Any) -> Loc:
+    """Where a mistake is in what was given: a union adds parts that stand in no file, a missing key stands nowhere."""
+    real: Loc = ()
+    inner: Any = document.values
+    for part in item["loc"]:
+        listed = isinstance(inner, list) and isinstance(part, int)
+        if listed or (isinstance(inner, dict) and part in inner):
+            real, inner = (*real, part), inner[part]
+    return (*real, item["loc"][-1]) if item["type"] == "missing" else real
+
+
+def _problem(document: Document, model: type[BaseModel], place: Loc, items: Sequence[Any]) -> tuple[int, str]:
+    line, where = place_of(document, place)
+    kinds, found = {item["type"] for item in items}, items[0].get("input")
+    if "extra_forbidden" in kinds:
+        return line, f"{where} unknown key{_near(model, tuple(items[0]['loc']))}"
+    if "missing" in kinds:
         return line, f"{where} is missing"
-    found = item.get("input")
-    if item["type"] in ("tuple_type", "list_type"):
+    if kinds <= _LISTS:
         return line, f"{where} must be a list, such as [{found}]"
     shown = "" if isinstance(found, dict) else f" (found {found!r})"
-    return line, f"{where} {item['msg'][:1].lower()}{item['msg'][1:]}{shown}"
+    return line, f"{where} {_said(items)}{shown}"
 
 
-def place_of(document: Document, location: Loc) -> tuple[int, str]:
-    """Line of the longest part of `location` that stands in the file, and how to call it."""
-    known = set(document.lines) | {given[:n] for given in document.overridden for n in range(1, len(given) + 1)}
-    real: Loc = ()
-    for part in location:  # a discriminated union adds parts that stand in no file; they are passed over
-        if (*real, part) in known:
-            real = (*real, part)
-    missing_leaf = location and location[-1] not in real
-    name = dotted((*real, location[-1]) if missing_leaf else real)
-    if any(real[: len(given)] == given for given in document.overridden):
+def _said(items: Sequence[Any]) -> str:
+    """What the forms that a value may have say of it, in one sentence."""
+    texts = ("Input should be a list" if item["type"] in _LISTS else item["msg"] for item in items)
+    first, *others = dict.fromkeys(f"{text[:1].lower()}{text[1:]}" for text in texts)
+    return " or ".join([first, *(other.removeprefix("input should be ") for other in others)])
+
+
+def place_of(document: Document, place: Loc) -> tuple[int, str]:
+    """Line of a place, or of what it would stand in, and how to call it."""
+    name = dotted(place)
+    if any(place[: len(given)] == given for given in document.overridden):
         return 0, f"--set {name}:"
-    line = document.lines.get(real, 0)
+    line = next((document.lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in document.lines), 0)
     return line, f"line {line}: {name}:" if line else f"{name}:"
 
 

@@ -111,12 +111,22 @@ def built(right: str, wrong: str, how: KeyWeights, prompt: str = "Q") -> Built:
 
 
 def test_edit_p5_weights_are_those_of_key_tokens_and_none_is_on_a_prompt() -> None:
+    """EDIT-P5."""
     right, wrong = built("abE", "baE", KeyWeights(alpha=2.0, beta=0.5, gamma=0.25)).examples
     assert right.weights == (0.0, 0.25, 2.0, 0.25)
     assert wrong.weights == (0.0, 0.0, -0.5, 0.0)
     assert right.group == wrong.group != ""
     assert (right.role, wrong.role) == (Role.RIGHT, Role.WRONG)
     assert len({right.id, wrong.id}) == 2
+    for example in built("caccE", "aaE", KeyWeights(gamma=0.25, alignment="padded"), prompt="QQ").examples:
+        assert len(example.weights) == len(example.prompt_ids + example.target_ids)
+        assert example.weights[:2] == (0.0, 0.0)
+
+
+def test_edit_p9_alpha_and_gamma_1_at_beta_0_weigh_the_right_text_as_imitation_does() -> None:
+    """EDIT-P9; the wrong side is left out by the loss."""
+    right, _ = built("abE", "baE", KeyWeights(alpha=1.0, beta=0.0, gamma=1.0).of_examples(whole=False)).examples
+    assert right.weights == example(Role.RIGHT, "Q", "abE").weights
 
 
 def test_a_pair_of_the_same_tokens_is_left_out_with_a_reason_for_both() -> None:
@@ -144,7 +154,7 @@ def test_a_side_that_is_left_out_takes_the_other_with_it() -> None:
 
 
 def test_the_released_alignment_pads_prompt_and_target_together() -> None:
-    # Its last column is E: padding marks the end of the longer text (EDIT-P4).
+    """EDIT-P4: the default is unpadded; padding marks the E at the end of the longer text too."""
     assert built("caccE", "aaE", KeyWeights()).examples[0].weights == (0.0, 1.0, 0.0, 1.0, 1.0, 0.0)
     padded = KeyWeights(alignment="padded")
     assert built("caccE", "aaE", padded).examples[0].weights == (0.0, 1.0, 0.0, 1.0, 1.0, 1.0)

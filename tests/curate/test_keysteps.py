@@ -71,6 +71,7 @@ def assert_textbook(a: list[int], b: list[int]) -> None:
     [("pqrsE", "prsE", "01000", "0000"), ("xaayE", "xayE", "00100", "0000"), ("abE", "baE", "010", "010")],
 )
 def test_edit_p3_golden_masks(right: str, wrong: str, right_mask: str, wrong_mask: str) -> None:
+    """EDIT-P3: the golden masks, of which the third tells a wrong order of ties; swapped sides swap masks."""
     for found, expected in zip(key_steps(right, wrong), (right_mask, wrong_mask), strict=True):
         assert found.dtype == np.bool_
         assert found.tolist() == flags(expected)
@@ -79,6 +80,7 @@ def test_edit_p3_golden_masks(right: str, wrong: str, right_mask: str, wrong_mas
 
 
 def test_edit_p4_golden_padding_artefact() -> None:
+    """EDIT-P4: unpadded unless asked."""
     assert [mask.tolist() for mask in key_steps("caccE", "aaE")] == [flags("10110"), flags("100")]
     assert key_steps("caccE", "aaE", padded_to=8)[0].tolist() == flags("10111")
 
@@ -97,12 +99,15 @@ def test_padding_is_the_same_as_writing_it_out(a: list[int], b: list[int], lengt
 
 @given(TEXTS)
 def test_edit_p1_identical_texts_have_no_key_steps(text: list[int]) -> None:
+    """EDIT-P1: distance 0 and empty masks, however texts are aligned."""
     assert edit_distance(text, text) == 0
-    assert not any(mask.any() for mask in key_steps(text, text))
+    for how in ({}, {"symmetric": True}, {"padded_to": 12}):
+        assert not any(mask.any() for mask in key_steps(text, text, **how))
 
 
 @given(TEXTS, TEXTS)
 def test_edit_p2_distance_is_levenshteins(a: list[int], b: list[int]) -> None:
+    """EDIT-P2."""
     distance = edit_distance(a, b)
     assert distance == distances(a, b)[-1][-1] == edit_distance(b, a)
     assert abs(len(a) - len(b)) <= distance <= max(len(a), len(b))
@@ -113,10 +118,14 @@ def test_edit_p2_distance_is_levenshteins(a: list[int], b: list[int]) -> None:
 def test_edit_p5_one_flag_a_token_and_a_shared_prompt_is_never_marked(
     prompt: list[int], a: list[int], b: list[int]
 ) -> None:
+    """EDIT-P5: padded texts have no flag for padding either."""
     alone, behind = key_steps(a, b), key_steps(prompt + a, prompt + b)
     for short, long, text in zip(alone, behind, (a, b), strict=True):
         assert len(short) == len(text)
         assert long.tolist() == [False] * len(prompt) + short.tolist()
+    for mask, text in zip(key_steps(prompt + a, prompt + b, padded_to=30), (a, b), strict=True):
+        assert len(mask) == len(prompt + text)
+        assert not mask[: len(prompt)].any()
 
 
 @given(TEXTS, TEXTS)

@@ -45,6 +45,7 @@ WRONG = [row("x", "bad"), row("y", "off", "q")]
 
 
 def test_tail_p11_a_positive_is_another_text_and_a_single_rationale_is_masked_out():
+    """TAIL-P11."""
     trios = draw_trios(RIGHT, WRONG, seed=0)
     assert [trio.anchor.id for trio in trios] == ["a", "b", "c", "d", "e", "f"]
     texts = {trio.anchor.id: trio for trio in trios}

@@ -81,6 +81,7 @@ def solver(texts: dict[int, str], default: str, pool: CheckerPool, sampling: Sam
 
 
 def test_tdg_p12_equal_scores_are_a_majority_and_slope_zero_is_self_consistency() -> None:
+    """TDG-P12: of the vote."""
     keys = ["3", "4", "4", None, "5", "3", "4"]
     for offset, slope in ((1.0, 2.0), (1.0, 1.0), (0.0, 1.0)):
         assert vote(keys, affine_weights([0.4] * 7, offset, slope)).winner == vote(keys).winner
@@ -90,6 +91,7 @@ def test_tdg_p12_equal_scores_are_a_majority_and_slope_zero_is_self_consistency(
 
 @pytest.mark.parametrize("slope", [0.0, 1.0])
 def test_tdg_p12_one_sample_is_that_samples_answer(slope: float, pool: CheckerPool) -> None:
+    """TDG-P12: N = 1."""
     one = solver({0: "The answer is 7."}, "", pool)
     asked = [problem(3), problem(6)]
     answers = AdaptiveVote(one, Lengths(), samples=1, slope=slope).solve(asked, 0)
@@ -98,11 +100,15 @@ def test_tdg_p12_one_sample_is_that_samples_answer(slope: float, pool: CheckerPo
 
 
 def test_votes_without_a_ranker_are_the_majority(pool: CheckerPool) -> None:
+    """TDG-P12: of whole solvers, also with a ranker that scores all texts alike."""
     texts = {n: f"The answer is {4 if n % 3 else 5}." for n in range(9)}
     inner = solver(texts, "?", pool)
     asked = [problem(n) for n in range(4)]
+    majority = Majority(inner, 9).solve(asked, 1)
     voted = AdaptiveVote(inner, None, samples=9, slope=0.0, stop=False).solve(asked, 1)
-    assert voted == Majority(inner, 9).solve(asked, 1)
+    assert voted == majority
+    scored = AdaptiveVote(inner, Lengths(liked=""), samples=9, stop=False).solve(asked, 1)
+    assert [replace(answer, sample_scores=()) for answer in scored] == majority
 
 
 def test_the_ranker_turns_a_vote_and_answers_are_normalised_first(pool: CheckerPool) -> None:

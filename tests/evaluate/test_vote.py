@@ -76,6 +76,7 @@ def test_a_vote_is_the_most_frequent_answer_and_the_first_of_the_tied(keys: list
 def test_equal_scores_or_no_slope_vote_as_a_plain_majority(
     keys: list[str | None], score: float, offset: float, slope: float
 ) -> None:
+    """TDG-P12: at every weight c0 + c1 s above 0."""
     plain = vote(keys)
     if offset + slope * score > 1e-6:
         assert vote(keys, affine_weights([score] * len(keys), offset, slope)).tied == plain.tied

@@ -242,6 +242,7 @@ def test_students_of_one_pattern_learn_from_equally_many_pairs(edited: Edited) -
 
 
 def test_edit_p10_golden_split_of_bbh() -> None:
+    """EDIT-P10."""
     sizes = [250] * 24 + [187, 178, 146]
     problems = [
         Problem(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_letters, digits
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +22,7 @@ from feints.errors import SettingsError
 from feints.evaluate.raw_vote import RawVote
 from feints.evaluate.settings import ExamSettings
 from feints.evaluate.solver import OneShot, load_solver
+from feints.generate.prompt import STUDENT
 from feints.generate.replay import ReplaySource
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Sampling
@@ -30,6 +32,7 @@ from feints.lab.teacher import LabTeacher
 from feints.lab.teacher_settings import LabTeacherSettings
 from feints.methods import edit
 from feints.records import Example, Origin, Rationale, Role
+from feints.train import loop
 from feints.train.batch import Batcher
 from feints.train.rows import Layout
 
@@ -68,6 +71,7 @@ def test_the_first_stage_learns_right_and_rectified_rationales_whole(usual: Any)
 
 
 def test_edit_p5_only_key_tokens_of_a_target_are_weighted(usual: Any) -> None:
+    """EDIT-P5."""
     pairs: dict[str, dict[Role, Example]] = {}
     for example in stage(usual, "stage2"):
         pairs.setdefault(example.group, {})[example.role] = example
@@ -113,15 +117,35 @@ def test_the_alignment_asked_for_marks_the_key_tokens(edited: Edited, monkeypatc
     for alignment in ("symmetric", "padded"):
         edited(edit.Config(alignment=alignment), lora=True)
     assert set(asked) == {"symmetric", "padded"}
+    assert edit.Config().alignment == "one_way", "EDIT-P4: the default pads nothing"
 
 
 def test_edit_p11_the_second_stage_starts_at_the_merged_first_with_a_fresh_adapter(usual: Any) -> None:
+    """EDIT-P11."""
     (first,) = [path for path, entry in usual.run.outputs("4_student") if entry.get("name") == "stage1"]
     ids = usual.fits[1].lesson.train.rows[0].prompt_ids
     started = usual.fits[1].learner().model.eval()
     assert torch.equal(logits(started, ids), logits(load_weights(first / "student").model, ids))
     assert not torch.equal(logits(started, ids), logits(load_weights(usual.student.model).model, ids))
     assert {name.split(".")[-3] for name, p in started.named_parameters() if p.requires_grad} == {"lora_A", "lora_B"}
+
+
+def test_edit_p11_at_the_door_of_the_second_training_stands_the_merged_first_student(
+    tiny: ModuleType, talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EDIT-P11."""
+    entered: list[tuple[Sequence[int], torch.Tensor]] = []
+    train = loop.fit
+
+    def watched(student: Any, rows: Any, *others: Any, **how: Any) -> Any:
+        entered.append((rows[0].prompt_ids, logits(student.model.eval(), rows[0].prompt_ids)))
+        return train(student, rows, *others, **how)
+
+    monkeypatch.setattr(loop, "fit", watched)
+    with tiny.tiny_bench(tmp_path, talker, lora=True) as bench:
+        edit.distil(bench, edit.Config())
+    _, (ids, before) = entered
+    assert torch.equal(before, logits(load_weights(bench.fits[0].folder).model, ids))
 
 
 def test_the_control_sees_the_same_examples_and_steps(edited: Edited, usual: Any) -> None:
@@ -224,6 +248,37 @@ def test_the_released_profile_pads_keeps_and_votes_on_raw_text(
     solver.save(tmp_path / "solver")
     assert type(load_solver(tmp_path / "solver")) is RawVote
     assert load_solver(tmp_path / "solver").solve(tiny.exam_problems(3), seed=0) == answers
+
+
+@pytest.fixture
+def spanning(talker: Path, tmp_path: Path) -> Path:
+    """A student for whom a line break and the character behind it are one token."""
+    weights = load_weights(talker)
+    weights.tokenizer.add_tokens([f"\n{character}" for character in ascii_letters + digits])
+    weights.model.resize_token_embeddings(len(weights.tokenizer), mean_resizing=False)
+    weights.model.save_pretrained(tmp_path / "spanning")
+    weights.tokenizer.save_pretrained(tmp_path / "spanning")
+    return tmp_path / "spanning"
+
+
+@pytest.mark.parametrize("profile", ["clean", "as_released"])
+def test_edit_a6_as_released_prompt_and_target_are_one_tokenisation(
+    profile: Any, tiny: ModuleType, spanning: Path, tmp_path: Path
+) -> None:
+    with tiny.tiny_bench(tmp_path, spanning) as bench:
+        edit.distil(bench, edit.Config(profile=profile))
+        renderer = bench.fresh_student().renderer
+    names = ("teacher", "rectified", "corrupted")
+    said = {row.id: row for name in names for row in table(bench, "1_rationales", name, Rationale)}
+    assert len(bench.fits) == 2
+    for example in (e for fitted in bench.fits for e in fitted.lesson.train):
+        messages, text = STUDENT.messages(bench.by_id[example.problem_id]), said[example.rationale_id].text
+        before = renderer.prompt_ids(messages)
+        apart = (*before, *renderer.target_ids(text))
+        joint = (*renderer.raw_ids(renderer.prompt_text(messages) + text.strip()), renderer.end_id)
+        assert apart != joint, "else nothing is shown here"
+        assert example.prompt_ids + example.target_ids == (joint if profile == "as_released" else apart)
+        assert len(example.prompt_ids) == len(before)
 
 
 def test_as_released_hidden_reasoning_that_is_kept_is_learnt_and_long_pairs_are_told_of(

@@ -9,11 +9,12 @@ from types import ModuleType
 
 import pytest
 
-from feints.evaluate.chained import Fallback
-from feints.evaluate.solver import OneShot
+from feints.evaluate.chained import Chain, Fallback
+from feints.evaluate.settings import ExamSettings
+from feints.evaluate.solver import Majority, OneShot
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request
-from feints.methods import etd, sci_cot
+from feints.methods import etd, kpdd, sci_cot
 from feints.records import AnswerKind, Form, Judgement, Problem
 
 QUESTION = "Tom has 12 apples and buys three more. How many apples has Tom?"
@@ -74,3 +75,17 @@ def test_sci_cot_cuts_a_boxed_answer_off_what_the_first_student_learns(
         writes, solves = (fitted.lesson.train for fitted in bench.fits)
     assert {renderer.decode(e.target_ids)[0].strip() for e in writes} == {"It is so."}
     assert not any("boxed" in renderer.decode(e.prompt_ids)[0] for e in solves)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [kpdd, sci_cot])
+def test_where_answers_vote_what_stands_before_them_is_one_greedy_text(
+    method: ModuleType, tiny: ModuleType, talker: Path, tmp_path: Path
+) -> None:
+    exam = ExamSettings(max_tokens=24, votes=3, temperature=1.0)
+    with tiny.tiny_bench(tmp_path, talker, exam=exam) as bench:
+        solver = method.distil(bench, method.Config())
+    assert isinstance(solver, Majority) and isinstance(solver.inner, Chain)
+    assert solver.inner.sampling == exam.sampling and exam.sampling.temperature == 1.0
+    first, second = (solver.inner.key_points(tiny.exam_problems(), seed)[0] for seed in (0, 1))
+    assert first == second and any(text for own in first for text in own.values())

@@ -1,4 +1,4 @@
-"""KPDD-P1 to P9, and what the neighbours share with it."""
+"""KPDD-P1 to KPDD-P9, and what the neighbours share with it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from feints.generate.prompt import STUDENT
 from feints.generate.scripted import ScriptedSource
 from feints.generate.source import Request
 from feints.methods import kpdd, potd
-from feints.records import AnswerKind, Example, Finish, Form, Judgement, Problem, Role
+from feints.records import AnswerKind, Example, Finish, Form, Judgement, Problem, Rationale, Role
 from feints.train.batch import Batcher
 from feints.train.losses import token_nll
 from feints.train.rows import Layout
@@ -61,6 +61,7 @@ def points(fields: Mapping[str, str] = FIELDS) -> KeyPoints:
 @pytest.mark.parametrize("calls", ["one", "chained"])
 @pytest.mark.parametrize("form", FORMS)
 def test_kpdd_p1_every_accepted_record_passes_its_filter_again(bench: Bench, form: str, calls: Any) -> None:
+    """KPDD-P1."""
     chosen, found = kpdd.accepted(bench, kpdd.Config(form=form, calls=calls))
     assert len(found) == len(chosen.piles.right) > 10
     for row in chosen.piles.right:
@@ -73,6 +74,7 @@ def test_kpdd_p1_every_accepted_record_passes_its_filter_again(bench: Bench, for
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["cot", "pot"])
 def test_kpdd_p2_one_corrupted_answer_keeps_one_less(bench: Bench, form: str) -> None:
+    """KPDD-P2."""
     assert bench.curate.near_duplicate is None, "else another of equal replies takes its place"
     said, kept = bench.ask("probe", kpdd.IN_ONE, _askings(bench, form), form=_labelled(form)), {}
     for corrupted in (False, True):
@@ -111,10 +113,14 @@ def test_each_stage_has_the_weight_of_its_lambda(bench: Bench) -> None:
 @pytest.mark.parametrize("stages", [3, 2])
 @pytest.mark.parametrize("form", ["cot", "pot"])
 def test_kpdd_p3_inputs_are_nested_and_hold_no_answer(bench: Bench, stages: Any, form: str) -> None:
-    told = []
+    """KPDD-P3: what is asked, which is what examples are made of."""
+    told, renderer = [], bench.fresh_student().renderer
+    row, by_id = Rationale(id="r", problem_id="p", text=""), {"p": PROBLEM}
     for stage in kpdd.stages_of(bench, kpdd.Config(stages=stages, form=form)):
         (message,) = stage.prompt.messages(PROBLEM, **filling(stage.prompt, FIELDS))
         told.append(message.content)
+        built = stage_examples(renderer, [stage], by_id, [row], {"r": FIELDS}, {"r": points()}, None)
+        assert built.examples[0].prompt_ids == renderer.prompt_ids([message])
     assert all(QUESTION in text for text in told)
     assert all(FIELDS["core"] in text for text in told[1:])
     assert FIELDS["information"] in told[-1]
@@ -123,7 +129,7 @@ def test_kpdd_p3_inputs_are_nested_and_hold_no_answer(bench: Bench, stages: Any,
 
 
 def test_kpdd_p4_one_pass_is_the_sum_of_the_three_conditionals(make_student: Any) -> None:
-    """For a causal model, one template and order of fields: each field given all before it, heads with the field."""
+    """KPDD-P4: for a causal model, one template and order of fields: each field given all before it."""
     student = make_student("llama")
     prompt = student.renderer.prompt_ids(kpdd.SOLVES[1].messages(PROBLEM))
     short = {"core": "What?", "information": "Tom has 12.", "solution": "12 + 3 = 15."}
@@ -145,6 +151,7 @@ def test_kpdd_p4_one_pass_is_the_sum_of_the_three_conditionals(make_student: Any
 
 
 def test_kpdd_p4_the_one_pass_example_is_all_fields_in_their_order(bench: Bench) -> None:
+    """KPDD-P4."""
     (stage,) = kpdd.stages_of(bench, kpdd.Config(stages=1))
     student, row = bench.fresh_student(), next(iter(bench.ask("probe", STUDENT)))
     row, by_id = replace(row, id="r", problem_id="p", text=FIELDS["solution"]), {"p": PROBLEM}
@@ -180,19 +187,23 @@ def _summed_nll(student: Any, examples: list[Example]) -> float:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_kpdd_p5_emptied_key_points_give_the_examples_of_cotd(bench: Bench, form: str) -> None:
-    solution = kpdd.stages_of(bench, kpdd.Config(form=form))[-1]
+    """KPDD-P5: of the control too, which has none to empty."""
     empty = {**FIELDS, "core": "", "information": ""}
     student = bench.fresh_student()
     row = next(iter(bench.ask("probe", STUDENT)))
     row, by_id = replace(row, id="r", problem_id="p", text=FIELDS["solution"]), {"p": PROBLEM}
-    ours = stage_examples(student.renderer, [solution], by_id, [row], {"r": empty}, {"r": points(empty)}, None)
     plain = build_examples(student.renderer, potd.STUDENTS[Form(form)], by_id, [row], role=Role.RIGHT)
-    (mine,), (theirs,) = ours.examples, plain.examples
-    assert replace(mine, id="") == replace(theirs, id="")
-    assert solution.prompt.messages(PROBLEM, core="", information="") == potd.STUDENTS[Form(form)].messages(PROBLEM)
+    for how in ({"stages": 3}, {"stages": 2}, {"key_points": False}):
+        solution = kpdd.stages_of(bench, kpdd.Config(form=form, **how))[-1]
+        ours = stage_examples(student.renderer, [solution], by_id, [row], {"r": empty}, {"r": points(empty)}, None)
+        (mine,), (theirs,) = ours.examples, plain.examples
+        assert replace(mine, id="") == replace(theirs, id="")
+        asked = solution.prompt.messages(PROBLEM, **filling(solution.prompt, empty))
+        assert asked == potd.STUDENTS[Form(form)].messages(PROBLEM)
 
 
 def test_kpdd_p6_oracle_mode_asks_no_extraction_model() -> None:
+    """KPDD-P6."""
     problems = [replace(PROBLEM, id=f"p{at}", question=f"What is {at} plus 1?", answer=str(at + 1)) for at in range(6)]
 
     def solves(request: Request) -> str:
@@ -243,6 +254,7 @@ def _chain(reader: ScriptedSource, solver: ScriptedSource) -> Chain:
     ],
 )
 def test_kpdd_p7_what_does_not_run_counts_wrong(program: str, failure: Failure | None) -> None:
+    """KPDD-P7: what is reached for without leave is in tests/verify/test_executed.py and test_escapes.py."""
     with CheckerPool(workers=1) as pool:
         assert pool.check(PROBLEM, "ans = 15", form=Form.POT).value is Judgement.CORRECT
         began = time.monotonic()
@@ -253,6 +265,7 @@ def test_kpdd_p7_what_does_not_run_counts_wrong(program: str, failure: Failure |
 
 
 def test_kpdd_p8_figures_that_agree_and_figures_that_do_not() -> None:
+    """KPDD-P8."""
     assert to_number("1,234.0") == to_number("$1234") == to_number("1234")
     assert not close(to_number("12") or 0, to_number("12.5") or 0)
     gold = replace(PROBLEM, answer="1234")
@@ -271,6 +284,7 @@ def test_kpdd_p8_figures_that_agree_and_figures_that_do_not() -> None:
 
 @pytest.mark.slow
 def test_kpdd_p9_single_at_weights_0_0_1_is_stage_3_of_separate(tiny: ModuleType, talker: Path, tmp_path: Path) -> None:
+    """KPDD-P9."""
     gradients = []
     for config in (
         kpdd.Config(sharing="separate"),

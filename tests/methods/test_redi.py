@@ -1,4 +1,4 @@
-"""REDI-P1 to P8, and its two stages on a tiny bench."""
+"""REDI-P1 to REDI-P8, and its two stages on a tiny bench."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,6 +109,7 @@ def close(first: Value, second: Value) -> None:
 
 
 def test_redi_p1_alpha_zero_is_length_normalised_imitation_of_the_right_side() -> None:
+    """REDI-P1: loss and gradient, and none on the wrong side."""
     examples = pairs()
     model = Table(examples)
     found = value(model, examples, redi.redi_loss(0.0))
@@ -127,6 +128,7 @@ def test_redi_p1_alpha_zero_is_length_normalised_imitation_of_the_right_side() -
 
 
 def test_redi_p2_exchanged_sides_flip_the_sign_at_alpha_one() -> None:
+    """REDI-P2."""
     examples = pairs()
     turned = [replace(e, role=Role.WRONG if e.role is Role.RIGHT else Role.RIGHT) for e in examples]
     model = Table(examples)
@@ -136,6 +138,7 @@ def test_redi_p2_exchanged_sides_flip_the_sign_at_alpha_one() -> None:
 
 
 def test_redi_p3_golden_a_pair_worked_out_by_hand() -> None:
+    """REDI-P3: 1 + 0.8 * (-2)."""
     two = [example("r", "p", Role.RIGHT, (0,) * 4), example("w", "p", Role.WRONG, (0,) * 3)]
     model = Table(two)
     with torch.no_grad():
@@ -146,6 +149,7 @@ def test_redi_p3_golden_a_pair_worked_out_by_hand() -> None:
 
 
 def test_redi_p4_identical_sides_scale_imitation_by_one_minus_alpha(make_student: Any, make_examples: Any) -> None:
+    """REDI-P4: loss and gradient."""
     student = make_student("llama")
     plain = [replace(e, group=e.id, role=Role.RIGHT) for e in make_examples(student, count=4)]
     both = [side for e in plain for side in (e, replace(e, id=e.id + "w", role=Role.WRONG))]
@@ -155,6 +159,7 @@ def test_redi_p4_identical_sides_scale_imitation_by_one_minus_alpha(make_student
 
 
 def test_redi_p5_doubled_texts_of_equal_nll_leave_the_loss() -> None:
+    """REDI-P5."""
     examples = pairs()
     model = Table(examples)
     doubled = [replace(e, target_ids=e.target_ids * 2, weights=e.weights + e.weights[2:]) for e in examples]
@@ -171,6 +176,7 @@ def test_redi_p5_doubled_texts_of_equal_nll_leave_the_loss() -> None:
 def test_redi_p6_micro_batches_padding_and_order_leave_the_gradient(
     rows: str, make_student: Any, make_examples: Any
 ) -> None:
+    """REDI-P6."""
     student = make_student("llama")
     examples = make_examples(student, count=10, pairs=True)
     loss = redi.redi_loss(0.8)
@@ -212,6 +218,7 @@ def test_redi_is_its_equation_however_a_step_is_cut(
 
 @pytest.mark.parametrize("alpha", [0.0, 0.8])
 def test_redi_p7_a_small_step_lowers_the_right_side_and_raises_the_wrong_one(alpha: float) -> None:
+    """REDI-P7: the wrong side only at alpha above 0."""
     examples = pairs()
     model = Table(examples)
     before = {role: means(model, examples, role) for role in (Role.RIGHT, Role.WRONG)}
@@ -227,22 +234,22 @@ def test_redi_p7_a_small_step_lowers_the_right_side_and_raises_the_wrong_one(alp
 
 
 def test_redi_p8_beyond_the_bound_a_wrong_token_counts_nothing() -> None:
+    """REDI-P8: without a bound it is the formula; a token exactly at the bound is beyond it."""
     examples = pairs()
     model = Table(examples)
     unbounded = means(model, examples, Role.RIGHT) - 0.8 * means(model, examples, Role.WRONG)
     assert value(model, examples, redi.redi_loss(0.8))[0] == pytest.approx(unbounded, abs=1e-6)
-    bound, total, beyond = 2.5, means(model, examples, Role.RIGHT), 0
-    for e in (e for e in examples if e.role is Role.WRONG):
-        logits = model.logits[e.id].detach()
-        nats = torch.nn.functional.cross_entropy(logits, torch.tensor(e.target_ids), reduction="none")
-        beyond += int((nats >= bound).sum())
-        total -= 0.8 * float(nats[nats < bound].sum()) / len(nats) / 4
-    assert beyond > 0
-    assert value(model, examples, redi.redi_loss(0.8, bound))[0] == pytest.approx(total, abs=1e-6)
-    for e in (e for e in examples if e.role is Role.WRONG):
-        nats = torch.nn.functional.cross_entropy(model.logits[e.id], torch.tensor(e.target_ids), reduction="none")
-        gradient = model.logits[e.id].grad
-        assert gradient is not None and not gradient[nats >= bound].any()
+    wrong = {e.id: model.nats(SimpleNamespace(examples=[e])).detach() for e in examples if e.role is Role.WRONG}
+    for bound in (2.5, float(torch.cat(list(wrong.values())).median())):
+        total = means(model, examples, Role.RIGHT)
+        total -= 0.8 * sum(float(nats[nats < bound].sum()) / len(nats) / 4 for nats in wrong.values())
+        assert value(model, examples, redi.redi_loss(0.8, bound))[0] == pytest.approx(total, abs=1e-6)
+        for name, nats in wrong.items():
+            gradient = model.logits[name].grad
+            assert gradient is not None
+            assert torch.equal(gradient.any(1), nats < bound)
+        assert any(bool((nats >= bound).any()) for nats in wrong.values())
+    assert any(bool((nats == bound).any()) for nats in wrong.values()), "the last bound is the nll of a token"
 
 
 # --------------------------------------------------------------------------------------------------- pairs, stages
@@ -318,3 +325,30 @@ def test_stage_two_goes_on_from_stage_one_at_a_fiftieth_of_the_rate(
     assert {(how["epochs"], how["max_steps"]) for how in seconds} == {(1, None)}, (
         "stage 2 is one pass, whatever stage 1"
     )
+
+
+@pytest.mark.slow
+def test_as_released_stage_two_also_pushes_what_is_not_surely_wrong(
+    tiny: ModuleType, talker: Path, tmp_path: Path
+) -> None:
+    from tests.methods.edit_bench import table
+
+    from feints.generate.scripted import ScriptedSource
+    from feints.generate.source import Request
+
+    with tiny.tiny_bench(tmp_path, talker) as bench:
+        sure = bench.teacher._handler
+
+        def hesitant(request: Request) -> Any:
+            return "I am not sure." if request.sample_index % 2 else sure(request)
+
+        hesitating = replace(bench, teacher=ScriptedSource(hesitant, "hesitant"))
+        for profile in ("clean", "as_released"):
+            redi.distil(hesitating, redi.Config(profile=profile))
+    said = {row.id: row.text for row in table(bench, "1_rationales", "teacher", Rationale)}
+    clean, released = (
+        {said[example.rationale_id] for example in fitted.lesson.train if example.role is Role.WRONG}
+        for fitted in bench.fits[1::2]
+    )
+    assert "I am not sure." in released - clean
+    assert len(clean) > 1, "else every clean pair is gone as well"

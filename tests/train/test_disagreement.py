@@ -1,4 +1,4 @@
-"""NCE: the weight (TDG-P8, P9), the loss (TDG-P7, P10, P11, P13) against a naive twin, stored and live alike."""
+"""NCE: the weight, the loss against a naive twin, stored and live alike (TDG-P7 to TDG-P11, TDG-P13)."""
 
 from __future__ import annotations
 
@@ -125,6 +125,7 @@ def assert_close(first: tuple[float, dict[str, Tensor]], second: tuple[float, di
 
 
 def test_tdg_p9_golden_the_direction_of_the_divergence() -> None:
+    """TDG-P9."""
     neg, nat = torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.5, 0.5]]).log()
     forward = divergence(neg, nat, Disagreement())
     assert forward.item() == pytest.approx(0.368064, abs=1e-6)
@@ -136,16 +137,18 @@ def test_tdg_p9_golden_the_direction_of_the_divergence() -> None:
 
 @pytest.mark.parametrize("sharpness", [0.1, 5.0])
 def test_tdg_p8_agreement_weighs_nothing_but_for_the_floor_of_one_sided_smoothing(sharpness: float) -> None:
+    """TDG-P8: NEG = NAT is beta = 0 unless as released."""
     torch.manual_seed(0)
     logits = sharpness * torch.randn(50, 32_000)
-    assert beta(divergence(logits, logits, Disagreement())).max() < 1e-6
-    assert beta(divergence(logits, logits, Disagreement(smoothing="two_sided"))).max() < 1e-5
+    for clean in (Disagreement(), Disagreement(smoothing="two_sided")):
+        assert not beta(divergence(logits, logits.clone(), clean)).any()
     floor = divergence(logits, logits, Disagreement(smoothing="one_sided")).mean().item()
     # TDG-D11: about 0.003 for flat and 0.03 for peaked distributions over 32,000 words.
     assert 0.002 < floor < 0.004 if sharpness < 1 else 0.01 < floor < 0.06
 
 
 def test_tdg_p8_beta_grows_with_the_divergence_and_stays_below_one() -> None:
+    """TDG-P8: 0 <= beta < 1."""
     nats = torch.tensor([0.0, 1e-4, 0.1, 1.0, 5.0, 100.0])
     found = beta(nats)
     assert found[0] == 0 and bool((found.diff() > 0)[:4].all()) and bool((found < 1).all())
@@ -154,6 +157,7 @@ def test_tdg_p8_beta_grows_with_the_divergence_and_stays_below_one() -> None:
 
 @pytest.mark.parametrize("per", ["sequence", "token"])
 def test_tdg_p8_permuting_the_batch_permutes_beta(per: Any, make_student: Any, make_examples: Any) -> None:
+    """TDG-P8."""
     student = make_student("llama")
     examples = make_examples(student, count=5)
     how = Disagreement(per=per)
@@ -215,6 +219,7 @@ def test_tdg_p7_weight_one_is_plain_self_distillation_and_alpha_zero_plain_fine_
     assert_same: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """TDG-P7: loss and gradients, weights stored and live, offset 0 and 0.5."""
     student, teacher = learner("llama"), Teacher(nat_folder("llama"))
     teacher.beside(student)
     plain = make_examples(student, count=6)
@@ -239,23 +244,26 @@ def test_tdg_p7_weight_one_is_plain_self_distillation_and_alpha_zero_plain_fine_
 def test_tdg_p10_cross_entropy_and_divergence_have_one_gradient(
     nat_folder: Any, learner: Any, make_examples: Any, step_gradients: Any
 ) -> None:
+    """TDG-P10."""
     student, teacher = learner("llama"), Teacher(nat_folder("llama"))
     teacher.beside(student)
-    plain, how = make_examples(student, count=5), Disagreement(share=1.0)
+    plain, how = make_examples(student, count=5), Disagreement(share=1.0, offset=1.0)
     value, ours = step_gradients(student, plain, self_distillation(teacher, how, stored=False))
     other, theirs = gradients(student, twin(student, load_nat(nat_folder("llama")), plain, how, kl=True))
     assert value > other + 0.01, "the entropy of the teacher lies between them"
-    for name, gradient in ours.items():
-        torch.testing.assert_close(gradient, theirs[name], rtol=1e-4, atol=1e-6)
+    assert_close((other, ours), (other, theirs))
 
 
 @pytest.mark.parametrize("adapter", [LORA, AdapterSettings()], ids=["lora", "full"])
 def test_tdg_p11_no_gradient_reaches_teachers_or_beta(
     adapter: AdapterSettings, student_folder: Any, nat_folder: Any, make_examples: Any
 ) -> None:
+    """TDG-P11: not even where the teachers' own numbers could learn."""
     student = Student.load(StudentSettings(model=str(student_folder("llama")), adapter=adapter))
     teacher = Teacher(nat_folder("llama"))
     teacher.beside(student)
+    own = {id(parameter) for parameter in student.model.parameters()}
+    others = [p.requires_grad_() for p in teacher._model.parameters() if id(p) not in own]
     batcher = Batcher(make_examples(student), Layout(rows="packed", micro_tokens=10_000, seq2seq=False, pad_id=0))
     step = batcher.whole()
     batch = batcher.batch(step.micro[0])
@@ -263,8 +271,6 @@ def test_tdg_p11_no_gradient_reaches_teachers_or_beta(
     assert not weights.requires_grad and weights.min() >= 0 and weights.max() > 0
     terms = self_distillation(teacher, Disagreement(), stored=False)(student.model, batch, step.counts)
     sum(terms.values()).backward()
-    own = {id(parameter) for parameter in student.model.parameters()}
-    others = [p for p in teacher._model.parameters() if id(p) not in own]
     assert others and all(p.grad is None for p in others)
     learning = [p for p in student.model.parameters() if p.requires_grad]
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in learning)
@@ -277,6 +283,7 @@ def test_tdg_p11_no_gradient_reaches_teachers_or_beta(
 def test_tdg_p13_padding_counts_as_released_and_not_otherwise(
     nat_folder: Any, learner: Any, make_examples: Any
 ) -> None:
+    """TDG-P13: plain likelihood and NCE."""
     student, teacher = learner("llama"), Teacher(nat_folder("llama"))
     teacher.beside(student)
     plain = make_examples(student, count=6)

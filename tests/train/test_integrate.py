@@ -1,4 +1,4 @@
-"""NAT's layers: the equation (TDG-P1 to P6), every family, saving, and generation through the unit with a cache."""
+"""NAT's layers: the equation (TDG-P1 to TDG-P4, TDG-P6), every family, saving, and generation with a cache."""
 
 from __future__ import annotations
 
@@ -110,6 +110,7 @@ def test_tdg_golden_a_unit_worked_out_by_hand() -> None:
 def test_tdg_p1_weights_sum_to_one_and_neg_stays_inside_a_half(
     unit: IntegrateUnit, given: tuple[Tensor, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """TDG-P1."""
     x, u, h_pos, h_neg = given
     a = negative_weight(x, h_pos, h_neg, unit).double()
     # Where V is 1 everywhere, what is added is the sum of the weights; so it is where all inner states are 1.
@@ -124,14 +125,20 @@ def test_tdg_p1_weights_sum_to_one_and_neg_stays_inside_a_half(
 
 
 def test_tdg_p2_equal_candidates_share_evenly(unit: IntegrateUnit, given: tuple[Tensor, ...]) -> None:
+    """TDG-P2: whatever W_Q and W_K, the output is u + V(h_pos)."""
     x, u, h_pos, _ = given
-    assert not negative_weight(x, h_pos, h_pos, unit).any()
-    torch.testing.assert_close(integrate(x, u, h_pos, h_pos, unit), u + unit.value(h_pos))
+    expected = u + unit.value(h_pos)
+    for size in (0.0, 0.1, 100.0):
+        for projection in (unit.query, unit.key):
+            nn.init.normal_(projection.weight, std=size)
+        assert not negative_weight(x, h_pos, h_pos, unit).any()
+        torch.testing.assert_close(integrate(x, u, h_pos, h_pos, unit), expected)
 
 
 def test_tdg_p3_weight_fixed_at_zero_forgets_neg_and_can_be_plain_lora(
     unit: IntegrateUnit, given: tuple[Tensor, ...]
 ) -> None:
+    """TDG-P3: of one projection."""
     x, u, h_pos, h_neg = given
     fixed = integrate(x, u, h_pos, h_neg, unit, weigh=False)
     assert torch.equal(fixed, integrate(x, u, h_pos, -3 * h_neg, unit, weigh=False))
@@ -141,6 +148,7 @@ def test_tdg_p3_weight_fixed_at_zero_forgets_neg_and_can_be_plain_lora(
 
 
 def test_tdg_p6_exchanged_candidates_exchange_their_weights(unit: IntegrateUnit, given: tuple[Tensor, ...]) -> None:
+    """TDG-P6: and the output changes by V(h_pos) - V(h_neg)."""
     x, u, h_pos, h_neg = given
     a, b = negative_weight(x, h_pos, h_neg, unit), negative_weight(x, h_neg, h_pos, unit)
     torch.testing.assert_close(a + 0.5, 0.5 - b)
@@ -231,6 +239,7 @@ IDS = [[5, 9, 17, 3, 44], [8, 2, 60, 61, 7]]
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_tdg_p4_zero_output_layer_equals_base_and_is_all_that_learns_first(name: str) -> None:
+    """TDG-P4: with W_2 = 0 the logits are the base's, and the first gradient is W_2's alone."""
     model = family(name).eval()
     before = logits(model, IDS)
     add_units(model, plan(model), seed=0)
@@ -250,6 +259,7 @@ def test_tdg_p4_zero_output_layer_equals_base_and_is_all_that_learns_first(name:
 def test_tdg_p3_a_network_whose_weight_of_neg_is_zero_and_whose_value_is_the_addition_is_plain_lora(
     name: str, folders: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """TDG-P3: of a network, against peft's LoRA."""
     nat = Student.load(StudentSettings(model=str(folders(name)))).model.eval()
     add_units(nat, plan(nat, weigh=False), seed=0)
     noisy(nat)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from feints.curate.keysteps import key_steps
 from feints.records import Example, Role
 from feints.train.batch import Batcher
 from feints.train.losses import token_nll, weighted_nll
@@ -67,6 +68,19 @@ def test_pairs_go_through_one_forward_pass(make_student: Any, pairs: Any) -> Non
     assert len(step.micro) == len(calls) == 1
 
 
+@pytest.mark.parametrize("rows", ["padded", "packed"])
+def test_edit_p5_neither_padding_nor_prompt_is_weighted(rows: Any, make_student: Any, pairs: Any) -> None:
+    """EDIT-P5: in a batch."""
+    examples = pairs(make_student(), gamma=0.2)
+    batcher = Batcher(examples, Layout(rows=rows, micro_tokens=10_000, seq2seq=False, pad_id=0))
+    batch = batcher.batch(batcher.whole().micro[0])
+    assert batch.inputs["input_ids"].eq(0).any() == (rows == "padded")
+    learnt = [example.target_ids for example in batch.examples]
+    assert batch.target_ids.tolist() == [token for target in learnt for token in target]
+    given = [example.weights[len(example.prompt_ids) :] for example in batch.examples]
+    assert batch.weights.tolist() == pytest.approx([weight for own in given for weight in own])
+
+
 class Fixed(torch.nn.Module):
     """Gives tokens the nats it is told, so that a loss can be worked out by hand."""
 
@@ -104,6 +118,7 @@ WRONG = ([1.0, 3.0, 1.0], [0.0, -0.025, 0.0])
 
 
 def test_edit_p6_golden_value(by_hand: Any) -> None:
+    """EDIT-P6."""
     value, gradient = by_hand(krsl(), RIGHT, WRONG)
     assert value == pytest.approx(0.725)
     assert torch.allclose(gradient, torch.tensor([0, 0.25, 0.25, 0, 0, -0.025 / 3, 0]))
@@ -112,34 +127,42 @@ def test_edit_p6_golden_value(by_hand: Any) -> None:
 
 
 def test_edit_p8_an_improbable_wrong_token_contributes_nothing(by_hand: Any) -> None:
+    """EDIT-P8: a wrong-side token at or above tau contributes exactly 0."""
     for nats in (20.0, 25.0):
         value, gradient = by_hand(krsl(tau=20.0), RIGHT, ([1.0, nats, 1.0], WRONG[1]))
-        assert value == pytest.approx(0.75)
+        assert value == 0.75
         assert gradient[4:].eq(0).all()
     assert by_hand(krsl(tau=20.0), RIGHT, ([1.0, 19.9, 1.0], WRONG[1]))[0] < 0.75 - 0.1
     right_only = by_hand(krsl(tau=0.1), RIGHT, WRONG)
     assert right_only[0] == pytest.approx(0.75), "the bound is for wrong tokens alone"
 
 
-def test_edit_p1_nothing_to_tell_apart_is_no_loss_and_no_gradient(by_hand: Any) -> None:
-    value, gradient = by_hand(krsl(), (RIGHT[0], [0.0] * 4), (RIGHT[0], [0.0] * 4))
+@pytest.mark.parametrize("divisor", ["target_tokens", "per_key_token", "sum"])
+def test_edit_p1_nothing_to_tell_apart_is_no_loss_and_no_gradient(by_hand: Any, divisor: Any) -> None:
+    """EDIT-P1: the masks of identical texts, taken as weights."""
+    right, wrong = (mask.astype(float).tolist() for mask in key_steps("abcE", "abcE"))
+    value, gradient = by_hand(krsl(divisor=divisor), (RIGHT[0], right), (RIGHT[0], wrong))
     assert value == 0
     assert gradient.eq(0).all()
 
 
 @pytest.mark.parametrize("how", ["beta", "push"])
 def test_edit_p7_without_a_push_wrong_logits_get_no_gradient(by_hand: Any, how: str) -> None:
+    """EDIT-P7: at beta 0 the gradient does not depend on the wrong side."""
     weights = WRONG[1] if how == "push" else [0.0, 0.0, 0.0]
     value, gradient = by_hand(krsl(push=how != "push"), RIGHT, (WRONG[0], weights))
     assert value == pytest.approx(0.75)
     assert gradient[4:].eq(0).all()
     assert gradient[:4].ne(0).any()
+    for others in ([9.0, 0.1, 30.0], [0.0, 19.0, 2.0]):
+        assert torch.equal(by_hand(krsl(push=how != "push"), RIGHT, (others, weights))[1], gradient)
 
 
 @pytest.mark.parametrize(("alpha", "beta", "role", "sign"), [(1.0, 0.0, Role.RIGHT, -1), (0.0, 1.0, Role.WRONG, 1)])
 def test_edit_p7_a_small_step_moves_key_tokens_as_it_should(
     alpha: float, beta: float, role: Role, sign: int, make_student: Any, pairs: Any
 ) -> None:
+    """EDIT-P7: at (1, 0) nll falls on key tokens of the right side, at (0, beta) it rises on those of the wrong one."""
     student = make_student()
     examples = pairs(student, alpha=alpha, beta=beta)
     batcher = Batcher(examples, Layout(rows="packed", micro_tokens=10_000, seq2seq=False, pad_id=0))
@@ -152,7 +175,7 @@ def test_edit_p7_a_small_step_moves_key_tokens_as_it_should(
         return float(nats[batch.role_mask(role)[batch.example_index] & (batch.weights != 0)].mean())
 
     before = key_nats()
-    sum(krsl(divisor="sum")(student.model, batch, step.counts).values()).backward()
+    sum(krsl()(student.model, batch, step.counts).values()).backward()
     with torch.no_grad():
         for parameter in student.model.parameters():
             parameter -= 1e-3 * parameter.grad
@@ -162,11 +185,9 @@ def test_edit_p7_a_small_step_moves_key_tokens_as_it_should(
 def test_edit_p9_all_right_tokens_and_no_push_is_imitation_text_by_text(
     make_student: Any, make_examples: Any, naive_gradients: Any, step_gradients: Any, assert_same: Any
 ) -> None:
+    """EDIT-P9: whether beta 0 stands in the weights or in the loss, which leaves the push out."""
     student = make_student()
-    examples = [
-        replace(e, weights=(*[0.0] * len(e.prompt_ids), *[float(e.role is Role.RIGHT)] * len(e.target_ids)))
-        for e in make_examples(student, 8, pairs=True)
-    ]
+    examples, pushed = (weighted(make_examples(student, 8, pairs=True), 1.0, beta, gamma=1.0) for beta in (0.0, 0.5))
 
     def imitation(rows: list[Any]) -> torch.Tensor:
         right = [-logps[-len(e.target_ids) :].mean() for logps, _, e in rows if e.role is Role.RIGHT]
@@ -174,6 +195,7 @@ def test_edit_p9_all_right_tokens_and_no_push_is_imitation_text_by_text(
 
     expected = naive_gradients(student, examples, imitation)
     assert_same(step_gradients(student, examples, krsl(), micro=40), expected)
+    assert_same(step_gradients(student, pushed, krsl(push=False), micro=40), expected)
     alike = [replace(e, target_ids=e.target_ids[-1:] * 3, weights=(*e.weights[: len(e.prompt_ids)], 1.0, 1.0, 1.0))
              for e in examples if e.role is Role.RIGHT]  # fmt: skip
     assert_same(step_gradients(student, alike, krsl()), step_gradients(student, alike, weighted_nll()))

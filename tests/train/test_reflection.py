@@ -1,4 +1,4 @@
-"""Tailored learning's two terms: the properties TAIL-P1 to P9 on toy networks."""
+"""Tailored learning's two terms: the properties TAIL-P1 to TAIL-P9 on toy networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from feints.errors import SettingsError
 from feints.records import Example, Role
 from feints.train.batch import Batcher
 from feints.train.loop import fit
-from feints.train.losses import last_hidden, weighted_nll
+from feints.train.losses import last_hidden, token_nll, weighted_nll
 from feints.train.reflection import LEARNT, TRIO, reflective_loss, triplet
 from feints.train.rows import Layout
 from feints.train.settings import TrainSettings
@@ -120,18 +120,26 @@ def parameters_after(make_student, examples, loss, folder):
 
 
 def test_tail_p1_without_a_trio_or_without_a_pull_nothing_changes(make_student, tmp_path):
+    """TAIL-P1: parameters after a step are those of imitation alone, bit for bit."""
     examples = trios(make_student(), longest=8)
     # Companions ride along behind their anchors, so that anchors keep their places in the row.
     alone = [replace(e, role=Role.RIGHT, group="") for e in examples if e.role in LEARNT]
+
+    def imitation(model, batch, counts):
+        return {"nll": (batch.weights * token_nll(model, batch)).sum() / counts.valid_tokens}
+
     plain = parameters_after(make_student, alone, weighted_nll("valid_tokens"), tmp_path / "plain")
+    imitated = parameters_after(make_student, alone, imitation, tmp_path / "imitated")
     unpulled = parameters_after(make_student, alone, reflective_loss(0.0), tmp_path / "unpulled")
     masked = parameters_after(make_student, alone, reflective_loss(PULL), tmp_path / "masked")
     for name in plain:
         torch.testing.assert_close(plain[name], unpulled[name], rtol=1e-5, atol=1e-7)
-        assert torch.equal(unpulled[name], masked[name]), name
+        assert torch.equal(imitated[name], unpulled[name]) and torch.equal(imitated[name], masked[name]), name
+    assert any(not torch.equal(imitated[name], value) for name, value in make_student().model.state_dict().items())
 
 
 def test_tail_p1_a_pull_of_nothing_ignores_companions_bit_for_bit(make_student):
+    """TAIL-P1: lambda = 0 where there are trios."""
     student = make_student()
     examples = trios(student, alone=0)
     alone = [replace(e, role=Role.RIGHT, group="") for e in examples if e.role in LEARNT]
@@ -146,6 +154,7 @@ def test_tail_p1_a_pull_of_nothing_ignores_companions_bit_for_bit(make_student):
 
 
 def test_tail_p1_the_masked_triplet_is_zero_and_no_nan(make_student):
+    """TAIL-P1."""
     student = make_student()
     examples = trios(student, 0, alone=3)
     batcher = Batcher(examples, Layout(rows="packed", micro_tokens=10**6, seq2seq=False, pad_id=0))
@@ -155,6 +164,7 @@ def test_tail_p1_the_masked_triplet_is_zero_and_no_nan(make_student):
 
 
 def test_tail_p2_equal_states_cost_the_margin_and_do_not_pull_the_anchor():
+    """TAIL-P2."""
     anchor = torch.randn(3, 8, requires_grad=True)
     other = torch.randn(3, 8)
     loss = triplet(anchor, other, other.clone(), 0.7)
@@ -164,6 +174,7 @@ def test_tail_p2_equal_states_cost_the_margin_and_do_not_pull_the_anchor():
 
 
 def test_tail_p3_golden():
+    """TAIL-P3."""
     a, orthogonal = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 5.0]])
     assert triplet(a, a, orthogonal, 1.0).item() == 0.0
     assert triplet(a, -a, a, 1.0).item() == 3.0
@@ -177,6 +188,7 @@ STATES = st.lists(st.floats(-3, 3, width=32), min_size=4, max_size=4).filter(lam
 @settings(deadline=None)
 @given(STATES, STATES, STATES, st.floats(0.1, 2), st.tuples(*[st.floats(0.1, 50)] * 3))
 def test_tail_p3_p4_bounds_and_scales(a, p, n, margin, scales):
+    """TAIL-P3 (between 0 and rho + 2, and where it is 0) and TAIL-P4."""
     states = [torch.tensor([row], dtype=torch.float64) for row in (a, p, n)]
     value = triplet(*states, margin).item()
     assert 0 <= value <= margin + 2 + 1e-9
@@ -190,6 +202,7 @@ def test_tail_p3_p4_bounds_and_scales(a, p, n, margin, scales):
 def test_tail_p5_weights_of_one_are_the_mean_and_of_zero_leave_prompts_alone(
     make_student, step_gradients, naive_gradients, assert_same
 ):
+    """TAIL-P5."""
     student = make_student()
     ones = trios(student, 0, alone=5, prompt_weight=1.0)
     tokens = sum(len(e.prompt_ids) + len(e.target_ids) - 1 for e in ones)
@@ -205,6 +218,7 @@ def test_tail_p5_weights_of_one_are_the_mean_and_of_zero_leave_prompts_alone(
 
 
 def test_tail_p6_prompt_labels_count_a_tenth(make_student):
+    """TAIL-P6."""
     student = make_student()
     examples = trios(student)
     batcher = Batcher(examples, Layout(rows="packed", micro_tokens=10**6, seq2seq=False, pad_id=0))
@@ -226,6 +240,7 @@ def test_tail_p6_prompt_labels_count_a_tenth(make_student):
 
 @pytest.mark.parametrize("released", [False, True])
 def test_tail_p7_a_batch_is_the_mean_of_its_trios(released, make_student):
+    """TAIL-P7: a question without a trio among them; as released it fails."""
     student = make_student()
     student.model.eval()
     examples = trios(student, alone=1)
@@ -245,6 +260,7 @@ def test_tail_p7_a_batch_is_the_mean_of_its_trios(released, make_student):
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_tail_p8_pads_change_neither_loss_nor_state(family, make_student, step_gradients, assert_same):
+    """TAIL-P8."""
     student = make_student(family)
     alone = trios(student, 0, alone=5)
     packed = step_gradients(student, alone, reflective_loss(PULL))
@@ -263,6 +279,7 @@ def test_tail_p8_pads_change_neither_loss_nor_state(family, make_student, step_g
 
 
 def test_tail_p9_reflection_leaves_the_prompt_alone_and_imitation_does_not(make_student, step_gradients):
+    """TAIL-P9."""
     student = make_student()
     prompt, ends = (10, 11, 12), ((20, 21, 2), (30, 31, 2), (40, 41, 2))
     examples = [

@@ -143,6 +143,7 @@ def test_the_corpus_is_large_enough() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", escapes.ALL)
 def test_monty_lets_nothing_out(name: str, interpreter: Interpreter, outside: Outside) -> None:
+    """KPDD-P7: no file, no network, no program without an end."""
     began = time.monotonic()
     found, _ = interpreter.run(outside.program(escapes.ALL[name]))
     assert time.monotonic() - began < LIMITS.seconds + 1.0
@@ -154,6 +155,7 @@ def test_monty_lets_nothing_out(name: str, interpreter: Interpreter, outside: Ou
 @confined
 @pytest.mark.parametrize("name", escapes.ALL)
 def test_the_system_sandbox_lets_nothing_out(name: str, outside: Outside, start: Callable[[str], float]) -> None:
+    """KPDD-P7: no file, no network, no program without an end."""
     program = outside.program(escapes.ALL[name])
     began = time.monotonic()
     found = run_confined(program, LIMITS)

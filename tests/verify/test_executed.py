@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -138,6 +140,26 @@ def test_a_failure_keeps_its_kind(run: Executor, form: Form, text: str, failure:
         assert found.failure in (Failure.TIME, Failure.NOT_RUN, Failure.AMBIGUOUS)
     else:
         assert found.failure is failure
+
+
+@pytest.mark.slow
+def test_kpdd_p7_a_program_reads_no_file_and_asks_nobody(tmp_path: Path) -> None:
+    """KPDD-P7: each program is right where it is let, and wrong in the executor."""
+    gold = tmp_path / "gold"
+    gold.write_text("14", encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as server, CheckerPool(workers=1) as pool:
+        address = server.getsockname()
+        for program in (
+            f"from pathlib import Path\nans = int(Path({str(gold)!r}).read_text())",
+            f"from pathlib import Path\nans = Path({str(tmp_path / 'made')!r}).write_text('14') * 7",
+            f"import socket\nsocket.create_connection({address!r}, 1).close()\nans = 14",
+        ):
+            exec(program, let := {})
+            assert let["ans"] == 14
+            (tmp_path / "made").unlink(missing_ok=True)
+            verdict = pool.check(PROBLEM, program, form=Form.POT)
+            assert (verdict.value, failure_of(verdict)) == (Judgement.WRONG, Failure.RUNTIME)
+    assert [path.name for path in tmp_path.iterdir()] == ["gold"]
 
 
 @pytest.mark.slow
