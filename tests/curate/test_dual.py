@@ -221,6 +221,7 @@ def test_one_pattern_at_equal_counts_source_by_source() -> None:
         assert {pair.pattern for pair in found} == {pattern}
         assert len(found) == expected
         assert found == of_one_pattern([*rectified, *sampled], pattern, seed=0)  # type: ignore[arg-type]
+    assert len({tuple(of_one_pattern(rectified, "logical", seed=seed)) for seed in range(5)}) > 1
 
 
 def test_patterns_come_from_the_reply_about_the_wrong_text() -> None:

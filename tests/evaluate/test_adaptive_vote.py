@@ -268,6 +268,23 @@ def test_a_unanimous_vote_of_sixteen_needs_six_samples_and_none_is_ever_drawn_tw
     assert answers[0].tokens == sum(answers[0].sample_tokens)
 
 
+def test_where_low_scores_weigh_most_a_lead_is_measured_by_them(pool: CheckerPool) -> None:
+    """Two votes of 0.95 against one leave a lead of 0.95, which the last vote may make up for."""
+    texts = {n: f"The answer is {4 if n < 2 else 9}." for n in range(4)}
+    voting = AdaptiveVote(solver(texts, "?", pool), Lengths(), samples=4, offset=1.0, slope=-0.5, error=0.0)
+    assert len(voting.solve([problem(3)], 0)[0].samples) == 4
+
+
+def test_scores_that_differ_by_rounding_break_no_tie(pool: CheckerPool) -> None:
+    class Rounding(Lengths):
+        def score(self, items: Sequence[tuple[Problem, str]]) -> list[float | None]:
+            return [0.5 + 1e-9 * place for place, _ in enumerate(items)]
+
+    texts = {0: "The answer is 4.", 1: "The answer is 9."}
+    (answer,) = AdaptiveVote(solver(texts, "?", pool), Rounding(), samples=2, stop=False).solve([problem(3)], 0)
+    assert answer.extracted == "4", "of tied answers the one given first"
+
+
 def test_samples_without_an_answer_never_decide(pool: CheckerPool) -> None:
     (answer,) = AdaptiveVote(solver({}, "no idea", pool), None, samples=8, slope=0.0).solve([problem(1)], 0)
     assert len(answer.samples) == 8 and answer.extracted is None

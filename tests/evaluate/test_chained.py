@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from feints.errors import DataError
-from feints.evaluate.chained import Chain, Fallback, Link
+from feints.evaluate.chained import Chain, Fallback, Link, _same_weights
 from feints.evaluate.solver import Majority, OneShot, Sampler
 from feints.generate.prompt import Prompt
 from feints.generate.scripted import ScriptedSource
@@ -52,6 +53,11 @@ def test_each_stage_reads_what_those_before_wrote() -> None:
     assert isinstance(chain(ScriptedSource(lambda request: "", "facts")), Sampler)
 
 
+def test_key_points_that_are_empty_leave_no_head_behind() -> None:
+    answers = chain(ScriptedSource(lambda request: "", "facts")).solve(problems(2), seed=0)
+    assert [answer.extracted for answer in answers] == ["-1", "-1"]
+
+
 def test_key_points_that_do_not_fit_are_left_out_for_that_problem_alone() -> None:
     def writes(request: Request) -> str:
         return "a fact" * (20 if "number 1" in request.messages[-1].content else 1)
@@ -59,6 +65,11 @@ def test_key_points_that_do_not_fit_are_left_out_for_that_problem_alone() -> Non
     answers = chain(ScriptedSource(writes, "facts")).solve(problems(3), seed=0)
     assert [answer.extracted for answer in answers] == ["0", "-1", "2"]
     assert answers[1].tokens > answers[0].tokens, "what was written in vain is paid for"
+
+
+def test_students_that_decode_otherwise_share_no_weights() -> None:
+    one, same, other = (SimpleNamespace(student="here", source_settings={"rows": rows}) for rows in (4, 4, 8))
+    assert _same_weights(one, same) and not _same_weights(one, other)  # type: ignore[arg-type]
 
 
 def test_key_points_are_written_once_and_paid_with_the_first_sample() -> None:

@@ -208,6 +208,7 @@ def test_what_cannot_be_read_has_no_score(folders: Any, tmp_path: Path) -> None:
     RankerStudent.start(folders("llama"), seed=0).save(tmp_path / "ranker")
     scores = Ranker(tmp_path / "ranker").score([(problem(1), "yes"), (problem(1), " "), (problem(1), "long " * 200)])
     assert scores[0] is not None and scores[1:] == [None, None]
+    assert Ranker(tmp_path / "ranker").score([(problem(1), "long " * 60)]) == [None], "beyond the body's 256 places"
     assert Ranker(tmp_path / "ranker").score([]) == []
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import statistics
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from feints.evaluate import stats
 from feints.evaluate.stats import (
     holm,
     mcnemar_exact,
@@ -120,6 +122,24 @@ def test_two_way_bootstrap_against_a_loop() -> None:
     stretch_high = (ours.high - ours.difference) / (high - ours.difference)
     assert stretch_low == pytest.approx(stretch_high, rel=0.1)
     assert 1.0 < stretch_low < scipy_stats.t.ppf(0.975, 1) / scipy_stats.norm.ppf(0.975)
+
+
+def test_the_spread_between_seeds_is_not_understated() -> None:
+    a, b = np.array([[0.0], [1.0], [1.0]]).repeat(20, axis=1), np.full((1, 20), 0.5)
+    means = stats._two_way_means(a, b, np.random.default_rng(0), 20_000)
+    assert np.var(means) == pytest.approx(statistics.variance([0.0, 1.0, 1.0]) / 3, rel=0.05)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_the_stretch_is_that_of_welch_and_satterthwaite(confidence: float) -> None:
+    rng = np.random.default_rng(6)
+    a, b = (rng.random((3, 40)) < 0.6).astype(float), (rng.random((2, 40)) < 0.4).astype(float)
+    parts = [(np.mean((a.mean(0) - b.mean(0) - a.mean() + b.mean()) ** 2) / 40, 39)]
+    parts += [(statistics.variance(runs.mean(1).tolist()) / len(runs), len(runs) - 1) for runs in (a, b)]
+    freedom = sum(v for v, _ in parts) ** 2 / sum(v**2 / degrees for v, degrees in parts)
+    level = (1 + confidence) / 2
+    expected = scipy_stats.t.ppf(level, freedom) / scipy_stats.norm.ppf(level)
+    assert stats._student_over_normal(a, b, confidence) == pytest.approx(expected)
 
 
 def test_coverage_over_seeds_and_problems_is_near_nominal_where_pooling_fails() -> None:

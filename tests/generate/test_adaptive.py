@@ -196,6 +196,7 @@ def test_a_budget_leaves_problems_unfinished_and_says_which() -> None:
     for p in finished:
         assert [v for q, _, v in shown(sampled) if q == p] == expected(p, SETTINGS)
     assert sampled.unfinished and "15 of 15 requests" in sampled.report.why_unsent
+    assert not {*sampled.short} & {*sampled.unfinished}, "a problem given up has not reached the maximum"
 
 
 def test_two_problems_with_the_same_prompt_share_the_answers() -> None:

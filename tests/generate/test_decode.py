@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tests.generate.small_models import BUILDERS, SEQ2SEQ, SIZES, VOCABULARY, build
-from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig
+from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, T5Config, T5ForConditionalGeneration
 
 from feints.errors import StudentError
 from feints.generate.decode import Manner, Row, choose, decode, samples_a_prompt, uniforms
@@ -159,6 +159,38 @@ def test_logprobs_are_those_of_one_plain_pass() -> None:
         start = len(row.prompt) - 1
         plain = [float(table[start + at, token]) for at, token in enumerate(done.ids)]
         assert done.logprobs == pytest.approx(plain, abs=1e-5)
+
+
+def test_a_text_cut_at_a_stop_text_keeps_a_logprob_for_each_id() -> None:
+    def cut(ids: Any) -> int | None:
+        return 3 if len(ids) >= 3 else None
+
+    manner = Manner(temperature=0.8, top_p=1.0, stop_ids=frozenset(), cut=cut, logprobs=True)
+    rows = [Row(prompt=prompt, key=index, limit=15) for index, prompt in enumerate(prompts(3))]
+    for done in written("llama", rows, manner, lanes=2):
+        assert (len(done.ids), len(done.logprobs), done.finish) == (3, 3, Finish.STOP)
+
+
+def test_an_encoder_decoder_writes_longer_than_the_room_made_at_a_time() -> None:
+    torch.manual_seed(1)
+    size = {"vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+    model = T5ForConditionalGeneration(T5Config(**size, decoder_start_token_id=0)).double().eval()
+    never = Manner(temperature=1.0, top_p=1.0, stop_ids=frozenset(), logprobs=True)
+    (prompt,) = prompts(1)
+    lanes = open_lanes(model, 1, 0, seq2seq=True)
+    ((_, done),) = (pair for ended in decode(lanes, [Row(prompt=prompt, key=0, limit=300)], never) for pair in ended)
+    with torch.inference_mode():
+        given = {"input_ids": torch.tensor([prompt]), "decoder_input_ids": torch.tensor([(0, *done.ids[:-1])])}
+        table = torch.log_softmax(model(**given).logits[0].float(), dim=-1)
+    plain = [float(table[at, token]) for at, token in enumerate(done.ids)]
+    assert len(done.ids) == 300 and done.logprobs == pytest.approx(plain, abs=1e-4)
+
+
+def test_a_lane_that_waits_for_others_is_not_counted_beyond_the_context() -> None:
+    never = Manner(temperature=0.0, top_p=1.0, stop_ids=frozenset())
+    rows = [Row(prompt=tuple(range(3, 53)), key=0, limit=1)]
+    rows += [Row(prompt=(3 + n,), key=n, limit=80) for n in range(4)]
+    assert [len(done.ids) for done in written("gpt2", rows, never, lanes=5)] == [1, 80, 80, 80, 80]
 
 
 def test_a_state_that_cannot_be_shared_is_refused() -> None:

@@ -12,7 +12,7 @@ from tests.generate.conftest import Endpoint, Said, streamed
 
 from feints.errors import SettingsError, SourceError
 from feints.generate.budget import Budget, Price
-from feints.generate.fate import ForGoodError, judge_proxy
+from feints.generate.fate import AgainError, ForGoodError, judge_error, judge_proxy
 from feints.generate.ledger import Ledger
 from feints.generate.openai import OpenAISource
 from feints.generate.plan import plan
@@ -133,6 +133,13 @@ def test_patience_counts_from_the_first_refusal_and_text_that_comes_starts_it_an
         complete_all(teacher(endpoint(respond), patience_s=0.5), questions(2))
 
 
+def test_an_answer_starts_patience_anew(endpoint: Start) -> None:
+    busy = Said(error("busy"), 429, headers={"Retry-After": "0"})
+    server = endpoint(lambda body, number: busy if number % 2 else Said(reply(), gap=0.5))
+    source = teacher(server, patience_s=2.0, concurrency_start=1, concurrency_ceiling=1)
+    assert len(complete_all(source, questions(6))) == 6
+
+
 def test_whoever_watches_is_told_of_a_wait_for_the_endpoint(endpoint: Start) -> None:
     told: list[tuple[str, float]] = []
 
@@ -166,6 +173,12 @@ def test_an_exhausted_account_stops_sampling_at_once(endpoint: Start, status: in
     with pytest.raises(SourceError, match="no credit is left; fill up the account"):
         complete_all(teacher(server), questions(1))
     assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize(("status", "charged"), [(408, True), (504, True), (524, True), (409, False), (425, False)])
+def test_a_gateway_that_gave_up_waiting_may_have_cost(status: int, charged: bool) -> None:
+    again = judge_error(status, {}, b"", TeacherSettings())
+    assert isinstance(again, AgainError) and again.is_charged is charged and not again.is_refusal
 
 
 def test_a_proxy_that_wants_a_password_is_told_apart_and_nothing_is_charged(endpoint: Start) -> None:

@@ -270,3 +270,45 @@ def test_the_prompt_is_kept_once_for_all_samples(tmp_path: Path) -> None:
         ledger.claim([claim(str(i)) for i in range(9)])
         rows = ledger._connection.execute("SELECT body FROM prompt").fetchall()
         assert [json.loads(zlib.decompress(body)) for (body,) in rows] == [[["user", "2 + 2?"]]]
+
+
+def test_a_call_sent_again_is_charged_what_was_reserved_for_it_then() -> None:
+    with Ledger() as ledger:
+        for tokens, cost in ((10, 0.5), (30, 2.0)):
+            ledger.claim([claim("a", tokens, cost)])
+            ledger.lose("a")
+        charges = ledger.charges(["a"])
+        assert (charges.requests, charges.tokens, charges.cost) == (2, 40, 2.5)
+
+
+def test_a_refusal_does_not_forget_an_attempt_that_was_lost_before() -> None:
+    with Ledger() as ledger:
+        ledger.claim([claim("a")])
+        ledger.lose("a")
+        ledger.claim([claim("a")])
+        ledger.release("a")
+        charges = ledger.charges(["a"])
+        assert (charges.requests, charges.tokens, charges.unknown) == (1, 10, 1)
+        assert ledger.claim([claim("a")]) == [ClaimState.OURS]
+
+
+def test_the_history_of_a_source_is_its_own() -> None:
+    with Ledger() as ledger:
+        ledger.claim([claim("a")])
+        ledger.store("a", {}, prompt_tokens=3, completion_tokens=5)
+        assert ledger.history("teacher").replies == 1
+        assert ledger.history("another teacher").replies == 0
+
+
+def test_a_call_whose_loss_could_not_be_written_may_be_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(doing: str, write: object) -> None:
+        raise StorageError("full")
+
+    with Ledger() as ledger:
+        ledger.claim([claim("a")])
+        with monkeypatch.context() as patched:
+            patched.setattr(ledger, "_insist", refused)
+            with pytest.raises(StorageError):
+                ledger.lose("a")
+        assert ledger.in_flight(["a"]) == set()
+        assert ledger.claim([claim("a")]) == [ClaimState.OURS]

@@ -74,6 +74,14 @@ def test_nothing_is_paid_and_usage_is_estimated_and_marked() -> None:
     assert budget.spent.requests == 0
 
 
+def test_a_rerun_of_recordings_is_as_free_as_the_first_run() -> None:
+    with Ledger() as ledger:
+        for _ in range(2):
+            budget = Budget(requests=0, tokens=0, money=0)
+            complete_all(ReplaySource({"2+2": ["4"]}), [ask("2+2")], ledger, budget)
+            assert (budget.spent.requests, budget.spent.tokens) == (0, 0)
+
+
 def test_missing_records_are_an_error_that_counts_them_or_are_skipped_and_reported() -> None:
     records = {"known": ["a", "b"]}
     asked = [ask("known", 0), ask("unknown question"), ask("known", 1), ask("known", 2)]
@@ -122,6 +130,8 @@ def test_both_layouts_are_read(tmp_path: Path, name: str) -> None:
     assert [c.finish for c in completions[:2]] == [Finish.LENGTH, Finish.UNKNOWN]
     only = ReplaySource.from_jsonl(path, model="m")
     assert [c.text for c in complete_all(only, [ask("q1", 1), ask("q2")])] == ["three\nThe answer is 3.", "again"]
+    left_out = sample_all(ReplaySource.from_jsonl(path, missing="skip"), [ask("q2"), ask("q2", 9)])
+    assert (len(left_out.answered), left_out.unsent) == (1, (ask("q2", 9),))
     with pytest.raises(DataError, match="no completion.*'nobody'"):
         ReplaySource.from_jsonl(path, model="nobody")
 

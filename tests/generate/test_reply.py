@@ -231,6 +231,12 @@ def test_a_stream_adds_up_to_the_reply_it_would_have_been() -> None:
     assert second["message"]["content"] == " ½"
 
 
+def test_a_null_in_a_later_piece_leaves_what_was_stated() -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 2}
+    data = events(piece(content="four") | {"usage": None}, piece("stop") | {"usage": usage}, piece() | {"usage": None})
+    assert assemble(data)["usage"] == usage
+
+
 @given(st.text(max_size=60), st.integers(1, 7))
 def test_any_text_survives_being_streamed(text: str, size: int) -> None:
     pieces = [piece(content=text[i : i + size]) for i in range(0, len(text), size)]

@@ -128,6 +128,12 @@ def test_kpdd_p3_inputs_are_nested_and_hold_no_answer(bench: Bench, stages: Any,
     assert not any(answer_text(PROBLEM) in text or FIELDS["solution"] in text for text in told)
 
 
+def test_key_points_that_the_student_wrote_are_read_as_they_stand(bench: Bench) -> None:
+    solution = kpdd.stages_of(bench, kpdd.Config(stages=2))[-1]
+    own = {"key_points": "Core question: how many?"}
+    assert filling(solution.prompt, own) == own
+
+
 def test_kpdd_p4_one_pass_is_the_sum_of_the_three_conditionals(make_student: Any) -> None:
     """KPDD-P4: for a causal model, one template and order of fields: each field given all before it."""
     student = make_student("llama")

@@ -77,6 +77,19 @@ def test_the_best_student_on_problems_held_back_is_returned(
     assert [report.outcome for report in reports(bench)] == ["trained", "no mistakes"]
 
 
+def test_problems_held_back_are_asked_once_and_greedily(
+    tiny: ModuleType, talker: Path, tmp_path: Path, pupil: Any
+) -> None:
+    with tiny.tiny_bench(tmp_path, talker) as bench:
+        asked = pupil(lambda text, trained: "The answer is 0.")
+        tailored.distil(bench, Config(rounds=1, samples=2))
+        held = {row.problem_id for row in rows(bench, "1_rationales", Rationale, "held-back")}
+    texts = [problem.question for problem in bench.problems if problem.id in held]
+    for request in asked:
+        is_held = any(text in request.messages[-1].content for text in texts)
+        assert (request.sampling.temperature, request.sample_index < 1 or not is_held) == (float(not is_held), True)
+
+
 def test_a_student_made_worse_by_training_is_not_returned(
     tiny: ModuleType, talker: Path, tmp_path: Path, pupil: Any
 ) -> None:

@@ -110,6 +110,8 @@ def test_controls_differ_in_one_thing(here: Any) -> None:
         fitted.lesson.train.address for fitted in bench.fits if {e.role for e in fitted.lesson.train} == {Role.RIGHT}
     }
     assert len(lessons) == 1, "every NAT, and the second POS, learns the same examples"
+    first, second = (bench.fits[place].learner().model.state_dict() for place in (0, 3))
+    assert any(not torch.equal(value, second[name]) for name, value in first.items()), "it starts from another seed"
     assert nat.control(nat.Config()) == nat.Config(negative="zeros")
     assert nat.control(nat.Config(weights="zero")) is None
     assert len({nat.arm(nat.Config(negative=n))[0] for n in ("wrong", "zeros", "positive", "shuffled")}) == 4

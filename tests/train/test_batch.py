@@ -122,6 +122,9 @@ def test_examples_without_weight_ride_along():
     alone = [one for one in groups if one.role is Role.ANCHOR]
     steps = [Batcher(pile, PACKED).epoch(0, seed=0, batch_examples=2) for pile in (groups, alone)]
     assert [len(units) for units in steps[0]] == [len(units) for units in steps[1]] == [2, 2, 2]
+    idle = [replace(one, group="", weights=(0.0,) * 4) for one in alone]
+    steps = Batcher(idle, PACKED).epoch(0, seed=0, batch_examples=2)
+    assert [len(units) for units in steps] == [2, 2, 2], "where no example of a group has a weight it counts as one"
 
 
 def test_an_encoder_decoder_gets_its_prompt_apart():

@@ -74,6 +74,32 @@ def test_the_best_epoch_is_kept(make_student, make_examples, tmp_path):
     assert rest.validation[0]["loss"] == pytest.approx(min(losses), rel=1e-4)
 
 
+@pytest.mark.parametrize(("best", "score"), [("last", "epoch"), ("right", "logprob_right")])
+def test_the_epoch_kept_is_the_one_asked_for(best, score, make_student, make_examples, tmp_path):
+    student = make_student()
+    examples = make_examples(student, 12, signed=True)
+    settings = SETTINGS.model_copy(update={"epochs": 6, "learning_rate": 5e-2, "schedule": "constant", "best": best})
+    args = (student, examples[:8], weighted_nll(), settings, tmp_path)
+    result = fit(*args, validation=examples[8:], show_progress=False)
+    assert result.best_epoch == 1 + int(np.argmax([row[score] for row in result.validation]))
+    assert result.best_epoch != 1 + int(np.argmin([row["loss"] for row in result.validation]))
+
+
+def test_passes_count_every_model_that_reads_a_text(make_student, make_examples, tmp_path):
+    student, reference, plain = make_student(), make_student().model, weighted_nll()
+
+    def beside(model, batch, counts):
+        terms = plain(model, batch, counts)
+        with torch.no_grad():
+            token_nll(reference, batch)
+        return terms
+
+    examples = make_examples(student, 8)
+    for place, (loss, models) in enumerate(((plain, 1), (beside, 2))):
+        result = fit(student, examples, loss, SETTINGS, tmp_path / str(place), show_progress=False)
+        assert metrics_of(result.metrics)[-1]["passes"] == models * SETTINGS.epochs * len(examples)
+
+
 def test_max_steps_runs_over_epochs_and_sets_the_schedule(make_student, make_examples, tmp_path):
     student = make_student()
     settings = SETTINGS.model_copy(update={"max_steps": 7, "log_steps": 1})
@@ -214,7 +240,10 @@ def test_plain_lines_when_nobody_watches(make_student, make_examples, tmp_path, 
 
 def test_a_trained_student_is_saved_and_loaded(make_student, make_examples, tmp_path):
     student = make_student(lora=True)
+    attention = student.model.config._attn_implementation
     fit(student, make_examples(student, 8), weighted_nll(), SETTINGS, tmp_path / "run", show_progress=False)
+    assert student.model.config._attn_implementation == attention, "it was packed in training alone"
+    assert not student.model.training, "no dropout in what is asked of it next"
     student.save(tmp_path / "student")
     loaded = Student.load(StudentSettings(model=str(tmp_path / "student")))
     ids = torch.tensor([[5, 6, 7, 8]])

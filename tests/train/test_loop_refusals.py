@@ -65,6 +65,25 @@ def test_a_folder_of_another_run(make_student, make_examples, tmp_path):
     assert fit(make_student(), examples, weighted_nll(), relaxed, tmp_path, show_progress=False).steps == 6
 
 
+def test_other_weights_validation_or_adapter_is_another_run(make_student, make_examples, tmp_path):
+    examples = make_examples(make_student(), 8)
+    doubled = [replace(e, weights=tuple(2 * weight for weight in e.weights)) for e in examples]
+
+    def run(learnt, validation, *, lora=False):
+        student = make_student(lora=lora)
+        fit(student, learnt, weighted_nll(), SETTINGS, tmp_path, validation=validation, show_progress=False)
+
+    run(examples[:6], examples[6:])
+    for learnt, validation, lora in (
+        (doubled[:6], examples[6:], False),
+        (examples[:6], doubled[6:], False),
+        (examples[:6], (), False),
+        (examples[:6], examples[6:], True),
+    ):
+        with pytest.raises(SettingsError, match="other settings, examples or weights"):
+            run(learnt, validation, lora=lora)
+
+
 def test_a_damaged_checkpoint(make_student, make_examples, tmp_path):
     examples = make_examples(make_student(), 8)
     fit(make_student(), examples, weighted_nll(), SETTINGS, tmp_path, show_progress=False)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import resource
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from tests.train.loop_parts import SETTINGS, KilledError, assert_equal, kill_at, metrics_of, weights_of
 
 from feints.errors import StorageError
+from feints.train import loop
+from feints.train.checkpoint import generators_left_alone, load_random_state, random_state
 from feints.train.loop import _Run, fit
 from feints.train.losses import weighted_nll
 
@@ -227,3 +232,43 @@ def test_called_again_after_the_end_it_only_loads_the_kept_weights(
     (first, weights, files), (again, found, left) = run(), run()
     assert again == first and left == files
     assert_equal(weights, found)
+
+
+def test_time_between_checkpoints_and_time_before_a_crash_are_counted(
+    make_student, make_examples, tmp_path, monkeypatch
+):
+    """A clock that each step moves by 100 seconds, and six steps."""
+    examples, clock, written, write = make_examples(make_student(), 8), [0.0], [], loop.write_checkpoint
+    settings = SETTINGS.model_copy(update={"checkpoint_steps": None, "checkpoint_seconds": 150.0})
+
+    def run(last=99):
+        def on_step(report):
+            clock[0] += 100.0
+            if report.step == last:
+                raise KilledError
+
+        return fit(make_student(), examples, weighted_nll(), settings, tmp_path, on_step=on_step, show_progress=False)
+
+    def noted(folder, progress, *rest):
+        written.append(progress.step)
+        write(folder, progress, *rest)
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(loop, "write_checkpoint", noted)
+    with pytest.raises(KilledError):
+        run(last=3)
+    assert written == [2]
+    result = run()
+    assert written == [2, 4, 6, 6]
+    assert result.seconds == 100.0 + 4 * 100.0, "two steps before the crash, the second of them under way"
+
+
+def test_every_generator_is_put_back_as_it_was():
+    def drawn():
+        return float(torch.rand(1)), random.random(), float(np.random.rand())
+
+    with generators_left_alone():
+        before = random_state()
+        first = drawn()
+        load_random_state(before)
+        assert drawn() == first

@@ -279,3 +279,18 @@ def test_two_tasks_equal_their_naive_loop(
 
     expected = naive_gradients(student, examples, tasks)
     assert_same(step_gradients(student, examples, two_tasks(share, Role.WRONG), micro=40), expected)
+
+
+def test_a_side_without_key_tokens_costs_nothing_whatever_divides_it(by_hand: Any) -> None:
+    value, gradient = by_hand(krsl(divisor="per_key_token"), RIGHT, (WRONG[0], [0.0] * 3))
+    assert value == pytest.approx(1.5)
+    assert gradient[4:].eq(0).all()
+
+
+def test_dpo_compares_targets_alone_where_prompts_have_weights(
+    make_student: Any, pairs: Any, step_gradients: Any, assert_same: Any
+) -> None:
+    student, loss = make_student(), dpo(lambda: make_student().model)
+    examples = pairs(student)
+    heavy = [replace(e, weights=(*[0.1] * len(e.prompt_ids), *e.weights[len(e.prompt_ids) :])) for e in examples]
+    assert_same(step_gradients(student, heavy, loss), step_gradients(student, examples, loss))

@@ -34,6 +34,7 @@ def test_weights_are_meant_in_float32_and_the_rest_is_the_last_ones(tmp_path: Pa
     write_mean(students, tmp_path / "mean")
     a, b = (load_file(tmp_path / "mean" / f"model-{place}.safetensors") for place in (0, 1))
     assert torch.equal(a["a"], torch.tensor([86.0, 2.0]).bfloat16()) and torch.equal(b["b"], torch.ones(2, 2))
+    assert a["a"].dtype == torch.bfloat16, "in the precision they came in"
     assert json.loads((tmp_path / "mean" / "config.json").read_text()) == {"from": "2"}
     assert torch.equal(load_file(students[2] / "model-0.safetensors")["a"], half[2].bfloat16()), "the last one changed"
 

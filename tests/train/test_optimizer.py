@@ -87,3 +87,14 @@ def test_spread_weights_are_refused() -> None:
     model: Any = make_model("llama")
     with pytest.raises(SettingsError, match="adamw"):
         make_optimizer(model, TrainSettings(optimizer="muon"), sharded=True)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_settings_reach_the_optimizer_and_vectors_are_not_decayed(kind: Any) -> None:
+    settings = TrainSettings(optimizer=kind, learning_rate=0.5, weight_decay=0.1, betas=(0.8, 0.9), epsilon=1e-3)
+    groups = make_optimizer(make_model("gpt2"), settings, sharded=False).param_groups
+    for group in groups:
+        assert (group["lr"], tuple(group["betas"]), group["eps"]) == (0.5, (0.8, 0.9), 1e-3)
+        decays = {0.1 if parameter.ndim >= 2 else 0.0 for parameter in group["params"]}
+        assert decays == {group["weight_decay"]}
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.1}

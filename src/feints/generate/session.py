@@ -195,11 +195,11 @@ class Session:
             if not self._in_flight.isdisjoint(self._keys[request] for request in requests):
                 return
 
-    async def _take_all(self) -> list[Request]:
-        first = await self.take()
-        rest = list(self._pending) if first else []
+    async def _take_all(self) -> tuple[Request, ...]:
+        waiting = list(self._pending)
         self._pending.clear()
-        return [*first, *await self.retake(rest)]
+        # At once: what is taken and not yet sent frees no budget, and the next one would wait for it for ever.
+        return await self.retake(waiting)
 
     async def more(self) -> bool:
         """See `Desk.more`."""
@@ -209,8 +209,6 @@ class Session:
 
     async def take(self, most: int = 1) -> tuple[Request, ...]:
         """See `Desk.take`."""
-        if self._ledger.full:
-            self.stop(self._ledger.full_message())
         while self._pending and not self._closed:
             group = [self._pending.popleft()]
             while self._pending and len(group) < most and differ_in_index_only(group[0], self._pending[0]):
@@ -221,6 +219,8 @@ class Session:
 
     async def retake(self, requests: Sequence[Request]) -> tuple[Request, ...]:
         """See `Desk.retake`."""
+        if self._ledger.full:
+            self.stop(self._ledger.full_message())
         affordable: list[Request] = []
         for position, request in enumerate(requests):
             if await self._afford(request, wait=not affordable):
