@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 import torch
+from tests.methods.edit_bench import table
 from torch import Tensor
 
 from feints.curate.choice import Chosen
 from feints.curate.funnel import Funnel
 from feints.curate.piles import Piles, sort_piles
+from feints.generate.scripted import ScriptedSource
+from feints.generate.source import Request
+from feints.generate.weights import load_weights
 from feints.methods import redi
 from feints.records import AnswerKind, Example, Finish, Judgement, Problem, Rationale, Role, Verdict
 from feints.runs import Stored
@@ -302,7 +306,6 @@ def test_as_released_what_sorting_rejects_may_be_a_negative_unless_it_is_right()
 def test_stage_two_goes_on_from_stage_one_at_a_fiftieth_of_the_rate(
     tiny: ModuleType, talker: Path, tmp_path: Path, load_beside: Callable[[str], ModuleType]
 ) -> None:
-    from feints.generate.weights import load_weights
 
     with tiny.tiny_bench(tmp_path, talker) as bench:
         redi.distil(bench, redi.Config())
@@ -331,11 +334,6 @@ def test_stage_two_goes_on_from_stage_one_at_a_fiftieth_of_the_rate(
 def test_as_released_stage_two_also_pushes_what_is_not_surely_wrong(
     tiny: ModuleType, talker: Path, tmp_path: Path
 ) -> None:
-    from tests.methods.edit_bench import table
-
-    from feints.generate.scripted import ScriptedSource
-    from feints.generate.source import Request
-
     with tiny.tiny_bench(tmp_path, talker) as bench:
         sure = bench.teacher._handler
 
