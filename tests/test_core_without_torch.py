@@ -122,6 +122,7 @@ def test_recorded_completions_are_sampled_and_judged(bare: Bare, small_recipe: P
         f"task={{name: file, answer_kind: number, path: {paths}}}",
         f"teacher={{source: replay, path: {tmp_path}/texts.jsonl}}",
         "sampling.n=1",
+        "curate.validation=0",
     )
     words = [word for setting in settings for word in ("--set", setting)]
     done = bare("generate", small_recipe, "--out", tmp_path / "run", *words)

@@ -11,7 +11,6 @@ from typing import Any
 from feints import methods
 from feints.config import Settings
 from feints.errors import SettingsError, UnknownNameError
-from feints.evaluate.error_kinds import JUDGE
 from feints.recipe import Recipe
 from feints.records import Problem, content_hash
 
@@ -96,6 +95,8 @@ def check_start(recipe: Recipe, problems: Sequence[Problem]) -> None:
 
 
 def _check_prompts(ids: Iterable[str]) -> None:
+    from feints.evaluate.error_kinds import JUDGE  # noqa: PLC0415  statistics take half of the start-up
+
     known: set[str] = set()
     for name in ids:
         known = known or {JUDGE.id}.union(*(methods.prompts_of(methods.find(one)) for one in methods.names()))

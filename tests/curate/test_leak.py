@@ -64,7 +64,7 @@ def test_a_run_stores_which_test_problem_each_leak_is_in(small_recipe: Path, tmp
     files = f"{{train: {tmp_path}/train.jsonl, test: {tmp_path}/test.jsonl}}"
     task = f"task={{name: file, answer_kind: number, path: {files}}}"
     run = RunFolder(tmp_path / "run")
-    found = load_problems(load_recipe(small_recipe, [task]), run)
+    found = load_problems(load_recipe(small_recipe, [task, "curate.validation=0"]), run)
     [(table, _)] = run.outputs("3_dropped")
     [row] = read_table(table, Dropped)
     assert (row.item_id, row.reason) == ("train0", "equal to a test problem (test/test1)")
