@@ -35,6 +35,7 @@ def test_latex_is_asked_in_a_box_and_others_in_words() -> None:
     words = TEACHER.messages(make())[-1].content
     assert "The answer is" in words
     assert "boxed" not in words
+    assert STUDENT.messages(make(kind=AnswerKind.LATEX)) == STUDENT.messages(make())
 
 
 @given(st.text(alphabet="ab{}$\\ \n", min_size=1))
@@ -60,6 +61,13 @@ def test_shots_come_first_and_go_through_the_template() -> None:
     turns = prompt.messages(make())
     assert [turn.role for turn in turns] == ["system", "user", "assistant", "user"]
     assert turns[1].content == "1+1?\n" + STUDENT.cue
+
+
+def test_shots_have_the_cue_of_the_problem_and_nothing_of_what_is_filled_in() -> None:
+    prompt = replace(TEACHER, template="{question}\n{hint}\n{cue}", shots=(("1+1?", "2"),))
+    for kind, cue in ((AnswerKind.NUMBER, TEACHER.cue), (AnswerKind.LATEX, TEACHER.latex_cue)):
+        shown, _, asked = prompt.messages(make(kind=kind), hint="It is 7.")
+        assert shown.content == f"1+1?\n{cue}" and asked.content == f"How many?\nIt is 7.\n{cue}"
 
 
 def test_every_field_is_in_the_hash() -> None:

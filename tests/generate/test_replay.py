@@ -100,6 +100,8 @@ def test_identity_follows_the_records() -> None:
     one = ReplaySource({"q": ["a", "b"], "r": ["c"]}).identity
     assert one == ReplaySource({"r": ["c"], "q": ["a", "b"]}).identity
     assert one != ReplaySource({"q": ["b", "a"], "r": ["c"]}).identity
+    for other in (Recorded(text="a", finish=Finish.LENGTH), Recorded(text="a", model="m"), Recorded(text="b")):
+        assert one != ReplaySource({"q": [other, "b"], "r": ["c"]}).identity
 
 
 def write(path: Path, rows: list[Any]) -> Path:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 
 import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from feints.errors import StudentError
-from feints.generate.weights import load_weights, quiet_transformers, weights_identity
+from feints.generate.weights import load_weights, local_folder, quiet_transformers, weights_identity
 
 SMALL = {"vocab_size": 12, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
@@ -52,6 +54,28 @@ def test_a_folder_is_loaded_quietly_and_in_evaluation_mode(seq2seq, dtype, tmp_p
     assert capfd.readouterr() == ("", "")
 
 
+def test_loading_is_quiet_and_what_follows_it_is_not():
+    hub = logging.getLogger("huggingface_hub")
+
+    def heard():
+        said = transformers.utils.logging
+        return said.is_progress_bar_enabled(), said.get_verbosity(), hub.level
+
+    before = heard()
+    try:
+        transformers.utils.logging.enable_progress_bar()
+        transformers.logging.set_verbosity_info()
+        hub.setLevel(logging.INFO)
+        with quiet_transformers():
+            assert heard() == (False, transformers.logging.ERROR, logging.ERROR)
+        assert heard() == (True, transformers.logging.INFO, logging.INFO)
+    finally:
+        transformers.logging.set_verbosity(before[1])
+        hub.setLevel(before[2])
+        if not before[0]:
+            transformers.utils.logging.disable_progress_bar()
+
+
 def test_identity_follows_content_and_nothing_else(folder, tmp_path):
     identity = load_weights(folder).identity
     twin = shutil.copytree(folder, tmp_path / "elsewhere")
@@ -64,6 +88,25 @@ def test_identity_follows_content_and_nothing_else(folder, tmp_path):
     third = shutil.copytree(folder, tmp_path / "third")
     (third / "tokenizer.json").write_text((third / "tokenizer.json").read_text() + " ")
     assert weights_identity(third) != identity
+    for name in ("chat_template.jinja", "config.json", "tokenizer_config.json"):
+        other = shutil.copytree(folder, tmp_path / name)
+        (other / name).write_text("{} ")
+        assert weights_identity(other) != identity
+
+
+def test_of_a_model_of_the_hub_the_chat_template_comes_too(folder, monkeypatch):
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    (folder / "pytorch_model.bin").write_bytes(b"pickled")
+    got = []
+
+    def fetched(name, *, allow_patterns):
+        got.extend(path.name for path in folder.iterdir() if any(map(path.match, allow_patterns)))
+        return str(folder)
+
+    monkeypatch.setattr("feints.generate.weights.snapshot_download", fetched)
+    assert local_folder("owner/model") == folder
+    assert {"chat_template.jinja", "tokenizer.json", "config.json", "model.safetensors"} <= set(got)
+    assert "pytorch_model.bin" not in got
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def test_no_difference_stands_in_the_middle_and_all_fit(made_up: ModuleType) -> 
     assert drawn[1].x < 50.0 < drawn[2].x
     assert all(0 <= item.low <= item.x <= item.high <= 100 for item in drawn)
     assert differences([made_up.compared("a", "b", "test", 0.0, 0.0, 1.0)])[0].x == 50.0
+    wide = differences([made_up.compared("a", "b", "test", 0.1, 0.5, 1.0)])[0]
+    assert 0 <= wide.low < wide.x < wide.high <= 100
 
 
 def test_bars_keep_their_proportions_within_a_unit() -> None:
@@ -67,8 +69,9 @@ def test_bars_keep_their_proportions_within_a_unit() -> None:
     assert [(bar.kept, bar.dropped) for bar in funnel_bars(steps)] == [(50, 50), (25, 25), (100, 0), (0, 0)]
 
 
-def test_long_curves_are_thinned_and_keep_their_ends(made_up: ModuleType) -> None:
-    [chart, *_] = curve_charts([made_up.curve("plain_cot", 0, steps=5000)])
+@pytest.mark.parametrize("steps", [5000, 5019, 5020, 5040])
+def test_long_curves_are_thinned_and_keep_their_ends(made_up: ModuleType, steps: int) -> None:
+    [chart, *_] = curve_charts([made_up.curve("plain_cot", 0, steps=steps)])
     [line] = chart.lines
     places = line.pieces[0].split()
     assert len(places) <= MOST_POINTS + 1

@@ -1,4 +1,4 @@
-"""Anyone's own problems, from a JSONL, JSON or Parquet file whose columns can be named."""
+"""Anyone's own problems, from a JSONL, JSON, CSV or Parquet file whose columns can be named."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class TaskConfig(Settings):
     """Settings of every task; a task's own `Config` adds to them."""
 
     path: Paths | dict[str, Paths] | None = None
-    """Local file or files (JSONL, JSON or Parquet, also .gz); None reads from the hub.
+    """Local file or files (JSONL, JSON, CSV, TSV or Parquet, also .gz); None reads from the hub.
     A file whose rows carry a split is sorted by it; otherwise say which is which:
     {train: ..., validation: ..., test: ...}. Any other key names a further test set."""
     revision: str | None = None
