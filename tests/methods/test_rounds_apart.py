@@ -15,6 +15,12 @@ from feints.records import Rationale
 from feints.runs import RunFolder
 
 
+class Told(list[Any]):
+    """A stored table, as far as rounds look at it."""
+
+    address = "told"
+
+
 def test_one_mistake_spaced_otherwise_is_answered_once() -> None:
     texts = ("It is 4.", "It  is\n4.", "It is 5.")
     rows = tuple(Rationale(id=f"r{n}", problem_id="p", text=text) for n, text in enumerate(texts))
@@ -26,9 +32,6 @@ def test_one_mistake_spaced_otherwise_is_answered_once() -> None:
 
 
 def test_asking_ends_where_a_budget_cut_it_short() -> None:
-    class Told(list[Any]):
-        address = "told"
-
     def ask(part: int, some: Any) -> Any:
         parts.append(part)
         return [("told", Told([SimpleNamespace(prompt_tokens=1, completion_tokens=1)]))]
@@ -40,9 +43,6 @@ def test_asking_ends_where_a_budget_cut_it_short() -> None:
 
 
 def test_a_price_that_rises_on_the_way_is_noticed_before_all_is_spent() -> None:
-    class Told(list[Any]):
-        address = "told"
-
     def ask(part: int, some: Any) -> Any:
         costs.extend([10 if part == 1 else 14] * len(some))
         said = [SimpleNamespace(prompt_tokens=cost, completion_tokens=0) for cost in costs[-len(some) :]]

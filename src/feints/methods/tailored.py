@@ -114,7 +114,10 @@ class Config(Settings):
     margin: float = Field(default=1.0, gt=0, description="Rho of the triplet.")
     pooling: Literal["last", "mean"] = Field(default="last", description="State of the last token, or the mean of all.")
     round_tokens: int | None = Field(
-        default=None, ge=1, examples=[900], description="Most teacher tokens of a round's feedback; null: no bound."
+        default=None,
+        ge=1,
+        examples=[900],
+        description="Tokens sent and received for a round's feedback at most; null: any.",
     )
     inner: InnerSettings | None = Field(
         default=None,
