@@ -114,10 +114,7 @@ class Config(Settings):
     margin: float = Field(default=1.0, gt=0, description="Rho of the triplet.")
     pooling: Literal["last", "mean"] = Field(default="last", description="State of the last token, or the mean of all.")
     round_tokens: int | None = Field(
-        default=None,
-        ge=1,
-        examples=[900],
-        description="Tokens sent and received for a round's feedback at most; null: any.",
+        default=None, ge=1, examples=[900], description="Most tokens, sent and received, of a round's feedback."
     )
     inner: InnerSettings | None = Field(
         default=None,
