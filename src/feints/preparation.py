@@ -35,6 +35,7 @@ from feints.lab.teacher import LabTeacher
 from feints.recipe import LAB, LabTask, Recipe
 from feints.records import Dropped, Judgement, Problem, content_hash
 from feints.runs import LOCK, RunFolder, Stored, make_folder
+from feints.tasks.loading.problems import About, Problems
 from feints.verify.pool import CheckerPool
 
 
@@ -54,26 +55,6 @@ class ProblemSets:
     """What was found on loading, and what of the sampling asked for has no effect."""
     about: Mapping[str, str]
     """Source, licence, citation and canary of the data, for model cards."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundProblems:
-    """What a task holds, before anything is written."""
-
-    train: Sequence[Problem]
-    """Training problems, leaks removed."""
-    tests: Mapping[str, Sequence[Problem]]
-    """What is examined on, by name."""
-    dropped: Sequence[Dropped]
-    """What was left out, and why."""
-    funnel: Funnel
-    """What became of the training problems."""
-    without_leaks: Callable[[Sequence[Problem]], Decontaminated]
-    """See `ProblemSets`."""
-    notices: tuple[str, ...]
-    """See `ProblemSets`."""
-    about: Mapping[str, str]
-    """See `ProblemSets`."""
 
 
 @contextmanager
@@ -104,78 +85,64 @@ def open_run(out: Path) -> Iterator[RunFolder]:
 def load_problems(recipe: Recipe, run: RunFolder) -> ProblemSets:
     """What the task holds, in tables of the run; before one is written, what would be refused on it is refused.
 
+    The tables are named by what they hold: more test problems, or another way to the same, train nothing anew.
+
     Raises:
         FeintsError: what an arm would refuse once the teacher is paid, see `check_start`.
         EmptyPileError: problems too few to hold some back, as every method does.
     """
-    found = find_problems(recipe)
-    split_by_problem(found.train, validation=recipe.curate.validation, seed=recipe.curate.seed)
-    check_start(recipe, found.train)
-    return keep_problems(found, run)
-
-
-def find_problems(recipe: Recipe) -> FoundProblems:
-    """Load the task, hold back its test sets, and remove leaks before anything is paid."""
-    if isinstance(recipe.task, LabTask):
-        train, tests, notices = _lab_problems(recipe.task)
-        dropped: Sequence[Dropped] = ()
-        about = {"source": f"the lab of feints, world {world.WORLD_VERSION}", "licence": "Apache-2.0"}
-    else:
-        loaded = tasks.find(recipe.task.name).load(recipe.task)
-        train, tests, notices = (*loaded.train, *(loaded.validation or ())), loaded.tests, [loaded.notice()]
-        about, dropped = asdict(loaded.about), loaded.dropped
-    wanted = tuple(tests) if recipe.exam.sets is None else recipe.exam.sets
-    for name in wanted:
-        if name not in tests:
-            raise UnknownNameError("test set of this task", name, tests)
-    if not train:
+    loaded = _lab(recipe.task) if isinstance(recipe.task, LabTask) else tasks.find(recipe.task.name).load(recipe.task)
+    tests = _examined_on(recipe, loaded)
+    pile = (*loaded.train, *(loaded.validation or ()))
+    if not pile:
         raise SettingsError(f"task {recipe.task.name!r} has no training problems; give it a path that holds some")
-    if not any(tests[name] for name in wanted):
+    without_leaks = partial(remove_leaks, tests=loaded.tests, ngram=recipe.decontaminate)
+    clean = without_leaks(pile)
+    split_by_problem(clean.kept, validation=recipe.curate.validation, seed=recipe.curate.seed)
+    check_start(recipe, clean.kept)
+    dropped = [*loaded.dropped, *clean.named()]
+    run.table("3_dropped", "problems", Dropped, [_contents(dropped)], dropped.__iter__)
+    return ProblemSets(
+        train=run.table("0_problems", "train", Problem, ["train", _contents(clean.kept)], clean.kept.__iter__),
+        tests={
+            name: run.table("0_problems", name, Problem, [name, _contents(asked)], asked.__iter__, set=name)
+            for name, asked in tests.items()
+        },
+        funnel=Funnel().start("in the task", "problems", len(pile)).step("not leaked", len(clean.kept), clean.dropped),
+        without_leaks=without_leaks,
+        notices=(loaded.notice(), clean.notice(), *recipe.sampling.notices()),
+        about=asdict(loaded.about),
+    )
+
+
+def _lab(task: LabTask) -> Problems:
+    """The problems of the lab, as a task from the shelf yields them; its splits are disjoint by construction."""
+    sizes = {"test": task.test, "longer": task.longer, "unseen": task.unseen}
+    return Problems(
+        task=f"lab (world {world.WORLD_VERSION})",
+        train=tuple(world.problems("train", task.train, task.seed)),
+        validation=None,
+        tests={name: tuple(world.problems(name, size, task.seed)) for name, size in sizes.items() if size},
+        about=About(source=f"the lab of feints, world {world.WORLD_VERSION}", licence="Apache-2.0", citation=""),
+    )
+
+
+def _examined_on(recipe: Recipe, loaded: Problems) -> dict[str, Sequence[Problem]]:
+    """The test sets a recipe names, as many problems of each as it wants."""
+    wanted = tuple(loaded.tests) if recipe.exam.sets is None else recipe.exam.sets
+    for name in wanted:
+        if name not in loaded.tests:
+            raise UnknownNameError("test set of this task", name, loaded.tests)
+    if not any(loaded.tests[name] for name in wanted):
         raise SettingsError(
             f"task {recipe.task.name!r} has no test problems to examine on; add some (path: {{test: FILE}}), "
             "hold back a share of the training problems (task.test_share: 0.2), or name sets that it has in exam.sets"
         )
-    without_leaks = partial(remove_leaks, tests=tests, ngram=recipe.decontaminate)
-    clean = without_leaks(train)
-    return FoundProblems(
-        train=clean.kept,
-        tests={name: tests[name][: recipe.exam.limit] for name in wanted},
-        dropped=[*dropped, *clean.named()],
-        funnel=Funnel().start("in the task", "problems", len(train)).step("not leaked", len(clean.kept), clean.dropped),
-        without_leaks=without_leaks,
-        notices=(*notices, clean.notice(), *recipe.sampling.notices()),
-        about=about,
-    )
-
-
-def keep_problems(found: FoundProblems, run: RunFolder) -> ProblemSets:
-    """Tables of it, named by what they hold: more test problems, or another way to the same, train nothing anew."""
-    train = run.table("0_problems", "train", Problem, ["train", _contents(found.train)], found.train.__iter__)
-    run.table("3_dropped", "problems", Dropped, [_contents(found.dropped)], found.dropped.__iter__)
-    tests = {
-        name: run.table("0_problems", name, Problem, [name, _contents(asked)], asked.__iter__, set=name)
-        for name, asked in found.tests.items()
-    }
-    return ProblemSets(
-        train=train,
-        tests=tests,
-        funnel=found.funnel,
-        without_leaks=found.without_leaks,
-        notices=found.notices,
-        about=found.about,
-    )
+    return {name: loaded.tests[name][: recipe.exam.limit] for name in wanted}
 
 
 def _contents(rows: Sequence[Problem] | Sequence[Dropped]) -> str:
     return content_hash([asdict(row) for row in rows])
-
-
-def _lab_problems(task: LabTask) -> tuple[Sequence[Problem], Mapping[str, Sequence[Problem]], list[str]]:
-    sizes = {"test": task.test, "longer": task.longer, "unseen": task.unseen}
-    tests = {name: world.problems(name, size, task.seed) for name, size in sizes.items() if size}
-    counts = ", ".join(f"{len(problems):,} {name}" for name, problems in tests.items())
-    notice = f"lab (world {world.WORLD_VERSION}): {task.train:,} train, {counts}; splits are disjoint by construction"
-    return world.problems("train", task.train, task.seed), tests, [notice]
 
 
 def open_teacher(recipe: Recipe) -> TextSource:

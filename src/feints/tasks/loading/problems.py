@@ -72,7 +72,7 @@ class Problems:
     left_out: tuple[Dropped, ...] = ()
     """Rows that hold no problem of this set, and why."""
     checked: int = 0
-    """Gold answers that were read."""
+    """Gold answers that were read; 0 where they are right by construction."""
 
     @property
     def dropped(self) -> tuple[Dropped, ...]:
@@ -89,7 +89,9 @@ class Problems:
         if self.validation is not None:
             sizes.append(f"{len(self.validation):,} validation")
         sizes += [f"{len(problems):,} {name}" for name, problems in self.tests.items()]
-        line = f"{self.task}: {', '.join(sizes)}; {len(self.unparsable):,} of {self.checked:,} gold answers unparsable"
+        line = f"{self.task}: {', '.join(sizes)}"
+        if self.checked:
+            line += f"; {len(self.unparsable):,} of {self.checked:,} gold answers unparsable"
         if self.left_out:
             line += f"; {len(self.left_out):,} rows left out"
         if self.about.canary:
