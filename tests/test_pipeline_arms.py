@@ -178,3 +178,12 @@ def test_a_prompt_of_ones_own_stands_in_for_the_methods(do: Do, counted: type[Co
         do(f"prompts={{teacher_cto: {tmp_path}/terse.yaml}}")
     with pytest.raises(SettingsError, match=r"\['hint'\], none are filled"):
         do(f"prompts={{teacher_cot: {tmp_path}/odd.yaml}}")
+
+
+def test_an_endpoint_for_the_students_texts_that_no_method_asks_is_spoken_of(do: Do) -> None:
+    endpoint = "student_endpoint={base_url: 'http://127.0.0.1:9/v1', model: base}"
+    notes = gather(do("student.adapter.kind=lora", endpoint)).notes
+    assert [note for note in notes if "was not used" in note] == [
+        "student_endpoint was not used: no method of this run learns from what its student writes (those with rounds "
+        "do, such as tailored); exams are written here"
+    ]

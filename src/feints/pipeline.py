@@ -77,7 +77,7 @@ def _run(recipe: Recipe, run: RunFolder, console: Console) -> Path:
     with open_ledger(recipe, out) as ledger, CheckerPool() as pool:
         bench = open_bench(local, run, problems, ledger, pool, console, student_identity=identity)
         arms = distil_and_examine(local, bench, problems)
-        bench.notices.extend(unused_prompts(bench))
+        bench.notices.extend(unused(bench))
     run.describe(
         name=recipe.name,
         recipe=recipe.model_dump(mode="json"),
@@ -145,14 +145,20 @@ def distil_and_examine(recipe: Recipe, bench: Bench, problems: ProblemSets) -> l
     return [*shown, {"name": UNTRAINED, "role": "floor", "explanation": "the student before any training"}]
 
 
-def unused_prompts(bench: Bench) -> list[str]:
-    """Word of the user's prompts that no method of the run asked for."""
+def unused(bench: Bench) -> list[str]:
+    """Word of what the user set and no method of the run asked for: prompts, an endpoint for the student's texts."""
     known = ", ".join(sorted(bench.prompt_ids))
-    return [
+    said = [
         f"prompts.{name} was not used: no method of this run has a prompt of this id; used were {known}"
         for name in bench.prompts
         if name not in bench.prompt_ids | {JUDGE.id}  # which `feints errors` sends after a run
     ]
+    if bench.serving is not None and not bench.serving.orders:
+        said.append(
+            "student_endpoint was not used: no method of this run learns from what its student writes "
+            "(those with rounds do, such as tailored); exams are written here"
+        )
+    return said
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -58,6 +58,7 @@ def test_a_served_student_takes_the_exams_of_its_weights_and_its_adapter_is_relo
         here = replace(bench, serving=Serving(settings=settings_of(endpoint), base=talker, run=bench.run.path))
         tailored.distil(here, config)
         texts = own_texts(bench)
+        assert here.serving is not None and here.serving.orders, "the endpoint counts as used"
         trained = [next(bench.run.path.glob(f"round_{n}/4_student/tiny-round_{n}-*/student")) for n in (1, 2)]
         for number, folder in enumerate([talker, *trained], start=1):
             asked = [problem for problem in bench.problems if (number, problem.id, 0) in texts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feints.bench.serving import Learner, identity_of, opened
@@ -50,6 +51,8 @@ def ask(bench: Bench, order: Order) -> Stored[Rationale]:
         BudgetError: the budget allows no request at all. Once the run holds rationales it goes on with those.
     """
     depends = _depends(bench, order)
+    if bench.serving is not None and isinstance(order.source, Path):
+        bench.serving.orders.add(order.label)
     key = content_hash(order.label, depends)
     if key in bench.stopped:  # another arm or seed was cut short here; this one learns from the same and used it too
         rows = list(bench.stopped[key].rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,8 @@ class Serving:
     """Folder of the weights it holds: the student before any training."""
     run: Path
     """The run folder as it is called here."""
+    orders: set[str] = field(default_factory=set)
+    """Labels of what it was to write, also where that was known already."""
 
 
 def identity_of(bench: Bench, source: TextSource | Learner | None) -> list[object]:
