@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from feints.errors import DataError, MissingExtraError
 from feints.records import AnswerKind, Choice, Finish, Form, Judgement, Problem
 from feints.verify import equations, programs
 from feints.verify import executor as executor_file
+from feints.verify.executed import close
 from feints.verify.execution import MISTAKES, Execution, Failure, Limits, failure_of, to_number, value_text
 from feints.verify.executor import Executor
 from feints.verify.pool import CheckerPool
@@ -176,6 +179,9 @@ def test_mistakes_are_wrong_and_the_rest_is_not(monkeypatch: pytest.MonkeyPatch)
             assert verdict.reason == f"{kind.value}: for a reason"
             cut = pool.check(PROBLEM, "x", form=Form.POT, finish=Finish.LENGTH)
             assert cut.value is expected.get(kind, Judgement.NO_ANSWER)
+            for finish in (Finish.REFUSAL, Finish.MALFORMED):
+                refused = pool.check(PROBLEM, "x", form=Form.POT, finish=finish)
+                assert refused.value is expected.get(kind, Judgement.NO_ANSWER), "nobody's mistake"
 
 
 @pytest.mark.slow
@@ -186,9 +192,13 @@ def test_the_pool_judges_every_form_and_keeps_the_order() -> None:
     with CheckerPool(workers=2) as pool:
         for form in (Form.POT, Form.EOT, Form.SAT):
             assert [verdict.value for verdict in pool.check_all(items, form)] == values
-        assert asyncio.run(pool.check_async(PROBLEM, "ans = 14", form=Form.EOT)).value is Judgement.CORRECT
+        assert asyncio.run(pool.check_async(PROBLEM, "ans = 28 / 2", form=Form.EOT)).checker == "equations"
         with pytest.raises(DataError, match="gold"):
             pool.check_all([(replace(PROBLEM, answer=""), "ans = 1", "", Finish.STOP)], Form.POT)
+        with pool.executor._solvers.borrow() as solver:
+            os.kill(solver.pid, 0)
+    with pytest.raises(ProcessLookupError):  # it ended with the pool
+        os.kill(solver.pid, 0)
 
 
 @pytest.mark.slow
@@ -203,12 +213,20 @@ def test_values_are_held_against_options_truths_and_latex() -> None:
         assert pool.check(choice, "ans = 12", form=Form.POT).value is Judgement.CORRECT
         assert pool.check(choice, "ans = 13", form=Form.POT).lenient is Judgement.CORRECT
         assert pool.check(choice, "ans = 13", form=Form.POT).value is Judgement.WRONG
+        cut = pool.check(choice, "ans = 13", form=Form.POT, finish=Finish.LENGTH)
+        assert (cut.value, cut.lenient) == (Judgement.NO_ANSWER, Judgement.CORRECT)
         assert pool.check(replace(choice, answer="B"), "ans = 0.2", form=Form.POT).value is Judgement.CORRECT
         assert pool.check(replace(choice, answer="C"), "ans = 2 / 3", form=Form.POT).value is Judgement.CORRECT
         assert pool.check(truth, "ans = 3 > 2", form=Form.POT).value is Judgement.CORRECT
         assert pool.check(truth, "ans = 3 < 2", form=Form.POT).value is Judgement.WRONG
         assert pool.check(latex, "ans = 0.5", form=Form.POT).value is Judgement.CORRECT
         assert pool.check(latex, "ans = 1 / 3 + 1 / 6", form=Form.EOT).value is Judgement.CORRECT
+
+
+def test_kpdd_a8_a_number_is_right_less_than_a_thousandth_away_and_a_large_one_up_to_the_noise_of_floats() -> None:
+    assert [close(Fraction(5), Fraction(said)) for said in ("5.0009", "5.001", "4.999")] == [True, False, False]
+    large = Fraction(10**18)
+    assert [close(large, large + off) for off in (1000, 10**7)] == [True, False]
 
 
 def test_a_missing_package_is_said_before_anything_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,10 @@ from feints.verify.yesno import read_truth
         ("42", "So we get 6*7.\nAnswer - 42"),
         ("42", "**Answer** – 42"),
         ("-42", "Answer -42"),
+        ("3000000000", "The answer is $3bn."),
+        ("6e45", "The answer is 6 × 10^45."),
+        ("fifty percent", "The answer is 0.5."),
+        ("0.33333333333", "The answer is 0.3333333."),
     ],
 )
 def test_right_numbers_in_many_dresses(gold: str, text: str) -> None:
@@ -79,6 +83,10 @@ def test_right_numbers_in_many_dresses(gold: str, text: str) -> None:
         ("1/3", "The answer is 0.33."),
         ("12", "The answer is 12 000."),
         ("3", "The answer is $3M."),
+        ("50%", "The answer is 0.5%."),
+        ("50%", "The answer is one half percent."),
+        ("0.33333333333", "The answer is 0.333333."),
+        ("5", "The answer is 1e350."),
     ],
 )
 def test_wrong_numbers(gold: str, text: str) -> None:
@@ -109,6 +117,9 @@ def test_wrong_numbers(gold: str, text: str) -> None:
         (BOOLEAN, "yes", "<answer>Yes</answer>", "correct"),
         (BOOLEAN, "no", "Answer - No", "correct"),
         (CHOICE, "B", "The answer is not known.", "no_answer"),
+        (CHOICE, "B", "The answer is between 12 and 13 km.", "no_answer"),
+        (CHOICE, "A", "A. A kite fits, as the others are distances. So we have it.", "correct"),
+        (CHOICE, "A", "A. A kite is no distance.\nB. That is too far.", "no_answer"),
         (BOOLEAN, "yes", "So the answer is yes.", "correct"),
         (BOOLEAN, "no", "Therefore, the answer (Yes or No) is: No, it does not.", "correct"),
         (BOOLEAN, "True", "So the answer is True.", "correct"),
@@ -239,9 +250,35 @@ def test_an_option_that_begins_with_not_is_no_denial() -> None:
     assert value("B", "So it is not green.", CHOICE, options) == "correct"
 
 
+def test_without_options_a_letter_stands_for_one_and_the_pronoun_for_none() -> None:
+    said = ("The answer is A, I think.", "The answer is A or B.")
+    assert [value("A", text, CHOICE) for text in said] == ["correct", "wrong"]
+
+
+def test_a_word_of_two_letters_is_too_short_to_name_its_option() -> None:
+    options = (Choice(label="A", text="up"), Choice(label="B", text="down the hill"))
+    assert value("A", "The answer is that we end up there.", CHOICE, options) == "no_answer"
+    assert value("B", "The answer is that we go down the hill.", CHOICE, options) == "correct"
+
+
 def test_lenient_is_beside_strict_and_never_below_it() -> None:
     verdict = check(problem("53"), "We find $x = \\boxed{52.9}$, which we round to 53.")
     assert (verdict.value, verdict.lenient) == (Judgement.WRONG, Judgement.CORRECT)
+    far = check(problem("18"), f"We get 18 of them. {'And so it goes on. ' * 40}The answer is unclear.")
+    assert (far.value, far.lenient) == (Judgement.NO_ANSWER, Judgement.CORRECT), "however far its last number stands"
+
+
+def test_a_long_text_is_read_at_its_end_and_a_long_answer_is_shown_in_part() -> None:
+    assert value("5", f"{'so it goes 7 ' * 20_000}The answer is 5.") == "correct"
+    many = "word " * 200
+    verdict = check(problem(many, TEXT), f"The answer is {many}")
+    assert verdict.value is Judgement.CORRECT and len(verdict.extracted or "") == 500
+
+
+@pytest.mark.slow
+def test_another_formula_at_an_unmarked_end_is_no_answer_and_leniently_wrong() -> None:
+    verdict = check(problem(r"\sqrt{2}+\pi", LATEX), r"So in the end we find $\sqrt{3}+\pi$.")
+    assert (verdict.value, verdict.lenient) == (Judgement.NO_ANSWER, Judgement.WRONG)
 
 
 @pytest.mark.parametrize(
@@ -266,6 +303,8 @@ def test_options_written_into_the_question_are_read() -> None:
     asked = problem("B", CHOICE, question="Where? Answer Choices: (A) at home (B) by the sea (C) in bed")
     assert [choice.text for choice in parse_gold(asked).choices] == ["at home", "by the sea", "in bed"]
     assert check(asked, "The answer is by the sea.").value is Judgement.CORRECT
+    shown = problem("B", CHOICE, question="Which distance is (A) in the figure? (A) 3 km (B) 4 km (C) 5 km")
+    assert [choice.text for choice in parse_gold(shown).choices] == ["3 km", "4 km", "5 km"], "the last run from A on"
 
 
 def test_the_code_hash_is_that_of_the_sources_whatever_ends_their_lines(tmp_path: Path) -> None:
@@ -294,3 +333,5 @@ def test_words_are_no_gold_number(gold: str) -> None:
 def test_a_worked_solution_as_gold_number_ends_in_its_answer() -> None:
     gold = "Natalia sold 48/2 = <<48/2=24>>24 clips in May, 48+24 in all.\n#### 72"
     assert (value(gold, "The answer is 72."), value(gold, "The answer is 24.")) == ("correct", "wrong")
+    told = "One third and one sixth are three sixths, which is as much as a half. The answer is $\\frac{1}{2}$."
+    assert (value(told, "The answer is 0.5.", LATEX), value(told, "The answer is 0.3.", LATEX)) == ("correct", "wrong")

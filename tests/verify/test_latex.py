@@ -57,6 +57,12 @@ def test_what_math_verify_wrongly_calls_equal_is_wrong(pool: CheckerPool, dress:
     assert {case: v for case, v in found.items() if v is not Judgement.WRONG} == {}
 
 
+def test_of_a_list_too_long_to_read_no_part_stands_for_the_whole(pool: CheckerPool) -> None:
+    gold = ";".join(f"({n},{n})" for n in range(60))
+    verdict = pool.check(problem(gold), f"The answer is ${gold.replace('59', '60')}$.")
+    assert verdict.value is not Judgement.CORRECT
+
+
 def test_every_answer_is_itself(pool: CheckerPool) -> None:
     answers = [case[0] for case in pairs.SAME + pairs.DIFFERENT]
     assert set(values(pool, [(a, a) for a in answers], "The answer is ${}$.").values()) == {Judgement.CORRECT}

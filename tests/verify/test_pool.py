@@ -8,8 +8,10 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +109,48 @@ def test_a_crash_is_not_checked_and_the_worker_replaced() -> None:
         verdicts = pool.check_all([(HARD, WRONG, "", Finish.STOP)] * 3)
     assert [v.value for v in verdicts].count(Judgement.WRONG) >= 2
     assert all(v.value is not Judgement.CORRECT for v in verdicts)
+
+
+@pytest.mark.slow
+def test_a_crash_is_the_fault_of_the_case_it_came_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [rf"The answer is $\sqrt{{{n}}}+\pi$." for n in (3, 5, 7)]
+    awaited, asked = WorkerProcess.await_work, []
+
+    def dies_on_the_second(worker: WorkerProcess, number: int, deadline: float) -> Any:
+        asked.append(number)
+        if len(asked) == 2:
+            os.kill(worker.pid, signal.SIGKILL)
+        return awaited(worker, number, deadline)
+
+    monkeypatch.setattr(WorkerProcess, "await_work", dies_on_the_second)
+    with CheckerPool(workers=1, deadline=30) as pool:
+        verdicts = pool.check_all([(HARD, text, "", Finish.STOP) for text in others])
+    assert [v.value for v in verdicts] == [Judgement.WRONG, Judgement.NOT_CHECKED, Judgement.WRONG]
+    assert [v.extracted for v in verdicts] == [rf"$\sqrt{{{n}}}+\pi$" for n in (3, 5, 7)]
+
+
+@pytest.mark.slow
+def test_a_share_whose_worker_is_lost_is_judged_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "WORTH_STARTING", 10)
+    judged = WorkerProcess.judge
+
+    def lost(worker: WorkerProcess, share: Sequence[Item], deadline: float) -> Any:
+        os.kill(worker.pid, signal.SIGKILL)
+        return judged(worker, share, deadline)
+
+    monkeypatch.setattr(WorkerProcess, "judge", lost)
+    items: list[Item] = [(EASY, f"The answer is {n % 6}.", "", Finish.STOP) for n in range(24)]
+    with CheckerPool(workers=2, deadline=30) as shared, CheckerPool(workers=1) as alone:
+        assert shared.check_all(items) == alone.check_all(items)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_has_a_pool_of_its_own() -> None:
+    ours = pool_module._default()
+    child = os.fork()
+    if not child:
+        os._exit(int(pool_module._default() is ours))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 and pool_module._default() is ours
 
 
 @pytest.mark.slow

@@ -107,6 +107,13 @@ def test_choices_may_be_written_as_data_sets_write_them(tmp_path: Path, choices:
     assert judged[0]["choices"] == choices
 
 
+def test_a_row_that_was_cut_is_no_mistake(tmp_path: Path) -> None:
+    rows = [{"gold": "123", "text": "The answer is 12", "finish": finish} for finish in ("length", "stop", "whatever")]
+    judge_rows(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
+    judged = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["verdict"] for row in judged] == ["no_answer", "wrong", "wrong"]
+
+
 def test_half_characters_and_a_byte_order_mark_are_no_obstacle(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     rows = [r'{"gold": "1", "text": "\ud83d The answer is 1."}', '{"gold": "2", "text": "Ünd: the answer is 1."}']

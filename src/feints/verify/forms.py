@@ -42,8 +42,10 @@ def read(text: str, *, thousands: bool) -> Node:
     if thousands:
         text = join_thousands(text)
     groups = [part for _, part in split(text, (";",)) if part]
+    if len(groups) > MAX_ITEMS:
+        raise UnreadableError("too many items")
     if len(groups) > 1:
-        return Node("list", tuple(_as_point(_items(group)) for group in groups[:MAX_ITEMS]), name=",")
+        return Node("list", tuple(_as_point(_items(group)) for group in groups), name=",")
     return _items(text)
 
 
