@@ -61,7 +61,7 @@ from feints.verify.yesno import read_truth
         ("42", "**Answer** – 42"),
         ("-42", "Answer -42"),
         ("3000000000", "The answer is $3bn."),
-        ("6e45", "The answer is 6 × 10^45."),
+        (f"6{'0' * 45}", "The answer is 6e45."),
         ("fifty percent", "The answer is 0.5."),
         ("0.33333333333", "The answer is 0.3333333."),
     ],
@@ -119,7 +119,7 @@ def test_wrong_numbers(gold: str, text: str) -> None:
         (CHOICE, "B", "The answer is not known.", "no_answer"),
         (CHOICE, "B", "The answer is between 12 and 13 km.", "no_answer"),
         (CHOICE, "A", "A. A kite fits, as the others are distances. So we have it.", "correct"),
-        (CHOICE, "A", "A. A kite is no distance.\nB. That is too far.", "no_answer"),
+        (CHOICE, "A", "A. A kite is no distance.\nB. That is too far. So we stop.", "no_answer"),
         (BOOLEAN, "yes", "So the answer is yes.", "correct"),
         (BOOLEAN, "no", "Therefore, the answer (Yes or No) is: No, it does not.", "correct"),
         (BOOLEAN, "True", "So the answer is True.", "correct"),
@@ -333,5 +333,5 @@ def test_words_are_no_gold_number(gold: str) -> None:
 def test_a_worked_solution_as_gold_number_ends_in_its_answer() -> None:
     gold = "Natalia sold 48/2 = <<48/2=24>>24 clips in May, 48+24 in all.\n#### 72"
     assert (value(gold, "The answer is 72."), value(gold, "The answer is 24.")) == ("correct", "wrong")
-    told = "One third and one sixth are three sixths, which is as much as a half. The answer is $\\frac{1}{2}$."
+    told = f"{'One third and one sixth are as much as a half. ' * 9}The answer is $\\frac{{1}}{{2}}$."
     assert (value(told, "The answer is 0.5.", LATEX), value(told, "The answer is 0.3.", LATEX)) == ("correct", "wrong")
