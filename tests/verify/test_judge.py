@@ -64,6 +64,15 @@ from feints.verify.yesno import read_truth
         (f"6{'0' * 45}", "The answer is 6e45."),
         ("fifty percent", "The answer is 0.5."),
         ("0.33333333333", "The answer is 0.3333333."),
+        ("-5", "The answer is minus five."),
+        ("-5", "So x = -\\boxed{5}."),
+        ("5", "The answer is 5 = x."),
+        ("5", "İİİİİİİİİİİİ The answer is 5. So we are done."),
+        ("3.75", "The answer is three point seventy five."),
+        ("42", "Answer: Tom pays for 3 kites **42** dollars"),
+        ("60", "The answer is 60 minutes or 1 hour."),
+        ("75%", "The answer is 75% or 0.75."),
+        ("75%", "The answer is 0.75 or 75%."),
     ],
 )
 def test_right_numbers_in_many_dresses(gold: str, text: str) -> None:
@@ -87,6 +96,11 @@ def test_right_numbers_in_many_dresses(gold: str, text: str) -> None:
         ("50%", "The answer is one half percent."),
         ("0.33333333333", "The answer is 0.333333."),
         ("5", "The answer is 1e350."),
+        ("5", "The answer is <= 5."),
+        ("41", "So we get \\boxed{42."),
+        ("5", "The answer is between 5 and 6 apples a day."),
+        ("3", "So it is \\boxed{3, 4 \\text{ apples}}."),
+        ("9", "Answer: Tom has 8 apples. He likes all 8 of them."),
     ],
 )
 def test_wrong_numbers(gold: str, text: str) -> None:
@@ -129,6 +143,10 @@ def test_wrong_numbers(gold: str, text: str) -> None:
         (BOOLEAN, "yes", "The answer (Yes or No) is unknown.", "no_answer"),
         (TEXT, "gral", 'Therefore, the answer is "Gral".', "correct"),
         (TEXT, "gral", "The answer is grall.", "wrong"),
+        (TEXT, "gral", 'The answer is "Gral" in lower case.', "correct"),
+        (LATEX, r"\text{even}", r"The answer is $\text{not even}$.", "wrong"),
+        (LATEX, "x+1", r"So \boxed{x+1} and \boxed{x+1}.", "correct"),
+        (LATEX, r"\frac{1}{2}", r"The answer is $\frac{1}{2}\ (B)$.", "correct"),
         (TEXT, "apple pear", "So the answer is apple, pear.", "correct"),
         (TEXT, "] ) }", "So the answer is ] ) }.", "correct"),
         (TEXT, "] ) }", "So the answer is ] ) ].", "wrong"),
@@ -209,6 +227,8 @@ def test_what_the_answer_is_not_is_no_answer(text: str) -> None:
         ("It is not the case that this is never true", None),
         ("It is not clear whether it is true", None),
         ("Nothing he said is true", None),
+        ("nor is it true", False),
+        ("so we ask whether it is yes or no", None),
         ("The claim that they do not lie is true", None),
     ],
 )
@@ -290,6 +310,8 @@ def test_another_formula_at_an_unmarked_end_is_no_answer_and_leniently_wrong() -
         ("several", CHOICE, ()),
         ("??", LATEX, ()),
         ("??", NUMBER, ()),
+        ("\\frac{1}{2", LATEX, ()),
+        ("\x0crac{1}{2}", LATEX, ()),
     ],
 )
 def test_a_bad_gold_answer_is_the_problems_fault(answer: str, kind: AnswerKind, choices: tuple[Choice, ...]) -> None:

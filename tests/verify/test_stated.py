@@ -7,6 +7,10 @@ import pytest
 from feints.evaluate.vote import answer_key, vote
 from feints.records import AnswerKind, Choice, Finish, Judgement, Problem
 from feints.verify import check
+from feints.verify.forms import read as read_form
+from feints.verify.latex import exact_value
+from feints.verify.pieces import differ
+from feints.verify.words import read_words
 
 
 def problem(answer: str, kind: AnswerKind = AnswerKind.NUMBER, choices: tuple[Choice, ...] = ()) -> Problem:
@@ -268,3 +272,19 @@ def test_formulas_of_one_value_win_a_vote_together() -> None:
     asked = problem("8")
     said = ["The answer is 2.", "The answer is $2^3 = 8$.", "The answer is 8."]
     assert vote([answer_key(asked, check(asked, text).extracted) for text in said]).winner == 1
+
+
+def test_number_words_out_of_order_are_no_number() -> None:
+    assert [
+        read_words(said) for said in ("twenty eleven", "two hundred three hundred", "five thousand two million")
+    ] == [None] * 3
+    assert read_words("two hundred three") == 203
+
+
+def test_a_part_that_may_be_the_same_does_not_tell_a_point_that_cannot_be_read_apart() -> None:
+    gold = read_form("(1,2)", thousands=False)
+    assert differ(gold, r"(3,\foo)") and not differ(gold, r"(x,\foo)")
+
+
+def test_of_words_between_numbers_no_value_is_made() -> None:
+    assert (exact_value(r"3 \text{ km}"), exact_value(r"3 \text{ and } 4")) == (3, None)

@@ -84,7 +84,8 @@ def _in_clause(text: str, match: re.Match[str]) -> tuple[bool | None, int]:
     affirmed = match["word"].lower() in _YES
     negations = list(_NEGATION.finditer(before))
     if not negations:
-        return affirmed != bool(_NOR.search(before)), match.start()
+        nor = _NOR.search(before)
+        return affirmed != bool(nor), start + nor.start() if nor else match.start()
     reach = before[negations[0].end() :]
     verb = _VERB.search(reach) and not _RAISING.match(reach) and "case" not in negations[0][0]
     if len(negations) > 1 or verb or _UNSURE.search(before):
