@@ -10,6 +10,7 @@ lab decides by the way it was written is *by construction* whatever the figures 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -44,6 +45,16 @@ class Claim(Settings):
     matched: str = Field(description="What is equal between the arms, and what is not.")
     by_construction: bool = Field(default=False, description="Whether the lab was written so.")
 
+    @property
+    def of(self) -> str:
+        """Whose it is, in a word or two."""
+        return re.split(r" \(|, ", self.paper)[0]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is about a blend of this project and stands in no paper."""
+        return self.of == "Ours"
+
 
 class Finding(Settings):
     """One pair of a claim on one set."""
@@ -68,9 +79,10 @@ class Finding(Settings):
 
 
 def claims() -> dict[str, Claim]:
-    """Every claim by the name of its file."""
+    """Every claim by the name of its file, those of papers first."""
     files = sorted((HERE / "claims").glob("*.yaml"))
-    return {path.stem: Claim(**yaml.safe_load(path.read_text(encoding="utf-8"))) for path in files}
+    found = {path.stem: Claim(**yaml.safe_load(path.read_text(encoding="utf-8"))) for path in files}
+    return dict(sorted(found.items(), key=lambda item: item[1].is_ours))
 
 
 def needed_arms(claim: Claim) -> list[tuple[str, str]]:

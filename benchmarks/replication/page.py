@@ -68,7 +68,7 @@ def verdict_table(short: bool = False) -> str:
     for name, claim in claims().items():
         if short and not any(any(find(claim, regime, claim.decides)) for regime in REGIMES):
             continue  # the page lists those not run
-        cells = [f"[{claim.says}](replication.md#{name})" if not short else claim.says]
+        cells = [claim.of, f"[{claim.says}](replication.md#{name})" if not short else claim.says]
         for regime in REGIMES:
             findings = find(claim, regime, claim.decides)
             known = [finding for finding in findings if finding is not None]
@@ -78,7 +78,7 @@ def verdict_table(short: bool = False) -> str:
                 said = f"{min(finding.seeds for finding in known)} seeds so far"
             cells.append(f"{said}{': ' + _difference(weakest) if weakest else ''}")
         rows.append(cells)
-    heads = ["Claim", *(f"Mistakes {regime}" for regime in REGIMES)]
+    heads = ["Paper", "Claim", *(f"Mistakes {regime}" for regime in REGIMES)]
     return _table(heads, rows) if rows else "Nothing is recorded yet."
 
 

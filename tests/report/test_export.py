@@ -22,7 +22,7 @@ from feints.errors import DataError, UnknownNameError
 from feints.pipeline import run_recipe
 from feints.recipe import load_recipe
 from feints.records import Example, Role
-from feints.report.export import IGNORED, export_run
+from feints.report.export import IGNORED, Text, export_run, pairs
 from feints.report.texts import Lessons
 from feints.runs import RunFolder
 from feints.tables import read_table, write_table
@@ -261,6 +261,31 @@ def test_a_prompt_that_is_learnt_a_little_has_no_labels(
     page = (tmp_path / "out/EXPORT.md").read_text(encoding="utf-8").splitlines()
     [said] = [line for line in page if f"{arm}-stage1-train.sft.jsonl" in line]
     assert f"; {0 if kept else len(learnt)} texts had several sizes" in said
+
+
+def test_a_wrong_text_that_is_learnt_is_named_and_one_that_is_pushed_is_not(
+    run: Path, arm: str, examples: dict[str, list[Example]], tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    outputs = RunFolder.open(tmp_path / "run").outputs("3_examples")
+    [table] = [path for path, entry in outputs if entry["label"] == f"{arm}-stage1-train"]
+    write_table(table, Example, [replace(e, role=Role.WRONG) for e in examples["stage1"][:3]] + examples["stage1"][3:])
+    export_run(tmp_path / "run", "jsonl", tmp_path / "out")
+    page = (tmp_path / "out/EXPORT.md").read_text(encoding="utf-8").splitlines()
+    said = {line.split()[1]: line for line in page if "-train.jsonl" in line}
+    assert "; 3 texts of role wrong are learnt on purpose" in said[f"{arm}-stage1-train.jsonl"]
+    assert "on purpose" not in said[f"{arm}-stage2-train.jsonl"]
+
+
+def test_the_two_sides_of_a_pair_answer_one_prompt(examples: dict[str, list[Example]]) -> None:
+    group = examples["stage2"][0].group
+    sides = [
+        Text(example=e, prompt="one", completion=e.id, seq2seq=False, compared=False)
+        for e in examples["stage2"]
+        if e.group == group
+    ]
+    assert pairs(sides) == [(sides[0], sides[1])] or pairs(sides) == [(sides[1], sides[0])]
+    assert pairs([sides[0], replace(sides[1], prompt="another")]) == []
 
 
 def test_what_cannot_be_exported_says_so(run: Path, tmp_path: Path, arm: str) -> None:
