@@ -7,7 +7,7 @@ import io
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,10 @@ import yaml
 from rich.console import Console
 
 from feints.cli import main
+from feints.curate.keypoints import CORE_HEAD, INFORMATION_HEAD
 from feints.diagnosis import Teacher, exam_of, solver_of, why_wrong, with_oracle
 from feints.errors import BudgetError, DataError, SettingsError, UnknownNameError
+from feints.evaluate.chained import Chain
 from feints.evaluate.error_kinds import JUDGE, ErrorKind
 from feints.evaluate.solver import load_solver
 from feints.generate.ledger import Ledger
@@ -28,7 +30,7 @@ from feints.lab.reader import read
 from feints.lab.teacher_diagnosis import error_kind
 from feints.pipeline import run_recipe
 from feints.recipe import load_recipe
-from feints.records import Judgement, Problem
+from feints.records import Answer, Judgement, Problem
 from feints.tables import read_table
 
 pytestmark = pytest.mark.slow
@@ -104,6 +106,7 @@ def test_the_recipes_own_prompt_is_sent(folder: Path, tmp_path: Path, monkeypatc
     teacher = Teacher(tmp_path / "run", quiet())
     shares = why_wrong(teacher, exam_of(teacher.run, "kpdd_control_cot", None, None))
     assert asked and all(request.messages[-1].content.endswith("\nBe brief.") for request in asked)
+    assert {request.sampling.max_tokens for request in asked} == {300}, "the recipe's limit: a teacher may think first"
     assert {one.kind for one in shares if one.errors} == {ErrorKind.CALCULATION}
 
 
@@ -182,6 +185,27 @@ def test_the_oracle_reads_the_teachers_key_points_and_asks_no_stage_before_the_l
     assert with_oracle(Teacher(folder, quiet()), exam) == found
     assert paid(folder) == first
     assert bytes_of(folder) == before
+
+
+def test_the_oracle_puts_the_label_of_key_points_before_them_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_label(request: Request) -> str:
+        core = "State the core question" in request.messages[-1].content
+        return f"{CORE_HEAD if core else INFORMATION_HEAD} what the teacher saw"
+
+    given: list[Mapping[str, str]] = []
+
+    def told(chain: Chain, problems: Sequence[Problem], filled: Sequence[Mapping[str, str]], seed: int) -> list[Answer]:
+        given.extend(filled)
+        return solve(chain, problems, filled, seed)
+
+    solve = Chain.solve_given
+    monkeypatch.setattr(Chain, "solve_given", told)
+    monkeypatch.setattr("feints.diagnosis.open_teacher", lambda _: ScriptedSource(with_label, "labels"))
+    teacher = Teacher(folder, quiet())
+    with_oracle(teacher, exam_of(teacher.run, None, None, None))
+    assert len(given) == 12 and {text for one in given for text in one.values()} == {"what the teacher saw"}
 
 
 def test_on_what_it_learnt_from_the_oracle_is_no_worse_than_the_chain_itself(folder: Path) -> None:
