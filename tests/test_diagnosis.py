@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from rich.console import Console
 
@@ -46,6 +47,7 @@ method: {name: kpdd}
 baselines: [{name: potd}]
 train: {epochs: 1, batch_examples: 8, learning_rate: 0.0003}
 exam: {max_tokens: 96}
+device: cpu
 """
 
 
@@ -178,6 +180,7 @@ def test_the_oracle_reads_the_teachers_key_points_and_asks_no_stage_before_the_l
         raise AssertionError("a stage before the last was asked")
 
     monkeypatch.setattr(chain, "key_points", refuse)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # the recipe says cpu
     found = with_oracle(teacher, exam)
     assert found.n == len(exam.problems) and found.both_right + found.only_b == own
     first = paid(folder)

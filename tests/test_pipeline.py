@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from rich.console import Console
 from tests.small_runs import Counted, Do, rows
 
@@ -77,6 +78,20 @@ def test_a_run_ends_in_a_page_and_a_rerun_redoes_nothing(do: Do, counted: type[C
         solve_one(folder, "?", "plain_cott", None)
     with pytest.raises(DataError, match=r"training seeds \[0\], not 7"):
         solve_one(folder, "?", None, 7)
+
+
+def test_a_student_is_asked_on_the_device_its_recipe_names_unless_another_is(
+    do: Do, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = "Tom has 3 apples. How many apples has Tom?"
+    here, anywhere = do("device=cpu"), do(out="anywhere")
+    said = solve_one(here, question, None, None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # torch would choose a GPU, and there is none
+    assert solve_one(here, question, None, None) == solve_one(anywhere, question, None, None, "cpu") == said
+    with pytest.raises(AssertionError, match="CUDA"):
+        solve_one(anywhere, question, None, None)
+    with pytest.raises(SettingsError, match="'nowhere' cannot be used here"):
+        solve_one(here, question, None, None, "nowhere")
 
 
 def test_one_changed_setting_redoes_only_what_depends_on_it(

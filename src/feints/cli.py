@@ -106,12 +106,13 @@ def solve(
     question: Annotated[str, typer.Argument(help="The question, as the task words it.")],
     arm: ArmName = None,
     seed: SeedNumber = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the recipe's unless given.")] = None,
 ) -> None:
     """Answer a question with the trained student of a run."""
     require_torch("a student")
     from feints.pipeline import solve_one  # noqa: PLC0415  torch, only where a student is at hand
 
-    typer.echo(solve_one(run_folder, question, arm, seed))
+    typer.echo(solve_one(run_folder, question, arm, seed, device))
 
 
 @app.command()

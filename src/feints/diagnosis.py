@@ -25,7 +25,7 @@ from feints.generate.rationales import Asking, ask_all
 from feints.generate.settings import SamplingSettings
 from feints.generate.source import Completion, TextSource
 from feints.methods.kpdd import CORE_ALONE, INFORMATION_ALONE
-from feints.preparation import open_ledger, open_teacher, read_prompts
+from feints.preparation import check_device, open_ledger, open_teacher, read_prompts
 from feints.recipe import load_recipe
 from feints.records import Answer, Finish, Form, Judgement, Problem
 from feints.runs import RunFolder
@@ -150,6 +150,11 @@ class Teacher:
         """Seed of the exams' sampling."""
         return self._recipe.exam.seed
 
+    @property
+    def device(self) -> str | None:
+        """Where the recipe has students run."""
+        return self._recipe.device
+
 
 def _failure(completion: Completion) -> str | None:
     """Why a reply says nothing of what it was asked, or None."""
@@ -199,8 +204,12 @@ def with_oracle(teacher: Teacher, exam: Exam) -> Comparison:
 
     Raises:
         DataError: the solver reads no key points.
+        SettingsError: torch cannot use the recipe's device here.
         BudgetError: see `Teacher.ask`.
     """
+    from feints.generate.weights import on_device  # noqa: PLC0415  torch, only where a student is at hand
+
+    check_device(teacher.device)
     chain = load_solver(solver_of(teacher.run, exam))
     if isinstance(chain, Majority):
         raise DataError(
@@ -219,7 +228,8 @@ def with_oracle(teacher: Teacher, exam: Exam) -> Comparison:
             own[field] = without_head(reply or "", head)
             failed |= {problem.id} if reply is None else set()
     given = [filling(chain.final.prompt, own) for own in said]
-    answers = chain.solve_given(exam.problems, [_bare(chain, own) for own in given], teacher.exam_seed)
+    with on_device(teacher.device):
+        answers = chain.solve_given(exam.problems, [_bare(chain, own) for own in given], teacher.exam_seed)
     counted = [
         replace(answer, judgement=Judgement.NOT_CHECKED) if answer.problem_id in failed else answer
         for answer in answers

@@ -24,7 +24,7 @@ from feints.evaluate.solver import Solver, load_solver
 from feints.evaluate.vote import Key, by_answer
 from feints.evaluate.vote_curve import VotePoint, vote_curve
 from feints.generate.prompt import STUDENT
-from feints.generate.weights import local_folder, weights_identity
+from feints.generate.weights import local_folder, on_device, weights_identity
 from feints.lab.nano import NANO_FOLDER, NANO_NAME
 from feints.preparation import (
     ProblemSets,
@@ -56,7 +56,7 @@ def run_recipe(recipe: Recipe, out: Path, console: Console) -> Path:
     Raises:
         FeintsError: anything a user can mend, in one sentence.
     """
-    with open_run(out) as run:
+    with open_run(out) as run, on_device(recipe.device):
         return _run(recipe, run, console)
 
 
@@ -237,10 +237,11 @@ class Exams:
         )
 
 
-def solve_one(folder: Path, question: str, arm: str | None, seed: int | None) -> str:
-    """The text with which a solver of a run answers a question.
+def solve_one(folder: Path, question: str, arm: str | None, seed: int | None, device: str | None = None) -> str:
+    """The text with which a solver of a run answers a question, on `device` or on the one its recipe names.
 
     Raises:
+        SettingsError: torch cannot use the device here.
         UnknownNameError: the run has no such arm.
         DataError: the run has not ended, or has no such seed.
     """
@@ -253,7 +254,10 @@ def solve_one(folder: Path, question: str, arm: str | None, seed: int | None) ->
     if seed is not None and seed not in seeds:
         raise DataError(f"{folder} has {wanted} of the training seeds {seeds}, not {seed}; choose one of them")
     solver = load_solver(solvers[wanted, seeds[0] if seed is None else seed])
-    return solver.solve([_asked(run, question)], run.manifest["recipe"]["exam"]["seed"])[0].text
+    device = device or run.manifest["recipe"].get("device")
+    check_device(device)
+    with on_device(device):
+        return solver.solve([_asked(run, question)], run.manifest["recipe"]["exam"]["seed"])[0].text
 
 
 def _asked(run: RunFolder, question: str) -> Problem:

@@ -13,7 +13,14 @@ from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from feints.errors import StudentError
-from feints.generate.weights import load_weights, local_folder, quiet_transformers, weights_identity
+from feints.generate.weights import (
+    device_or_default,
+    load_weights,
+    local_folder,
+    on_device,
+    quiet_transformers,
+    weights_identity,
+)
 
 SMALL = {"vocab_size": 12, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
@@ -156,3 +163,15 @@ def test_code_of_its_own_is_never_run(folder, tmp_path):
 def test_unknown_precision(folder):
     with pytest.raises(StudentError, match="dtype 'int3' is not one of float32"):
         load_weights(folder, dtype="int3")
+
+
+def test_what_names_no_device_runs_where_the_run_does(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_or_default(None) == "cuda"
+    with on_device("cpu"):
+        assert (device_or_default(None), device_or_default("cuda:1")) == ("cpu", "cuda:1")
+        with on_device(None), pytest.raises(RuntimeError), on_device("meta"):
+            assert device_or_default(None) == "meta"
+            raise RuntimeError
+        assert device_or_default(None) == "cpu"
+    assert device_or_default(None) == "cuda"

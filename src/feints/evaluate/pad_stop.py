@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import torch
-
 from feints.evaluate.solver import OneShot
 from feints.generate.local import LocalSettings, LocalSource
 from feints.generate.rendering import Renderer
-from feints.generate.weights import load_weights, local_folder
+from feints.generate.weights import device_or_default, load_weights, local_folder
 
 
 class PadStops(Renderer):
@@ -28,7 +26,7 @@ class PadShot(OneShot):
     def load_source(self) -> LocalSource:
         """See `OneShot.load_source`."""
         settings = LocalSettings(**self.source_settings)
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = device_or_default(self.device)
         weights = load_weights(local_folder(str(self.student)), dtype=settings.dtype, device=device)
         renderer = PadStops(weights.tokenizer, settings.chat, weights.seq2seq)
         return LocalSource(weights.model.eval(), renderer, weights.identity, settings)

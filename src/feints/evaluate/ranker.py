@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTo
 from feints.errors import StudentError
 from feints.generate.prompt import STUDENT
 from feints.generate.rendering import Renderer
-from feints.generate.weights import local_folder, quiet_transformers, weights_identity
+from feints.generate.weights import device_or_default, local_folder, quiet_transformers, weights_identity
 from feints.records import Example, Problem, Role
 from feints.train.batch import Batch, Counts
 from feints.train.checkpoint import save_tensors, storage_errors
@@ -256,8 +256,7 @@ class Ranker:
         if self._loaded is None:
             if not (self.folder / HEAD_FILE).is_file():
                 raise StudentError(f"{self.folder} holds no ranker (no {HEAD_FILE}); train one with method asc")
-            device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-            ranker = RankerStudent.start(self.folder, seed=0, device=device)
+            ranker = RankerStudent.start(self.folder, seed=0, device=device_or_default(self.device))
             try:
                 ranker.model.head.load_state_dict(load_file(self.folder / HEAD_FILE))
             except (OSError, RuntimeError, SafetensorError) as error:

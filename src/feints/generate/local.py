@@ -20,7 +20,7 @@ from feints.generate.decode import Decoded, Manner, Row, decode, samples_a_promp
 from feints.generate.lanes import open_lanes
 from feints.generate.rendering import Renderer
 from feints.generate.source import Completion, Request, Sampling, Usage
-from feints.generate.weights import load_weights
+from feints.generate.weights import device_or_default, load_weights
 from feints.records import content_hash
 
 BATCH_REQUESTS = 2048
@@ -85,14 +85,13 @@ class LocalSource:
     ) -> LocalSource:
         """Load a student or a local teacher from a folder or a hub id.
 
-        `device` None is the GPU where torch sees one, else the CPU.
+        `device` None is what `device_or_default` makes of it.
 
         Raises:
             StudentError: the weights or the tokenizer cannot be used.
         """
         settings = settings or LocalSettings()
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        weights = load_weights(path, dtype=settings.dtype, device=device)
+        weights = load_weights(path, dtype=settings.dtype, device=device_or_default(device))
         renderer = Renderer(weights.tokenizer, settings.chat, weights.seq2seq)
         return cls(weights.model, renderer, weights.identity, settings, progress)
 

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ _TOKENIZER_FILES = (
 )
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _READ_BYTES = 1 << 22
+_DEVICE: ContextVar[str | None] = ContextVar("device", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,21 @@ def quiet_transformers() -> Iterator[None]:
         hub.setLevel(hub_level)
         if bars:
             transformers.utils.logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def on_device(device: str | None) -> Iterator[None]:
+    """What is loaded within, and names no device of its own, runs on `device`; None changes nothing."""
+    before = _DEVICE.set(device or _DEVICE.get())
+    try:
+        yield
+    finally:
+        _DEVICE.reset(before)
+
+
+def device_or_default(device: str | None) -> str:
+    """`device`; where it is None, the one `on_device` names, else a GPU where torch sees one, else the CPU."""
+    return device or _DEVICE.get() or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def local_folder(path_or_id: str | Path) -> Path:

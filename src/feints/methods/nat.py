@@ -31,8 +31,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from feints.bench import Bench
 from feints.bench.assistants import NatSettings, learn_nat
 from feints.bench.inner import Makes
@@ -41,7 +39,7 @@ from feints.evaluate.solver import OneShot, Solver
 from feints.generate.local import LocalSettings, LocalSource
 from feints.generate.prompt import STUDENT, TEACHER
 from feints.generate.rendering import Renderer
-from feints.generate.weights import load_weights
+from feints.generate.weights import device_or_default, load_weights
 from feints.train.integrate_files import take_units
 
 
@@ -95,9 +93,7 @@ class NatSolver(OneShot):
             StudentError: the folder holds no NAT that can be used.
         """
         folder, settings = Path(str(self.student)), LocalSettings(**self.source_settings)
-        weights = load_weights(
-            folder, dtype=settings.dtype, device=self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        )
+        weights = load_weights(folder, dtype=settings.dtype, device=device_or_default(self.device))
         plan = take_units(weights.model, folder)
         kind = PadStops if plan.stop_at_pad else Renderer
         renderer = kind(weights.tokenizer, settings.chat, weights.seq2seq)

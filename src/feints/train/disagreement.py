@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from feints.generate.anatomy import decoder_start, padding_of
+from feints.generate.weights import device_or_default
 from feints.records import Example
 from feints.train.assistants import teacher_beside
 from feints.train.batch import Batch, Batcher, Counts
@@ -158,7 +159,7 @@ def scored(
         device: where; None takes a GPU where there is one.
         console: where progress goes; None is the usual one.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_or_default(device)
     teacher.beside(student)
     batcher = Batcher(examples, _padded(student, micro_tokens))
     found = list(examples)
