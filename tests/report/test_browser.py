@@ -115,7 +115,8 @@ def test_all_text_has_contrast(browser: Any, page_file: Path, scheme: str) -> No
 @pytest.mark.parametrize("width", [320, 380, 800, 1280])
 def test_no_sideways_scroll_and_no_overlap(browser: Any, made_up: ModuleType, tmp_path: Path, width: int) -> None:
     run = made_up.run()
-    long = [replace(score, solver=score.solver + "_with_a_very_long_name") for score in run.scores]
+    ends = ("_with_a_name_that_is_long", "_with_a_name_that_is_longer_one_that_is_not_shown_whole")
+    long = [replace(score, solver=score.solver + end) for score in run.scores for end in ends]
     path = write_page(replace(run, scores=(*run.scores, *long)), tmp_path / "page.html")
     with Visit(browser, path, viewport={"width": width, "height": 900}) as visit:
         visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -123,9 +124,13 @@ def test_no_sideways_scroll_and_no_overlap(browser: Any, made_up: ModuleType, tm
         overlaps = visit.page.evaluate(
             """() => [...document.querySelectorAll('.intervals svg svg')].filter(row => {
               const [name, value] = [...row.querySelectorAll('text')].map(t => t.getBoundingClientRect());
-              return name && value && name.right > value.left; }).length"""
+              return name && value && (name.right > document.documentElement.clientWidth ||
+                (name.right > value.left && name.bottom > value.top + 1)); }).length"""
         )
         assert overlaps == 0
+        names = visit.page.locator(".intervals svg svg > text:first-child").all_text_contents()
+        assert any(name.endswith("plain_cot" + ends[0]) for name in names)
+        assert any(name.endswith("…") for name in names)
 
 
 def test_folds_open_by_keyboard_alone(browser: Any, page_file: Path) -> None:
