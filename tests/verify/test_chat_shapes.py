@@ -254,3 +254,104 @@ def test_a_correction_that_was_cut_is_no_wrong_answer() -> None:
     asked = problem("42")
     assert check(asked, "The answer is 43... wait, no, 4", finish=Finish.LENGTH).value is Judgement.NO_ANSWER
     assert check(asked, "The answer is 43... wait, no, 4.", finish=Finish.LENGTH).value is Judgement.WRONG
+
+
+@pytest.mark.parametrize(
+    ("gold", "text"),
+    [
+        ("12", "Answer: There are **12** ways."),
+        ("12", "Answer: twelve apples"),
+        ("12", "Answer: 12 (twelve)"),
+        ("12", "Answer: There are 12 such integers between 1 and 100."),
+        ("12", "Answer: 12 (since 3 × 4 = 12)"),
+        ("72", "The answer is 72 Mb per hour."),
+        ("25\\pi", "Answer: 25π (approximately 78.54)"),
+        ("2\\sqrt3", "Answer: 2√3 (about 3.464)"),
+        ("\\frac12", "Answer: 1/2 (or 0.5)"),
+        ("\\frac{14}{3}", "Answer: 14/3 (≈ 4.67)"),
+        ("x^4+1", "Answer: x⁴ + 1"),
+        ("x^{-2}", "Answer: x⁻²"),
+        ("2^n", "Answer: 2ⁿ"),
+        ("2516_8", "Answer: 2516₈"),
+        ("6.02\\times10^{23}", "Answer: 6.02 × 10²³"),
+        ("20,\\!000,\\!000", "The answer is 20 million."),
+        ("20,\\!000,\\!000", "\\boxed{\\$20\\text{ million dollars}}"),
+        ("3\\text{ hours }30\\text{ minutes}", "\\boxed{3\\text{ hours }30\\text{ min}}"),
+        ("1,-2", "The solutions are $x = \\boxed{1}$ and $x = \\boxed{-2}$."),
+        ("1,-2", "They are $x_1 = \\boxed{1}$ and $x_2 = \\boxed{-2}$."),
+        ("8", "So $a=\\boxed{2}$ and $c=\\boxed{8}$."),
+        ("\\text{Evelyn}", "Answer: Evelyn, since her slope is steepest."),
+        ("\\text{Evelyn}", "**Answer: Evelyn** (highest average speed)"),
+    ],
+)
+def test_mathematics_is_read_in_prose_and_in_unicode(gold: str, text: str) -> None:
+    assert value(gold, text, LATEX) == "correct"
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold", "text"),
+    [
+        (LATEX, "13", "Answer: There are **12** ways."),
+        (LATEX, "2", "Answer: (2, 3)"),
+        (LATEX, "-4", "Answer: (-4, -4)"),
+        (LATEX, "2", "Answer: 2 < x < 5"),
+        (LATEX, "2", "Answer: x = 2 and y = 3"),
+        (LATEX, "2", "Answer: g(2) is odd"),
+        (LATEX, "26\\pi", "Answer: 25π (approximately 26)"),
+        (LATEX, "20", "\\boxed{20\\text{ million}}"),
+        (LATEX, "330", "\\boxed{3\\text{ hours }30\\text{ minutes}}"),
+        (LATEX, "90", "\\boxed{3\\text{ hours }30\\text{ minutes}}"),
+        (LATEX, "-2", "The solutions are $n = \\boxed{-8}$ and $n = \\boxed{-2}$."),
+        (LATEX, "\\text{Evelyn}", "Answer: Tom, since his slope is steepest."),
+        (NUMBER, "3", "\\boxed{\\frac{3(4)}{2}}"),
+        (NUMBER, "3", "\\boxed{3(4)}"),
+        (NUMBER, "12", "\\boxed{\\frac{12}{\\frac42}}"),
+        (NUMBER, "5", "Answer: 5 ÷ 2"),
+    ],
+)
+def test_what_only_begins_like_the_gold_answer_is_wrong(kind: AnswerKind, gold: str, text: str) -> None:
+    assert value(gold, text, kind) == "wrong"
+
+
+@pytest.mark.parametrize("said", ["\\frac{3(4)}{2}", "\\frac{12}{\\frac42}", "3 + 3", "12 ÷ 2"])
+def test_a_number_may_be_stated_as_a_formula(said: str) -> None:
+    assert value("6", f"\\boxed{{{said}}}") == "correct"
+
+
+@pytest.mark.parametrize("label", "ABE")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Therefore, {} is the correct answer.",
+        "I would choose {}.",
+        "This corresponds to {}.",
+        "Hence {}.",
+        "The answer is `{}`.",
+        "So {} fits best.",
+    ],
+)
+def test_a_label_alone_is_read_whichever_it_is(label: str, text: str) -> None:
+    assert value(label, text.format(label), CHOICE, PLACES) == "correct"
+
+
+def test_the_article_is_no_label() -> None:
+    assert value("A", "So a bank robber would choose A mall or the like.", CHOICE, PLACES) != "correct"
+
+
+def test_what_is_shown_does_not_hang_on_the_gold_answer() -> None:
+    text = "Answer: There are **12** ways."
+    right, wrong = (check(problem(gold, LATEX), text) for gold in ("12", "13"))
+    assert (right.value, wrong.value) == (Judgement.CORRECT, Judgement.WRONG)
+    assert right.extracted == wrong.extracted
+
+
+def test_a_short_answer_is_read_where_the_long_one_says_nothing() -> None:
+    assert value("no", "Short answer: No.\n\nLong answer: While they are alike, they differ.", BOOLEAN) == "correct"
+
+
+def test_a_sentence_does_not_end_in_an_abbreviation() -> None:
+    said = [
+        check(problem("Dr. Smith", TEXT), f"The answer is {name}. He was there.") for name in ("Dr. Smith", "Dr. Jones")
+    ]
+    assert [verdict.extracted for verdict in said] == ["Dr. Smith", "Dr. Jones"]
+    assert [verdict.value for verdict in said] == [Judgement.CORRECT, Judgement.WRONG]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from feints.records import AnswerKind, Finish, Judgement, Problem, Verdict
 from feints.verify import latex, options, stated, wording, yesno
 from feints.verify.findings import Finding
-from feints.verify.gold import Gold, parse_gold
+from feints.verify.gold import Gold, parse_gold, whole_number
 from feints.verify.quantities import Quantity, close, last_number, plain, same
 from feints.verify.spans import Span, complete, last_sentence, marked, spoken, tidy
 from feints.verify.stated import Stated
@@ -27,6 +27,9 @@ _DENIAL = re.compile(
     r"|\bnot\s+equal|≠|\\neq?|!=)\s*(?:(?:equal|to|the|option|exactly)\s+){0,3}[\s$(*\"'\\{]*\Z",
     re.IGNORECASE,
 )
+_SET = re.compile(r"[\\^_{}<>≤≥|]|\b[A-Za-z]\(")
+"""Of what is set as mathematics, and no prose."""
+_WORD = re.compile("[A-Za-z]{3}")
 _UNCERTAIN = re.compile(
     r"\s*(?:\w+\s+){0,2}(?:unclear|unknown|uncertain|undetermined|impossible|unsolvable|complicated|clear|maybe|ambiguous)\b",
     re.IGNORECASE,
@@ -94,7 +97,9 @@ def _read(gold: Gold, said: str, span: Span) -> tuple[Span, Finding]:
     if finding.extracted is not None or span.mark == "bare":
         return span, finding
     if gold.kind is AnswerKind.BOOLEAN:
-        return span, compare(gold, _next_line(said, span), marked=True)
+        follows = compare(gold, _next_line(said, span), marked=True)
+        if follows.extracted is not None:
+            return span, follows
     earlier = None if _UNCERTAIN.match(span.text) else _stated(gold, said[: span.begins].strip())
     if earlier is not None and earlier.mark != "bare":
         before = compare(gold, earlier.text, marked=True, boxed=earlier.mark == "box")
@@ -145,7 +150,8 @@ def compare(gold: Gold, span: str, *, marked: bool, boxed: bool = False) -> Find
         return wording.compare(gold.text, span)
     if gold.quantity is None:
         ended = stated.without_exclamation(span) if marked and not boxed else span
-        return _mathematics(gold, ended, span, conclusion=not marked)
+        finding = _mathematics(gold, ended, span, conclusion=not marked)
+        return finding if finding.same or not marked else _in_prose(gold, span, finding, boxed=boxed)
     said = stated.read(span, boxed=boxed) if marked else stated.read_last(span)
     if said is None:
         return Finding(None, None, "number", f"no number is stated in {span[:60]!r}" if span else "no number is stated")
@@ -173,6 +179,23 @@ def _mathematics(gold: Gold, ended: str, exclaimed: str, *, conclusion: bool) ->
         return finding
     factorial = latex.compare(gold.text, exclaimed, gold.question, conclusion=conclusion)
     return replace(finding, same=True, reason="equal as a factorial") if factorial.same else finding
+
+
+def _in_prose(gold: Gold, span: str, finding: Finding, *, boxed: bool) -> Finding:
+    """A marked answer without TeX read as prose too ("12 (3 dozen)", "There are 12 ways"), of which a match counts.
+
+    What is shown stays, so that what a vote counts does not hang on the gold answer.
+    """
+    if finding.extracted is None or _SET.search(span):
+        return finding
+    wanted = whole_number(gold.text) if _WORD.search(span) and not _SET.search(gold.text) else None
+    said = stated.read(span, boxed=boxed) if wanted is not None else None
+    if wanted is not None and said is not None and not said.formula:
+        same = _number(wanted, said).same
+    else:
+        core = stated.conclusion(span)
+        same = core != span and latex.compare(gold.text, core, gold.question, conclusion=False).same
+    return replace(finding, same=True, reason="equal, its words left out") if same else finding
 
 
 def _number(gold: Quantity, said: Stated) -> Finding:

@@ -17,6 +17,7 @@ from feints.verify.pieces import differ
 from feints.verify.polynomials import exact
 from feints.verify.quantities import plain, read_numbers
 from feints.verify.tex import TEXT_BOX, clean, has_thousands, is_words, without_units, words
+from feints.verify.wording import compare as compare_words
 from feints.verify.wording import normal
 from feints.verify.words import read_words
 
@@ -298,6 +299,8 @@ def _worded(wanted: Target, text: str, said: str) -> Finding:
     gold, answer = (re.sub(r"\s*,\s*", ",", value).strip("() ") for value in (gold, answer))
     if gold == answer or gold.replace(" ", "") == answer.replace(" ", ""):
         return Finding(True, said, "text", "the same words")
+    if compare_words(words(wanted.text), words(text)).same:
+        return Finding(True, said, "text", "the same words before an explanation")
     if f" {gold} " in f" {answer} " and len(answer.split()) <= len(gold.split()) + 4 and " not " not in f" {answer} ":
         return Finding(None, said, "text", "the words of the answer among others", "unread")
     return Finding(False, said, "text", "other words")

@@ -21,9 +21,9 @@ _LEADING = re.compile(
 _STANDALONE = re.compile(
     r"(?<![\w'’.$\\])([B-HJ-Z])(?![\w'’$^])"
     r"|\b(?:option|choice|letter|answer)\s+(A)(?![\w'’$^])"
-    r"|(?:\b(?:is|be|as|answer)\s+|[:=\"'\[]\s*|\A)\**(A)(?=[.,;:!?)\"'*]|\s*\Z)"
+    r"|(?<![\w'’.$\\])(A)(?=[.,;:!?)\"'*`\]]|\s*\Z|\s+(?:it\s+is|is|was|fits|seems|makes)\b)"
 )
-"""A letter by itself; A only where it cannot be the article."""
+"""A letter by itself; A only where no noun follows, so that it cannot be the article."""
 _DENIAL = (
     r"\b(?:not|never|cannot|neither|nor|(?:is|was|are|were|can|could|would|should|do|does|did)n['’]t|can['’]t)\b(?!\s+only\b)"
     r"(?:\s+(?:be|think|believe|that|it|is|it['’]s|the|an|a(?=\s)|to|either|equal|option|choice|answer))*\s*[\"'*(\[]*\s*"

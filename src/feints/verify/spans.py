@@ -81,6 +81,8 @@ _LONG_BLANK = re.compile(r"\s{64,}")
 _EMPHASIS = re.compile(r"<(b|strong|i|em|u|code)>([^<>]*)</\1>", re.IGNORECASE)
 _NEGATION = re.compile(r"\s*(?:not|never|n't)\b(?!\s+(?:equal|valid|true|plausible|sarcastic))", re.IGNORECASE)
 _JOINS = re.compile(r"[\s,;.$]*(?:(?:\\text\{)?\s*(?:and|or)\s*\}?|\\quad|\\qquad|\\[,; ()\[\]]|[\s,;$])*[\s,;.$]*")
+_NAME = re.compile(r"(?<![A-Za-z\\])([A-Za-z])(?:_\{?\w\}?)?\s*=\s*\Z")
+"""A variable, with its index, that a box gives the value of."""
 _MAX_BOXES, _MAX_BOX, _MOST_TRIGGERS = 30, 5000, 1000
 _OPEN_MATH = {"\\[": "\\]", "$$": "$$", "\\(": "\\)", "$": "$"}
 
@@ -256,7 +258,7 @@ def _last_box(text: str) -> Span | None:
         return None
     group = [boxes[-1]]
     for box in reversed(boxes[:-1]):
-        gap = text[box[1] : group[0][0]]
+        gap = _without_name(text[: box[0]], text[box[1] : group[0][0]])
         if len(gap) > 40 or not gap.strip(" $\n") or not _JOINS.fullmatch(gap) or "\n\n" in gap:
             break
         group.insert(0, box)
@@ -270,6 +272,12 @@ def _last_box(text: str) -> Span | None:
         group[0][0],
         group[-1][1] <= len(text) and text[group[-1][1] - 1] == "}",
     )
+
+
+def _without_name(before: str, gap: str) -> str:
+    """What stands between two boxes, without the name of the second where the first has it too: x = 1 and x = 2."""
+    own, named = _NAME.search(before[-12:]), _NAME.search(gap)
+    return gap[: named.start()] if own and named and own[1] == named[1] else gap
 
 
 def _braced(text: str, start: int) -> tuple[str, int]:

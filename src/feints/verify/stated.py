@@ -11,11 +11,10 @@ from functools import lru_cache
 from feints.verify import latex
 from feints.verify.quantities import GROUPED, SCIENTIFIC, Quantity, plain, read_numbers, same
 
-_TEX = re.compile(
-    r"\\[dtc]?frac\s*(?:\{[^{}]*\}\s*)?\{[^{}]*[A-Za-z][^{}]*\}|\\(?!\$|%|!|,|;|\s|[()\[\]]|text|mathrm|mathbf|times|cdot|boxed|[dtc]?frac|left|right|quad)|\^|√|π"
-)
+_TEX = re.compile(r"\\(?!boxed|quad|qquad)|[\^√π]")
+"""What is left of mathematics once `plain` has read the numbers in it."""
 _EXPRESSION = re.compile(
-    r"\d\s*(?:[-+*^]|\\cdot|\\times|×|·)\s*(?:[\d(\\]|[a-z](?![a-z]))(?!\s*(?:\^|\*\*))|\d!"
+    r"\d\s*(?:[-+*^÷]|\\cdot|\\times|×|·)\s*(?:[\d(\\]|[a-z](?![a-z]))(?!\s*(?:\^|\*\*))|\d!|\d\(\d+\)"
     r"|\d\s?[xyz](?![\w-]|['’]s)|\d[nab](?![\w'’-])|\d[a-z]\s*[-+*/^]|[-+*/^]\s*\d*[a-z](?![\w'])|(?<![\w'])[a-z]\s*[-+*/^]\s*\d"
     r"|\b(?:sqrt|log|ln|sin|cos|tan|exp)\s*\(?\s*\d|\d\s?pi\b|\di(?!\w|\.e)"
 )
@@ -134,7 +133,7 @@ def read(span: str, *, boxed: bool = False) -> Stated | None:
     ended = core if boxed else without_exclamation(core)
     exclaimed, signed = ended != core, _signs(ended)
     number_only = SCIENTIFIC.sub("0", signed)
-    if _TEX.search(number_only) or _EXPRESSION.search(number_only.rpartition("=")[2]):
+    if _TEX.search(plain(number_only)) or _EXPRESSION.search(number_only.rpartition("=")[2]):
         return Stated(core, formula=SCIENTIFIC.sub(_exponent, signed), exclaimed=exclaimed)
     text = last_side(plain(signed))
     numbers = read_numbers(text)
@@ -230,7 +229,7 @@ def last_side(text: str) -> str:
 def _explains(span: str, aside: re.Match[str]) -> bool:
     """Whether brackets explain the number before them, and are no factor: 12 (3 x 4), but not 2 (3 + 4)."""
     inside = aside["inside"]
-    if "=" in inside or re.search(r"[A-Za-z]{2}", inside):
+    if "=" in inside or "≈" in inside or re.search(r"[A-Za-z]{2}", inside):
         return True
     before = read_numbers(plain(span[: aside.start()]))
     return bool(before) and latex.exact_value(_signs(inside)) == before[-1].value

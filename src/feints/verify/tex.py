@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from feints.verify.words import SCALES
+
 RELATIONS = ("\\leq", "\\geq", "\\neq", "\\approx", "\\equiv", "\\in", "=", "<", ">")
 """Relation signs after `clean`."""
 
@@ -12,7 +14,7 @@ _UNICODE = {
     "−": "-", "–": "-", "—": "-", "×": "\\cdot ", "⋅": "\\cdot ", "·": "\\cdot ", "÷": "/", "∗": "*", "≤": "\\leq ",
     "≥": "\\geq ", "⩽": "\\leq ", "⩾": "\\geq ", "≠": "\\neq ", "≈": "\\approx ", "π": "\\pi ", "∞": "\\infty ",
     "√": "\\sqrt ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "±": "\\pm ", "°": "^\\circ ", "º": "^\\circ ",
-    "²": "^{2}", "³": "^{3}", "θ": "\\theta ", "α": "\\alpha ", "β": "\\beta ", "λ": "\\lambda ", "φ": "\\phi ",
+    "θ": "\\theta ", "α": "\\alpha ", "β": "\\beta ", "λ": "\\lambda ", "φ": "\\phi ",
     "ω": "\\omega ", "⟨": "\\langle ", "⟩": "\\rangle ", "∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "’": "'", "‘": "'",
     "“": '"', "”": '"', "\u00a0": " ", "\u202f": " ", "\u2009": " ", "½": "\\frac{1}{2}", "¼": "\\frac{1}{4}",
     "¾": "\\frac{3}{4}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}",
@@ -63,6 +65,10 @@ _BOX_AND_POWER = re.compile(TEXT_BOX.pattern + r"(?:\s*\^\s*\{?\d\}?)?")
 _LAST_WORD = re.compile(r"(?<![\\A-Za-z])(?P<word>[A-Za-z][A-Za-z.'-]*)\s*(?P<power>\^\s*(?:[23]|\{\s*[23]\s*\}))?\s*$")
 _OVER_ROOT = re.compile(r"(\\[dt]?frac\s*\{[^{}]*\})\s*(\\?sqrt\s*\{[^{}]*\})")
 """A fraction with a root in the place of its second group."""
+_SCRIPT = re.compile("(?P<raised>[⁺⁻⁰¹²³⁴-⁹ⁿ]+)|[₀-₉]+")
+"""Signs that are set high or low, each run of them one exponent or index."""
+_SCALED = re.compile(rf"(?<=[\d}}])\s*(?P<box>\\(?:text|mathrm)\s*\{{\s*)?(?P<scale>{'|'.join(SCALES)})\b")
+"""A word that multiplies the number before it, also at the head of a text box."""
 _DIGIT = re.compile(r"(?![0-9])\d")
 """A decimal digit of another script, or as wide as a letter of it."""
 _CHOOSE = re.compile(r"\{\s*([^{}]+?)\s*\\choose\s*([^{}]+?)\s*\}")
@@ -95,6 +101,7 @@ def clean(text: str) -> str:
     text = re.sub(r"[ \t]{2,}", " ", text)  # a long run of blanks takes the patterns below minutes
     text = _SCIENTIFIC.sub(r"\1\\cdot 10^{\2}", _THOUSANDS_SPACE.sub("", text))
     if not text.isascii():
+        text = _SCRIPT.sub(_braced, text)
         text = "".join(_UNICODE.get(char, char) for char in text)
         text = _DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), text)
     if "\\begin" not in text:
@@ -116,6 +123,7 @@ def clean(text: str) -> str:
     text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
     for pattern, plain in _SYNONYMS:
         text = pattern.sub(plain, text)
+    text = _SCALED.sub(lambda m: rf" \cdot {SCALES[m['scale']]}{m['box'] or ' '}", text)
     for _ in range(3):
         text, changed = _FONT.subn(lambda m: m[1] or "", text)
         if not changed:
@@ -123,13 +131,19 @@ def clean(text: str) -> str:
     text = _BASED.sub(r"\1", re.sub(r"(?:\\text\s*)?\{\s*:\s*\}", ":", text))
     text = re.sub(r"^\s*%\s*", "", text.replace("\\%", "%")).replace("€", "").replace("£", "")
     text = _NAMED.sub(lambda m: "\\" + {"infinity": "infty"}.get(m[1], m[1]) + " ", text)
-    text = re.sub(r"(?<=[\w)}])\s*\*\*\s*(?=[\w({])", "^", text).replace("**", " ")
+    text = re.sub(r"(?<=[\w)}])(\s*)\*\*\1(?=[\w({])", "^", text).replace("**", " ")
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
     text = re.sub(r"^(?:\s*\\\\)+(?![A-Za-z])|(?:\\\\\s*)+$", " ", text)
     text = re.sub(r"\s+", " ", text).strip().rstrip(".,;:? ").strip("`\"' ").strip()
     while text.endswith("}") and text.count("}") > text.count("{"):
         text = text[:-1].rstrip(". ")
     return re.sub(r"^(?:=|\\approx)\s*", "", text)
+
+
+def _braced(script: re.Match[str]) -> str:
+    """A run of raised or lowered signs as TeX has it."""
+    plain = unicodedata.normalize("NFKC", script[0]).replace("−", "-")
+    return f"{'^' if script['raised'] else '_'}{{{plain}}}"
 
 
 def join_thousands(text: str) -> str:
@@ -232,4 +246,6 @@ def _unit_box(match: re.Match[str]) -> str:
     content = (match[1] if match[1] is not None else match[2] or "").strip()
     if content.lower() in ("and", "or"):
         return f" {content.lower()} "
+    if match.string[: match.start()].rstrip()[-1:].isdigit() and match.string[match.end() :].lstrip()[:1].isdigit():
+        return " , "  # 3 hours 30 minutes is neither 330 nor 90
     return content if re.fullmatch(r"[\d.,/ -]+", content) else " "

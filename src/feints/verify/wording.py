@@ -15,6 +15,8 @@ _QUOTED = re.compile(r"\s*[\"“”'‘`*]+\s*([^\"“”`*]+?)\s*[\"“”'’`
 
 _HOUR = re.compile(r"(\d)\s*([ap])\.?\s?m\b\.?")
 _OPENING = re.compile(r"(?:it\s+(?:is|was)\s+|it's\s+)?(?:(?:on|in|at)\s+)?(?:an?\s+|the\s+)?(?=\w)")
+_SENTENCE = re.compile(r"(?<=\w)(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bSt)(?<!\bProf)(?<!\.[A-Z])[.!]\s+(?=[A-Z])")
+"""Where a sentence ends; not behind Dr. and U.S."""
 _EXPLAINED = re.compile(
     r",\s+(?=(?:an?|the|which|who|where|as|because|since)\b)|\s+(?=\([^()]*\)[.!]?\s*\Z|(?:because|since)\b)|\s+[-–—]\s+(?=[a-z])"
 )
@@ -48,7 +50,7 @@ def compare(gold: str, span: str) -> Finding:
     said = span.strip()
     quoted = _QUOTED.match(said)
     readings = [said, quoted[1]] if quoted else [said]
-    readings.append(re.split(r"(?<=\w)[.!]\s+(?=[A-Z])", said)[0])
+    readings.append(_SENTENCE.split(said, maxsplit=1)[0])
     wanted, told = normal(gold), loose(gold)
     readings.append(_EXPLAINED.split(readings[-1], maxsplit=1)[0])
     shown = readings[1].strip() if quoted else readings[-1].strip() or said
