@@ -313,6 +313,12 @@ def test_what_only_begins_like_the_gold_answer_is_wrong(kind: AnswerKind, gold: 
     assert value(gold, text, kind) == "wrong"
 
 
+def test_a_sign_of_money_is_a_unit() -> None:
+    said = "The answer is $5 and 50 cents."
+    assert [value(gold, said) for gold in ("5.5", "550", "5", "50")] == ["correct", "correct", "wrong", "wrong"]
+    assert [value(gold, "Answer: $5 and 4 pens.") for gold in ("5", "4")] == ["correct", "wrong"]
+
+
 @pytest.mark.parametrize("said", ["\\frac{3(4)}{2}", "\\frac{12}{\\frac42}", "3 + 3", "12 ÷ 2"])
 def test_a_number_may_be_stated_as_a_formula(said: str) -> None:
     assert value("6", f"\\boxed{{{said}}}") == "correct"

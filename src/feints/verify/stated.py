@@ -98,8 +98,8 @@ _SPELLINGS = {
     **{"centimeter": "centimetre", "kg": "kilogram", "g": "gram", "km": "kilometre", "kilometer": "kilometre"},
 }
 _UNIT = re.compile(r"\s*([A-Za-z]+)\.?")
-_UNIT_GAP = re.compile(rf"{_UNIT.pattern}\s*,?\s*(?:and\s+)?[$]?")
-"""A unit, and what joins an amount in it to one in the next smaller."""
+_UNIT_GAP = re.compile(rf"(?:{_UNIT.pattern})?\s*,?\s*(?:and\s+)?[$]?")
+"""A unit, unless a sign told it, and what joins an amount in it to one in the next smaller."""
 _FULL_HOUR = re.compile(":00")
 _RELATIONS = {"<=": "≤", ">=": "≥", "!=": "≠"}
 
@@ -296,6 +296,8 @@ def _measure(text: str, numbers: list[Quantity]) -> Stated | None:
 
 def _unit(text: str, number: Quantity) -> str:
     """The unit that follows a number, by one name; an unknown one is any word."""
+    if text.startswith("$", number.start):
+        return "dollar"
     word = _UNIT.match(text, number.end)
     if word is None:
         return ""
