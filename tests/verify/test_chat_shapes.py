@@ -340,6 +340,21 @@ def test_a_label_alone_is_read_whichever_it_is(label: str, text: str) -> None:
     assert value(label, text.format(label), CHOICE, PLACES) == "correct"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("The answer could be (A) bank, (B) library, or (D) mall.", "wrong"),
+        ("The answer is either (A) bank or (D) mall.", "wrong"),
+        ("Answer: A. bank or D. mall", "wrong"),
+        ("The answer is either (A) bank or (D) mall. (A) bank makes the most sense.", "correct"),
+        ("The answer is (A) bank, and a library would be too quiet.", "correct"),
+        ("The answer is (A) bank. (D) mall is too loud.", "correct"),
+    ],
+)
+def test_several_options_with_their_texts_are_no_answer(text: str, said: str) -> None:
+    assert value("A", text, CHOICE, PLACES) == said
+
+
 def test_the_article_is_no_label() -> None:
     assert value("A", "So a bank robber would choose A mall or the like.", CHOICE, PLACES) != "correct"
 

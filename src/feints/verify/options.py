@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from feints.records import Choice
 from feints.verify.findings import Finding
@@ -67,6 +67,8 @@ def read_label(text: str, choices: Sequence[Choice]) -> tuple[str | None, str]:
         other = _other_label(first, text, leading.end(), known)
         if other and not _is_text_of(first, text, leading.end(), choices):
             return None, "several options are named"
+        if _is_listed(first, text, leading.end(), choices, known):
+            return None, "several options are named"
     dressed = {(match[1] or match[2] or match[3]).upper() for match in _DRESSED.finditer(text)}
     dressed = {label for label in dressed if not known or label.casefold() in known}
     if first is None and len(dressed) == 1:
@@ -111,12 +113,22 @@ def _is_label(match: re.Match[str], text: str, known: dict[str, str]) -> bool:
     return not (letter in "AI" and re.match(r"\s+[a-z]", rest) and not _NO_NOUN.match(rest))
 
 
-def _other_label(first: str, text: str, at: int, known: dict[str, str]) -> bool:
+def _other_label(first: str, text: str, at: int, known: Mapping[str, str]) -> bool:
     """Whether another label follows at `at` ("A or B"); the pronoun is none ("A, I think")."""
     other = _LISTED.match(text, at)
     if other is None or other[1].casefold() == first.casefold():
         return False
     return other[1].casefold() in known if known else other[1] != "I"
+
+
+def _is_listed(first: str, text: str, at: int, choices: Sequence[Choice], known: Mapping[str, str]) -> bool:
+    """Whether another option follows the first one's text, "(A) bank or (D) mall", and no later sentence decides."""
+    own = next((choice.text.strip() for choice in choices if choice.label.strip("() ") == first), "")
+    shown = re.compile(rf"[)\]]?[.:]?\s*{re.escape(own)}", re.IGNORECASE).match(text, at) if own else None
+    if shown is None or not _other_label(first, text, shown.end(), known):
+        return False
+    later = text[shown.end() :].partition(". ")[2]
+    return read_label(later, choices)[0] != known[first.casefold()]
 
 
 def _is_text_of(label: str, text: str, at: int, choices: Sequence[Choice]) -> bool:
