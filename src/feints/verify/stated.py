@@ -133,7 +133,8 @@ def read(span: str, *, boxed: bool = False) -> Stated | None:
     ended = core if boxed else without_exclamation(core)
     exclaimed, signed = ended != core, _signs(ended)
     number_only = SCIENTIFIC.sub("0", signed)
-    if _TEX.search(plain(number_only)) or _EXPRESSION.search(number_only.rpartition("=")[2]):
+    left = plain(number_only) if "\\" in number_only else number_only
+    if _TEX.search(left) or _EXPRESSION.search(number_only.rpartition("=")[2]):
         return Stated(core, formula=SCIENTIFIC.sub(_exponent, signed), exclaimed=exclaimed)
     text = last_side(plain(signed))
     numbers = read_numbers(text)
