@@ -12,6 +12,7 @@ from feints.curate.funnel import FunnelStep
 from feints.report.figures import (
     MOST_POINTS,
     curve_charts,
+    difference_words,
     differences,
     funnel_bars,
     interval_charts,
@@ -55,8 +56,21 @@ def test_no_difference_stands_in_the_middle_and_all_fit(made_up: ModuleType) -> 
     assert drawn[1].x < 50.0 < drawn[2].x
     assert all(0 <= item.low <= item.x <= item.high <= 100 for item in drawn)
     assert differences([made_up.compared("a", "b", "test", 0.0, 0.0, 1.0)])[0].x == 50.0
+    below = differences([made_up.compared("a", "b", "test", -0.3, 0.2, 0.01)])[0]
+    assert 0 <= below.low < below.x < below.high < 50
     wide = differences([made_up.compared("a", "b", "test", 0.1, 0.5, 1.0)])[0]
     assert 0 <= wide.low < wide.x < wide.high <= 100
+
+
+def test_a_difference_in_words_is_the_first_solver_less_the_second(made_up: ModuleType) -> None:
+    assert difference_words(made_up.compared("a", "b", "test", 0.1, 0.02, 0.5)).startswith("a minus b on test: ")
+
+
+def test_a_solver_without_a_judged_answer_has_no_mark(made_up: ModuleType) -> None:
+    scores = (made_up.score("plain_cot", "test", 250), made_up.score("answer_only", "test", 0, counted=0, total=900))
+    [chart] = interval_charts(made_up.run(scores=scores))
+    assert [mark.label for mark in chart.marks] == ["plain_cot"]
+    assert chart.problems == 1000
 
 
 def test_bars_keep_their_proportions_within_a_unit() -> None:
@@ -112,6 +126,13 @@ def test_students_of_one_arm_are_told_apart(made_up: ModuleType) -> None:
     assert [line.label for line in loss.lines] == ["edit, imitate", "edit, key-steps"]
     assert len({line.style for line in loss.lines}) == 2
     assert [chart.title for chart in gauges] == ["Log-probability, edit, imitate", "Log-probability, edit, key-steps"]
+
+
+@pytest.mark.parametrize(("students", "titles"), [(8, ["Training loss"]), (9, ["1 to 8 of 9", "9 to 9 of 9"])])
+def test_only_students_that_need_several_charts_are_numbered(students: int, titles: list[str]) -> None:
+    points = (CurvePoint(step=1, loss=2.0), CurvePoint(step=2, loss=1.0))
+    charts = curve_charts([Curve(arm=f"arm{at}", seed=0, points=points) for at in range(students)])
+    assert [chart.title.removeprefix("Training loss, ") for chart in charts] == titles
 
 
 def test_a_vote_lies_where_its_samples_and_tokens_are(made_up: ModuleType) -> None:
