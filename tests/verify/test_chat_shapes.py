@@ -297,6 +297,8 @@ def test_mathematics_is_read_in_prose_and_in_unicode(gold: str, text: str) -> No
         (LATEX, "2", "Answer: 2 < x < 5"),
         (LATEX, "2", "Answer: x = 2 and y = 3"),
         (LATEX, "2", "Answer: g(2) is odd"),
+        (LATEX, "4", "Answer: The 4 pens cost 20 dollars."),
+        (LATEX, "3", "Answer: Each of the 3 students gets 12 apples."),
         (LATEX, "26\\pi", "Answer: 25π (approximately 26)"),
         (LATEX, "20", "\\boxed{20\\text{ million}}"),
         (LATEX, "330", "\\boxed{3\\text{ hours }30\\text{ minutes}}"),

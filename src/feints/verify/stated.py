@@ -216,6 +216,16 @@ def _said(text: str, numbers: list[Quantity]) -> Quantity:
     return numbers[min(len(clause), len(numbers) - 1)] if is_setting else first
 
 
+def is_certain(span: str) -> bool:
+    """Whether no other number of a marked answer may be meant: it is the only one, begins it or follows a verb."""
+    text = last_side(plain(_signs(conclusion(span))))
+    numbers = read_numbers(text)
+    if len(numbers) < 2:
+        return True
+    before = text[: _said(text, numbers).start]
+    return not re.search(r"\w", before) or _COPULA_BEFORE.search(before) is not None
+
+
 def without_exclamation(text: str) -> str:
     """`text` without an exclamation mark that ends a sentence behind a number."""
     return _EXCLAIMED.sub(" ", text) if "!" in text else text
