@@ -191,7 +191,7 @@ def _in_prose(gold: Gold, span: str, finding: Finding, *, boxed: bool) -> Findin
     wanted = whole_number(gold.text) if _WORD.search(span) and not _SET.search(gold.text) else None
     said = stated.read(span, boxed=boxed) if wanted is not None else None
     if wanted is not None and said is not None and not said.formula:
-        same = stated.is_certain(span) and _number(wanted, said).same
+        same = said.certain and _number(wanted, said).same
     else:
         core = stated.conclusion(span)
         same = core != span and latex.compare(gold.text, core, gold.question, conclusion=False).same

@@ -124,10 +124,13 @@ def _other_label(first: str, text: str, at: int, known: Mapping[str, str]) -> bo
 def _is_listed(first: str, text: str, at: int, choices: Sequence[Choice], known: Mapping[str, str]) -> bool:
     """Whether another option follows the first one's text, "(A) bank or (D) mall", and no later sentence decides."""
     own = next((choice.text.strip() for choice in choices if choice.label.strip("() ") == first), "")
-    shown = re.compile(rf"[)\]]?[.:]?\s*{re.escape(own)}", re.IGNORECASE).match(text, at) if own else None
-    if shown is None or not _other_label(first, text, shown.end(), known):
+    rest = text[at:].lstrip(")].: ")
+    if not own or rest[: len(own)].casefold() != own.casefold():
         return False
-    later = text[shown.end() :].partition(". ")[2]
+    end = len(text) - len(rest) + len(own)
+    if not _other_label(first, text, end, known):
+        return False
+    later = text[end:].partition(". ")[2]
     return read_label(later, choices)[0] != known[first.casefold()]
 
 

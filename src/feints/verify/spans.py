@@ -258,7 +258,7 @@ def _last_box(text: str) -> Span | None:
         return None
     group = [boxes[-1]]
     for box in reversed(boxes[:-1]):
-        gap = _without_name(text[: box[0]], text[box[1] : group[0][0]])
+        gap = _without_name(text[max(0, box[0] - 12) : box[0]], text[box[1] : group[0][0]])
         if len(gap) > 40 or not gap.strip(" $\n") or not _JOINS.fullmatch(gap) or "\n\n" in gap:
             break
         group.insert(0, box)
@@ -276,7 +276,7 @@ def _last_box(text: str) -> Span | None:
 
 def _without_name(before: str, gap: str) -> str:
     """What stands between two boxes, without the name of the second where the first has it too: x = 1 and x = 2."""
-    own, named = _NAME.search(before[-12:]), _NAME.search(gap)
+    own, named = _NAME.search(before), _NAME.search(gap)
     return gap[: named.start()] if own and named and own[1] == named[1] else gap
 
 

@@ -122,6 +122,8 @@ class Stated:
     """Why it states no single number."""
     exclaimed: bool = False
     """Whether an exclamation mark follows the number."""
+    certain: bool = True
+    """Whether no other number may be meant: it is the only one, begins the answer or follows a verb."""
 
 
 def read(span: str, *, boxed: bool = False) -> Stated | None:
@@ -141,6 +143,8 @@ def read(span: str, *, boxed: bool = False) -> Stated | None:
     if not numbers:
         return None
     said = numbers[0] if boxed else _said(text, numbers)
+    before = text[: said.start]
+    certain = len(numbers) < 2 or not re.search(r"\w", before) or _COPULA_BEFORE.search(before) is not None
     numbers = numbers[numbers.index(said) :]
     grouped = GROUPED.match(text, said.start)
     if grouped:
@@ -148,7 +152,8 @@ def read(span: str, *, boxed: bool = False) -> Stated | None:
     trouble, start, end = _trouble(text, numbers, said, boxed)
     if trouble:
         return Stated(text[start:end].strip(), trouble=trouble)
-    return _measure(text, numbers) or Stated(said.text, quantity=said, exclaimed=exclaimed)
+    found = _measure(text, numbers) or Stated(said.text, quantity=said, exclaimed=exclaimed)
+    return replace(found, certain=certain)
 
 
 def read_last(sentence: str) -> Stated | None:
@@ -214,16 +219,6 @@ def _said(text: str, numbers: list[Quantity]) -> Quantity:
         if _COPULA_BEFORE.search(text[max(0, number.start - 12) : number.start]):
             return number
     return numbers[min(len(clause), len(numbers) - 1)] if is_setting else first
-
-
-def is_certain(span: str) -> bool:
-    """Whether no other number of a marked answer may be meant: it is the only one, begins it or follows a verb."""
-    text = last_side(plain(_signs(conclusion(span))))
-    numbers = read_numbers(text)
-    if len(numbers) < 2:
-        return True
-    before = text[: _said(text, numbers).start]
-    return not re.search(r"\w", before) or _COPULA_BEFORE.search(before) is not None
 
 
 def without_exclamation(text: str) -> str:
